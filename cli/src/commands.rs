@@ -1,0 +1,165 @@
+//! The command line.
+
+mod client;
+mod dev;
+mod principal;
+mod token;
+
+use std::error::Error;
+use std::io::{IsTerminal, Read};
+
+use clap::{Parser, Subcommand};
+use countersign_issuer::config::{Lifetimes, StoreConfig};
+use countersign_issuer::{Entropy, Record, Secret, Table, dynamodb};
+use countersign_verify::Clock;
+
+/// What a command comes to. An error is shown to the person as it stands.
+type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+const EXAMPLES: &str = "\
+Examples:
+  countersign dev
+  countersign client create billing --name 'Billing' --grant client_credentials --scope bills:read \\
+      --audience https://api.example.com
+  countersign user create jane@example.com --brand acme --role subscriber
+  curl … | countersign token verify --jwks jwks.json --issuer https://issuer.example.com
+
+Administration reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where set, AWS_SESSION_TOKEN,
+AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX. For the store of a running `countersign dev`:
+  set -a; . .countersign/env; set +a";
+
+/// A stateless OAuth 2.0 token issuer: a local one to try, and the administration of a deployed one.
+#[derive(Debug, Parser)]
+#[command(name = "countersign", version, after_help = EXAMPLES, arg_required_else_help = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Print JSON
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an issuer, its store and a protected demo API on this machine
+    Dev(dev::DevCommand),
+    /// Administer clients and their secrets
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// Administer the users of a brand
+    #[command(subcommand, after_help = principal::USER_EXAMPLES)]
+    User(principal::PrincipalCommand),
+    /// Administer operators
+    #[command(subcommand, after_help = principal::OPERATOR_EXAMPLES)]
+    Operator(principal::PrincipalCommand),
+    /// Look into tokens
+    #[command(subcommand)]
+    Token(token::TokenCommand),
+}
+
+impl Arguments {
+    /// Does what was asked.
+    pub async fn run(self) -> Outcome {
+        let json = self.json;
+        match self.command {
+            Command::Dev(command) => command.run().await,
+            Command::Client(command) => command.run(&Administration::from_environment()?, json).await,
+            Command::User(command) => {
+                command
+                    .run(principal::Kind::User, &Administration::from_environment()?, json)
+                    .await
+            }
+            Command::Operator(command) => {
+                command
+                    .run(
+                        principal::Kind::Operator,
+                        &Administration::from_environment()?,
+                        json,
+                    )
+                    .await
+            }
+            Command::Token(command) => command.run(&Clock::system(), json),
+        }
+    }
+}
+
+/// The records' store, and what writing to it needs.
+struct Administration {
+    db: aws_sdk_dynamodb::Client,
+    prefix: String,
+    limits: Lifetimes,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+impl Administration {
+    fn from_environment() -> Outcome<Self> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "start-up is where the environment is read"
+        )]
+        let config = StoreConfig::from_lookup(|name| std::env::var(name).ok())?;
+        Ok(Self {
+            db: dynamodb(&config.aws)?,
+            prefix: config.table_prefix,
+            limits: config.limits,
+            clock: Clock::system(),
+            entropy: Entropy::system(),
+        })
+    }
+
+    fn table<R: Record>(&self) -> Table<R> {
+        Table::new(self.db.clone(), &self.prefix)
+    }
+}
+
+/// Standard input, without the line's end.
+fn read_stdin() -> Outcome<String> {
+    let mut text = String::new();
+    std::io::stdin().read_to_string(&mut text)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+/// A secret from standard input, or typed twice and not shown.
+fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
+    if from_stdin {
+        return Ok(Secret::given(read_stdin()?));
+    }
+    let typed = Secret::given(rpassword::prompt_password(format!("{what}: "))?);
+    let again = Secret::given(rpassword::prompt_password(format!("{what}, again: "))?);
+    if typed.expose() == again.expose() {
+        Ok(typed)
+    } else {
+        Err("the two do not match; nothing was changed".into())
+    }
+}
+
+/// Asks before something is lost; `--yes` answers.
+fn confirm(question: &str, yes: bool) -> Outcome {
+    if yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(format!("{question} Repeat the command with --yes.").into());
+    }
+    #[expect(clippy::print_stderr, reason = "a question to the person at the terminal")]
+    {
+        eprint!("{question} [y/N] ");
+    }
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if answer.trim().eq_ignore_ascii_case("y") {
+        Ok(())
+    } else {
+        Err("nothing was changed".into())
+    }
+}
+
+/// Refuses a record with problems, naming them all.
+fn refuse(problems: &[String]) -> Outcome {
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("not stored:\n  {}", problems.join("\n  ")).into())
+    }
+}

@@ -1,0 +1,406 @@
+//! `countersign client`.
+
+use clap::{Args, Subcommand, ValueEnum};
+use countersign_issuer::{AccessTokenType, Client, ClientSecret, GrantType, MAX_SECRETS, Secret, Table};
+use countersign_verify::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Administration, Outcome, confirm, read_secret, refuse};
+use crate::output::{line, list, moment, show};
+
+/// Lifetimes of a client that is given none, in seconds: an hour, thirty days.
+const ACCESS_TTL: u64 = 3600;
+const REFRESH_TTL: u64 = 30 * 24 * 3600;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ClientCommand {
+    /// Create a client; its generated secret is shown once
+    #[command(after_help = "\
+Examples:
+  countersign client create billing --name 'Billing' --grant client_credentials --scope bills:read \\
+      --role billing --brand acme --operator alice.ops --audience https://api.example.com --access-ttl 600
+  countersign client create app --grant password --grant refresh_token --brand acme \\
+      --audience https://api.example.com --refresh-ttl 86400 --typ JWT")]
+    Create {
+        /// The client's id
+        client_id: String,
+        #[command(flatten)]
+        settings: Settings,
+        /// Take the secret from standard input instead of generating one
+        #[arg(long)]
+        secret_stdin: bool,
+    },
+    /// List the clients
+    List,
+    /// Show a client
+    Show {
+        /// The client's id
+        client_id: String,
+    },
+    /// Change what is named and leave the rest; a list that is named replaces the one before
+    #[command(
+        after_help = "Example:\n  countersign client update billing --scope bills:read --scope bills:write"
+    )]
+    Update {
+        /// The client's id
+        client_id: String,
+        #[command(flatten)]
+        settings: Settings,
+    },
+    /// Let no more requests of the client in
+    Disable {
+        /// The client's id
+        client_id: String,
+    },
+    /// Let it in again
+    Enable {
+        /// The client's id
+        client_id: String,
+    },
+    /// Delete a client
+    Delete {
+        /// The client's id
+        client_id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Administer a client's secrets: up to two, so that one can be replaced without downtime
+    #[command(subcommand)]
+    Secret(SecretCommand),
+}
+
+/// What an administrator decides about a client.
+#[derive(Debug, Args)]
+pub(super) struct Settings {
+    /// A name for people
+    #[arg(long)]
+    name: Option<String>,
+    /// A grant type: client_credentials, password, operator_password or refresh_token (repeatable)
+    #[arg(long = "grant", value_name = "GRANT")]
+    grants: Option<Vec<GrantType>>,
+    /// A scope that the client may ask for (repeatable)
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Option<Vec<String>>,
+    /// A scope that it gets when it asks for none (repeatable) [default: all its scopes]
+    #[arg(long = "default-scope", value_name = "SCOPE")]
+    default_scopes: Option<Vec<String>>,
+    /// A role of the client's own tokens (repeatable)
+    #[arg(long = "role", value_name = "ROLE")]
+    roles: Option<Vec<String>>,
+    /// A brand that the client serves, or '*' for all (repeatable)
+    #[arg(long = "brand", value_name = "BRAND")]
+    brands: Option<Vec<String>>,
+    /// An operator on whose behalf it may act (repeatable)
+    #[arg(long = "operator", value_name = "USERNAME")]
+    operators: Option<Vec<String>>,
+    /// Whether client_credentials must name an operator
+    #[arg(long, value_name = "BOOL")]
+    require_operator: Option<bool>,
+    /// An API that its tokens may be meant for (repeatable; the first is the default)
+    #[arg(long = "audience", value_name = "URI")]
+    audiences: Option<Vec<String>>,
+    /// Lifetime of access tokens [default: 3600]
+    #[arg(long, value_name = "SECONDS")]
+    access_ttl: Option<u64>,
+    /// Lifetime of refresh tokens, from the login on [default: 2592000]
+    #[arg(long, value_name = "SECONDS")]
+    refresh_ttl: Option<u64>,
+    /// The typ header of access tokens [default: at+jwt]
+    #[arg(long, value_name = "TYP")]
+    typ: Option<Typ>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Typ {
+    #[value(name = "at+jwt")]
+    AtJwt,
+    #[value(name = "JWT")]
+    Jwt,
+}
+
+impl Settings {
+    fn apply(self, client: &mut Client) {
+        fn set<T>(field: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *field = value;
+            }
+        }
+        set(&mut client.name, self.name);
+        set(&mut client.grant_types, self.grants);
+        set(&mut client.scopes, self.scopes);
+        set(&mut client.default_scopes, self.default_scopes.map(Some));
+        set(&mut client.roles, self.roles);
+        set(&mut client.brands, self.brands);
+        set(&mut client.operators, self.operators);
+        set(&mut client.require_operator, self.require_operator);
+        set(&mut client.audiences, self.audiences);
+        set(&mut client.access_ttl, self.access_ttl);
+        set(&mut client.refresh_ttl, self.refresh_ttl);
+        let typ = self.typ.map(|typ| match typ {
+            Typ::AtJwt => AccessTokenType::AtJwt,
+            Typ::Jwt => AccessTokenType::Jwt,
+        });
+        set(&mut client.typ, typ);
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum SecretCommand {
+    /// Give the client a second secret; a generated one is shown once
+    Add {
+        /// The client's id
+        client_id: String,
+        /// Take the secret from standard input instead of generating one
+        #[arg(long)]
+        secret_stdin: bool,
+        /// Let the secrets that it has now expire in so many seconds
+        #[arg(long, value_name = "SECONDS")]
+        expire_others_in: Option<u64>,
+    },
+    /// List the client's secrets
+    List {
+        /// The client's id
+        client_id: String,
+    },
+    /// Take a secret away
+    Revoke {
+        /// The client's id
+        client_id: String,
+        /// The secret's id, from the list
+        secret_id: String,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl ClientCommand {
+    pub(super) async fn run(self, to: &Administration, json: bool) -> Outcome {
+        let clients = to.table::<Client>();
+        match self {
+            Self::Create {
+                client_id,
+                settings,
+                secret_stdin,
+            } => create(to, &clients, client_id, settings, secret_stdin, json).await,
+            Self::List => {
+                let mut all = clients.list().await?;
+                all.sort_by(|one, other| one.client_id.cmp(&other.client_id));
+                let views: Vec<Value> = all.iter().map(view).collect();
+                list(
+                    &views,
+                    &["client_id", "name", "grant_types", "brands", "enabled"],
+                    json,
+                );
+                Ok(())
+            }
+            Self::Show { client_id } => {
+                show(&view(&find(&clients, &client_id).await?), json);
+                Ok(())
+            }
+            Self::Update { client_id, settings } => {
+                change(to, &clients, &client_id, json, |client| settings.apply(client)).await
+            }
+            Self::Disable { client_id } => {
+                change(to, &clients, &client_id, json, |client| client.enabled = false).await
+            }
+            Self::Enable { client_id } => {
+                change(to, &clients, &client_id, json, |client| client.enabled = true).await
+            }
+            Self::Delete { client_id, yes } => {
+                find(&clients, &client_id).await?;
+                confirm(
+                    &format!("Delete client {client_id}? Its refresh tokens end with it."),
+                    yes,
+                )?;
+                clients.delete(&client_id).await?;
+                show(&json!({ "client_id": client_id, "deleted": true }), json);
+                Ok(())
+            }
+            Self::Secret(command) => command.run(to, &clients, json).await,
+        }
+    }
+}
+
+impl SecretCommand {
+    async fn run(self, to: &Administration, clients: &Table<Client>, json: bool) -> Outcome {
+        match self {
+            Self::Add {
+                client_id,
+                secret_stdin,
+                expire_others_in,
+            } => {
+                let mut client = find(clients, &client_id).await?;
+                let now = to.clock.now();
+                // What has expired is of no more use to anybody.
+                client.secrets.retain(|secret| secret.is_live(now));
+                if client.secrets.len() >= MAX_SECRETS {
+                    let remedy = "see `client secret list` and revoke one";
+                    return Err(format!("{client_id} has {MAX_SECRETS} live secrets; {remedy}").into());
+                }
+                if let Some(seconds) = expire_others_in {
+                    let end = now.plus(std::time::Duration::from_secs(seconds));
+                    for secret in &mut client.secrets {
+                        secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
+                    }
+                }
+                let (secret, stored) = new_secret(to, secret_stdin, now)?;
+                client.secrets.push(stored);
+                client.updated = now;
+                clients.save(&mut client).await?;
+                show_with_secret(&secrets(&client), secret.as_ref(), json);
+                Ok(())
+            }
+            Self::List { client_id } => {
+                let client = find(clients, &client_id).await?;
+                list(&secrets(&client), &["id", "created", "expires"], json);
+                Ok(())
+            }
+            Self::Revoke {
+                client_id,
+                secret_id,
+                yes,
+            } => {
+                let client = find(clients, &client_id).await?;
+                if !client.secrets.iter().any(|secret| secret.id == secret_id) {
+                    return Err(
+                        format!("{client_id} has no secret {secret_id}; see `client secret list`").into(),
+                    );
+                }
+                confirm(&format!("Revoke secret {secret_id} of {client_id}?"), yes)?;
+                change(to, clients, &client_id, json, |client| {
+                    client.secrets.retain(|one| one.id != secret_id)
+                })
+                .await
+            }
+        }
+    }
+}
+
+async fn create(
+    to: &Administration,
+    clients: &Table<Client>,
+    client_id: String,
+    settings: Settings,
+    secret_stdin: bool,
+    json: bool,
+) -> Outcome {
+    let now = to.clock.now();
+    let mut client = Client {
+        name: client_id.clone(),
+        client_id,
+        secrets: Vec::new(),
+        grant_types: Vec::new(),
+        scopes: Vec::new(),
+        default_scopes: None,
+        roles: Vec::new(),
+        brands: Vec::new(),
+        operators: Vec::new(),
+        require_operator: false,
+        audiences: Vec::new(),
+        access_ttl: ACCESS_TTL.min(to.limits.access),
+        refresh_ttl: REFRESH_TTL.min(to.limits.refresh),
+        typ: AccessTokenType::default(),
+        enabled: true,
+        created: now,
+        updated: now,
+        version: 1,
+    };
+    settings.apply(&mut client);
+    refuse(&client.problems(to.limits))?;
+    let (secret, stored) = new_secret(to, secret_stdin, now)?;
+    client.secrets.push(stored);
+    clients
+        .create(&client)
+        .await
+        .map_err(|error| format!("client {}: {error}", client.client_id))?;
+    show_with_secret(&[view(&client)], secret.as_ref(), json);
+    Ok(())
+}
+
+/// A secret to store and, where it was generated here, to show.
+fn new_secret(
+    to: &Administration,
+    from_stdin: bool,
+    now: Timestamp,
+) -> Outcome<(Option<Secret>, ClientSecret)> {
+    let secret = if from_stdin {
+        read_secret("Secret", true)?
+    } else {
+        Secret::generate(&to.entropy)?
+    };
+    if secret.expose().is_empty() {
+        return Err("the secret on standard input is empty".into());
+    }
+    let stored = ClientSecret::of(&secret, now, None, &to.entropy)?;
+    Ok(((!from_stdin).then_some(secret), stored))
+}
+
+/// Shows records and, this once, a generated secret.
+fn show_with_secret(records: &[Value], secret: Option<&Secret>, json: bool) {
+    let mut last = records.last().cloned().unwrap_or_default();
+    if json {
+        if let Some(secret) = secret {
+            last["client_secret"] = secret.expose().into();
+        }
+        return show(&last, true);
+    }
+    show(&last, false);
+    if let Some(secret) = secret {
+        line(&format!(
+            "\nclient_secret  {}\nIt is not stored and cannot be shown again.",
+            secret.expose()
+        ));
+    }
+}
+
+async fn find(clients: &Table<Client>, client_id: &str) -> Outcome<Client> {
+    let client = clients.get(client_id).await?;
+    client.ok_or_else(|| format!("there is no client {client_id}; see `countersign client list`").into())
+}
+
+async fn change(
+    to: &Administration,
+    clients: &Table<Client>,
+    client_id: &str,
+    json: bool,
+    change: impl FnOnce(&mut Client),
+) -> Outcome {
+    let mut client = find(clients, client_id).await?;
+    change(&mut client);
+    refuse(&client.problems(to.limits))?;
+    client.updated = to.clock.now();
+    clients.save(&mut client).await?;
+    show(&view(&client), json);
+    Ok(())
+}
+
+/// A client for showing: moments as text, and of its secrets no hash.
+fn view(client: &Client) -> Value {
+    json!({
+        "client_id": client.client_id,
+        "name": client.name,
+        "enabled": client.enabled,
+        "grant_types": client.grant_types,
+        "scopes": client.scopes,
+        "default_scopes": client.default_scopes,
+        "roles": client.roles,
+        "brands": client.brands,
+        "operators": client.operators,
+        "require_operator": client.require_operator,
+        "audiences": client.audiences,
+        "access_ttl": client.access_ttl,
+        "refresh_ttl": client.refresh_ttl,
+        "typ": client.typ,
+        "secrets": secrets(client),
+        "created": moment(client.created),
+        "updated": moment(client.updated),
+        "version": client.version,
+    })
+}
+
+fn secrets(client: &Client) -> Vec<Value> {
+    let one = |secret: &ClientSecret| json!({ "id": secret.id, "created": moment(secret.created), "expires": secret.expires.map(moment) });
+    client.secrets.iter().map(one).collect()
+}

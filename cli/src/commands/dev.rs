@@ -1,0 +1,70 @@
+//! `countersign dev`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use countersign_issuer::Entropy;
+use countersign_verify::Clock;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::Outcome;
+use crate::dev::{Options, curl_commands, start};
+use crate::output::line;
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  countersign dev
+  countersign dev --port 4000 --data-dir ./data
+
+The function binaries run against the same store:
+  cargo lambda watch --env-file .countersign/env")]
+pub(super) struct DevCommand {
+    /// Port of the endpoints and of the demo API (0: any free one)
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Port of the embedded DynamoDB (0: any free one)
+    #[arg(long, default_value_t = 8000)]
+    dynamodb_port: u16,
+    /// Keep the data, and the env file, in this folder [default: data in memory, env in .countersign]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+}
+
+impl DevCommand {
+    pub(super) async fn run(self) -> Outcome {
+        let filter =
+            EnvFilter::builder().with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into());
+        tracing_subscriber::fmt()
+            .with_writer(std::io::stderr)
+            .with_env_filter(filter.from_env_lossy())
+            .init();
+
+        let mut terminate = signal(SignalKind::terminate())?;
+        let options = Options {
+            port: self.port,
+            dynamodb_port: self.dynamodb_port,
+            data_dir: self.data_dir,
+        };
+        let server = start(&options, Clock::system(), Entropy::system()).await?;
+        line(&format!("listening on {}", server.url));
+        line(&format!(
+            "DynamoDB on {}, environment of the functions in {}",
+            server.dynamodb_endpoint(),
+            server.environment.display()
+        ));
+        match &options.data_dir {
+            Some(folder) => line(&format!("data is kept in {}", folder.display())),
+            None => line("data is in memory and gone when this stops; --data-dir DIR keeps it"),
+        }
+        line(&format!("\n{}", curl_commands(&server.url)));
+
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => {}
+            _ = terminate.recv() => {}
+        }
+        server.stop().await;
+        Ok(())
+    }
+}

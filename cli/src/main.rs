@@ -1,0 +1,20 @@
+//! `countersign`: see `countersign --help`.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use countersign::commands::Arguments;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match Arguments::parse().run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            #[expect(clippy::print_stderr, reason = "a program's errors go to standard error")]
+            {
+                eprintln!("error: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

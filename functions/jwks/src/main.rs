@@ -1,0 +1,10 @@
+//! The key set and the metadata, below `/.well-known/`.
+
+use countersign_issuer::{endpoints, lambda};
+
+// One request at a time: a second thread would only cost.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda::Error> {
+    let publisher = &lambda::publisher()?;
+    lambda::serve(move |request| endpoints::jwks_function(publisher, request)).await
+}

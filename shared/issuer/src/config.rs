@@ -1,0 +1,289 @@
+//! What the environment says, read once at start-up and reported whole: every missing or wrong variable at once.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+
+use crate::keys::LocalWrapper;
+
+/// What every function needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The `iss` of every token, and where the endpoints are reached. `COUNTERSIGN_ISSUER`.
+    pub issuer: IssuerUrl,
+    /// Where the records are, and what they may say.
+    pub store: StoreConfig,
+}
+
+/// What administration needs to know.
+#[derive(Debug, Clone)]
+pub struct StoreConfig {
+    /// The region, endpoint and credentials of DynamoDB. The `AWS_…` variables.
+    pub aws: AwsConfig,
+    /// What every table's name starts with. `COUNTERSIGN_TABLE_PREFIX`.
+    pub table_prefix: String,
+    /// Caps on what a client may be given. `COUNTERSIGN_MAX_ACCESS_TTL`, `COUNTERSIGN_MAX_REFRESH_TTL`.
+    pub limits: Lifetimes,
+}
+
+/// The longest lifetimes that any client may have, in seconds. They apply when a client is written and again when a
+/// token is minted, so that lowering one takes effect at once.
+#[derive(Debug, Clone, Copy)]
+pub struct Lifetimes {
+    /// Of an access token.
+    pub access: u64,
+    /// Of a refresh token, counted from the first of its family.
+    pub refresh: u64,
+}
+
+impl Default for Lifetimes {
+    /// A day and ninety days.
+    fn default() -> Self {
+        Self {
+            access: 24 * 60 * 60,
+            refresh: 90 * 24 * 60 * 60,
+        }
+    }
+}
+
+/// How DynamoDB is reached.
+#[derive(Clone)]
+pub struct AwsConfig {
+    /// `AWS_REGION`.
+    pub region: String,
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, for a local store; AWS's own endpoint where it is left out.
+    pub endpoint: Option<String>,
+    /// `AWS_ACCESS_KEY_ID`. On Lambda credentials change only with the process, so they are read once.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for AwsConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AwsConfig")
+            .field("region", &self.region)
+            .field("endpoint", &self.endpoint)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Config {
+    /// Reads the configuration through `lookup`, which gives a variable's value by its name.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut variables = Variables::new(lookup);
+        let config = Self::read(&mut variables);
+        variables.finish(config)
+    }
+
+    /// The same together with the key that unwraps signing keys: for the functions that sign.
+    pub fn with_wrapper_from_lookup(
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Self, LocalWrapper), ConfigErrors> {
+        let mut variables = Variables::new(lookup);
+        let config = Self::read(&mut variables);
+        let wrapper = variables.required("COUNTERSIGN_LOCAL_KEY", |value| {
+            let key = BASE64URL
+                .decode(value)
+                .ok()
+                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+            key.map(|key| LocalWrapper::new(&key))
+                .ok_or("must be 32 bytes in unpadded base64url".to_owned())
+        });
+        variables.finish(config.zip(wrapper))
+    }
+
+    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+        let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
+        let store = StoreConfig::read(variables);
+        Some(Self {
+            issuer: issuer?,
+            store: store?,
+        })
+    }
+}
+
+impl StoreConfig {
+    /// Reads the configuration through `lookup`, which gives a variable's value by its name.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        let mut variables = Variables::new(lookup);
+        let config = Self::read(&mut variables);
+        variables.finish(config)
+    }
+
+    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+        let aws = AwsConfig::read(variables);
+        let table_prefix = variables.optional("COUNTERSIGN_TABLE_PREFIX", table_prefix);
+        let seconds = |value: &str| match value.parse() {
+            Ok(seconds @ 1..=u32::MAX) => Ok(u64::from(seconds)),
+            _ => Err("must be a whole number of seconds, at least 1".to_owned()),
+        };
+        let access = variables.optional("COUNTERSIGN_MAX_ACCESS_TTL", seconds);
+        let refresh = variables.optional("COUNTERSIGN_MAX_REFRESH_TTL", seconds);
+        let longest = Lifetimes::default();
+        Some(Self {
+            aws: aws?,
+            table_prefix: table_prefix.unwrap_or_else(|| DEFAULT_TABLE_PREFIX.into()),
+            limits: Lifetimes {
+                access: access.unwrap_or(longest.access),
+                refresh: refresh.unwrap_or(longest.refresh),
+            },
+        })
+    }
+}
+
+/// The prefix of the tables' names where `COUNTERSIGN_TABLE_PREFIX` is not set.
+pub const DEFAULT_TABLE_PREFIX: &str = "countersign-";
+
+impl AwsConfig {
+    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+        let text = |value: &str| Ok::<_, String>(value.to_owned());
+        let region = variables.required("AWS_REGION", text);
+        let endpoint = variables.optional("AWS_ENDPOINT_URL_DYNAMODB", |value| {
+            match value.split_once("://") {
+                Some(("http" | "https", rest)) if !rest.is_empty() => Ok(value.to_owned()),
+                _ => Err("must be a URL".to_owned()),
+            }
+        });
+        let access_key_id = variables.required("AWS_ACCESS_KEY_ID", text);
+        let secret_access_key = variables.required("AWS_SECRET_ACCESS_KEY", text);
+        let session_token = variables.optional("AWS_SESSION_TOKEN", text);
+        Some(Self {
+            region: region?,
+            endpoint,
+            access_key_id: access_key_id?,
+            secret_access_key: secret_access_key?,
+            session_token,
+        })
+    }
+}
+
+fn table_prefix(value: &str) -> Result<String, String> {
+    // What DynamoDB allows in a table's name.
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if value.len() <= 200 && value.chars().all(allowed) {
+        Ok(value.to_owned())
+    } else {
+        Err("may hold letters, digits, '_', '.' and '-', at most 200".to_owned())
+    }
+}
+
+/// The issuer identifier: an https URL without query, fragment or a slash at its end (RFC 8414 section 2); plain
+/// http for this machine only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuerUrl(String);
+
+impl IssuerUrl {
+    /// The URL as it stands in `iss`.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for IssuerUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for IssuerUrl {
+    type Err = String;
+
+    fn from_str(value: &str) -> Result<Self, String> {
+        let uri: http::Uri = value.parse().map_err(|_| "must be a URL".to_owned())?;
+        let local = matches!(
+            uri.host(),
+            Some("127.0.0.1" | "localhost" | "[::1]" | "host.docker.internal")
+        );
+        match uri.scheme_str() {
+            Some("https") => {}
+            Some("http") if local => {}
+            _ => return Err("must be an https URL (http is for 127.0.0.1 and localhost)".to_owned()),
+        }
+        if value.contains(['?', '#']) || value.ends_with('/') {
+            return Err("must have no query, no fragment and no '/' at its end".to_owned());
+        }
+        Ok(Self(value.to_owned()))
+    }
+}
+
+/// Every variable that is missing or wrong.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ConfigErrors(Vec<String>);
+
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the environment is not complete: {}", self.0.join("; "))
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+/// Reads variables one by one and remembers what is wrong with them. An empty one counts as not set: that is how
+/// SAM declares what a deployment leaves out.
+struct Variables<L> {
+    lookup: L,
+    wrong: Vec<String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Variables<L> {
+    fn new(lookup: L) -> Self {
+        Self {
+            lookup,
+            wrong: Vec::new(),
+        }
+    }
+
+    fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
+        parse(&value)
+            .map_err(|problem| self.wrong.push(format!("{name} {problem}")))
+            .ok()
+    }
+
+    fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+        if (self.lookup)(name).is_none_or(|value| value.is_empty()) {
+            self.wrong.push(format!("{name} is not set"));
+            return None;
+        }
+        self.optional(name, parse)
+    }
+
+    /// `value` where nothing was wrong. A value that is `None` always has its reason in the list.
+    fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
+        match value {
+            Some(value) if self.wrong.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(self.wrong)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_problem_is_reported_at_once_and_no_value_with_it() {
+        let errors = Config::with_wrapper_from_lookup(|name| match name {
+            "COUNTERSIGN_ISSUER" => Some("http://issuer.example.com".into()),
+            "COUNTERSIGN_MAX_ACCESS_TTL" => Some("1h".into()),
+            "COUNTERSIGN_LOCAL_KEY" => Some("hunter2".into()),
+            "AWS_REGION" => Some(String::new()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
+            _ => None,
+        })
+        .unwrap_err();
+        assert_eq!(
+            errors.to_string(),
+            "the environment is not complete: \
+             COUNTERSIGN_ISSUER must be an https URL (http is for 127.0.0.1 and localhost); \
+             AWS_REGION is not set; \
+             COUNTERSIGN_MAX_ACCESS_TTL must be a whole number of seconds, at least 1; \
+             COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url"
+        );
+    }
+}

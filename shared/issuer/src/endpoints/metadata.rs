@@ -1,0 +1,112 @@
+//! What anybody may read: the key set (RFC 7517) and the metadata (RFC 8414).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::{Method, StatusCode};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+
+use super::{Request, Response, error_response};
+use crate::client::GrantType;
+use crate::error::{OAuthError, WireError};
+use crate::{IssuerUrl, Publisher, audit};
+
+/// For this long anybody may go by a document without asking again.
+const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=900");
+
+/// `GET /.well-known/jwks.json`: the public keys that tokens are verified with.
+pub async fn jwks(publisher: &Publisher, request: Request) -> Response {
+    let keys = publisher.ring.current().await;
+    match keys.map_err(OAuthError::from) {
+        Ok(ring) => publish(&request, "application/jwk-set+json", ring.verification_keys()),
+        Err(error) => {
+            let wire = WireError::from(&error);
+            audit::refused("jwks", None, wire.code(), &error);
+            error_response(&wire)
+        }
+    }
+}
+
+/// `GET /.well-known/oauth-authorization-server`, and the same at `/.well-known/openid-configuration` for verifiers
+/// that look nowhere else.
+pub fn authorization_server_metadata(publisher: &Publisher, request: &Request) -> Response {
+    publish(request, "application/json", &Metadata::of(&publisher.url))
+}
+
+/// RFC 8414 section 2.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    issuer: &'a str,
+    token_endpoint: String,
+    revocation_endpoint: String,
+    introspection_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: [GrantType; GrantType::ALL.len()],
+    token_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// Required, and empty: there is no authorization endpoint.
+    response_types_supported: [&'static str; 0],
+}
+
+impl<'a> Metadata<'a> {
+    fn of(url: &'a IssuerUrl) -> Self {
+        let issuer = url.as_str();
+        let client_authentication = ["client_secret_basic", "client_secret_post"];
+        Self {
+            issuer,
+            token_endpoint: format!("{issuer}/oauth/token"),
+            revocation_endpoint: format!("{issuer}/oauth/revoke"),
+            introspection_endpoint: format!("{issuer}/oauth/introspect"),
+            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            grant_types_supported: GrantType::ALL,
+            token_endpoint_auth_methods_supported: client_authentication,
+            revocation_endpoint_auth_methods_supported: client_authentication,
+            introspection_endpoint_auth_methods_supported: client_authentication,
+            response_types_supported: [],
+        }
+    }
+}
+
+/// Answers GET and HEAD with a document that may be kept, or with 304 to whoever has it.
+fn publish(request: &Request, content_type: &'static str, document: &impl Serialize) -> Response {
+    const ALLOWED: &[Method] = &[Method::GET, Method::HEAD];
+    if !ALLOWED.contains(request.method()) {
+        return error_response(&WireError::from(&OAuthError::MethodNotAllowed {
+            allowed: ALLOWED,
+        }));
+    }
+    let body = match serde_json::to_string(document) {
+        Ok(body) => body,
+        Err(error) => return error_response(&WireError::from(&OAuthError::from(error))),
+    };
+    let tag = format!(
+        "\"{}\"",
+        BASE64URL.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..16])
+    );
+    let unchanged = is_known(request.headers(), &tag);
+    let is_empty = unchanged || request.method() == Method::HEAD;
+    let mut response = Response::new(if is_empty { String::new() } else { body });
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(CACHE_CONTROL, CACHE);
+    if let Ok(tag) = HeaderValue::from_str(&tag) {
+        headers.insert(ETAG, tag);
+    }
+    response
+}
+
+/// RFC 9110 section 13.1.2: weak comparison with any of the tags, or `*`.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    tags.flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}

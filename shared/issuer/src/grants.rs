@@ -1,0 +1,141 @@
+//! The four grants, one file each.
+
+mod client_credentials;
+mod operator_password;
+mod password;
+mod refresh_token;
+
+pub(crate) use refresh_token::check_session;
+
+use crate::Issuer;
+use crate::authenticate::AuthenticatedClient;
+use crate::brand;
+use crate::client::{Client, GrantType};
+use crate::error::{GrantRefusal, OAuthError};
+use crate::form::Form;
+use crate::mint::Authorization;
+use crate::password as passwords;
+use crate::principal::{Principal, PrincipalKey};
+use crate::refresh::Login;
+use crate::scope::Scope;
+
+impl Issuer {
+    /// What the client is granted for this request.
+    pub(crate) async fn authorize(
+        &self,
+        client: &AuthenticatedClient,
+        grant_type: &str,
+        form: &mut Form,
+    ) -> Result<Authorization, OAuthError> {
+        let grant: GrantType = grant_type.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        if !client.grant_types.contains(&grant) {
+            return Err(OAuthError::UnauthorizedClient);
+        }
+        match grant {
+            GrantType::ClientCredentials => client_credentials::authorize(self, client, form).await,
+            GrantType::Password => password::authorize(self, client, form).await,
+            GrantType::OperatorPassword => operator_password::authorize(self, client, form).await,
+            GrantType::RefreshToken => refresh_token::authorize(self, client, form).await,
+        }
+    }
+}
+
+/// What a request asks for beside its subject, checked against the client.
+struct Terms {
+    brand_key: Option<String>,
+    scope: Scope,
+    audience: String,
+}
+
+impl Terms {
+    fn of(client: &Client, form: &mut Form) -> Result<Self, OAuthError> {
+        let brand_key = brand::choose(&client.brands, form.take("brandKey"))?;
+        let scope = match requested_scope(form)? {
+            None => Scope::of(client.default_scopes()),
+            Some(scope) if scope.is_within(&client.scopes) => scope,
+            Some(_) => {
+                return Err(OAuthError::InvalidScope(
+                    "a scope is not one that the client may ask for",
+                ));
+            }
+        };
+        let audience =
+            match form.take("resource") {
+                Some(resource) if client.audiences.contains(&resource) => resource,
+                Some(_) => return Err(OAuthError::InvalidTarget),
+                None => client.audiences.first().cloned().ok_or_else(|| {
+                    OAuthError::Defect(format!("client {} has no audience", client.client_id))
+                })?,
+            };
+        Ok(Self {
+            brand_key,
+            scope,
+            audience,
+        })
+    }
+}
+
+fn requested_scope(form: &mut Form) -> Result<Option<Scope>, OAuthError> {
+    let requested = form.take("scope").map(|value| Scope::parse(&value)).transpose();
+    requested.map_err(|_| OAuthError::InvalidScope("scope is not a list of scope tokens, or too long a one"))
+}
+
+/// The principal of that key and password. An unknown one takes the time of a wrong password.
+async fn log_in(issuer: &Issuer, key: &PrincipalKey, password: &str) -> Result<Principal, OAuthError> {
+    let Some(principal) = issuer.principals.get(&key.to_string()).await? else {
+        return Err(refuse_unknown(password));
+    };
+    if !principal.has_password(password) {
+        return Err(OAuthError::InvalidGrant(GrantRefusal::WrongPassword));
+    }
+    if !principal.enabled {
+        return Err(OAuthError::InvalidGrant(GrantRefusal::Disabled));
+    }
+    Ok(principal)
+}
+
+fn refuse_unknown(password: &str) -> OAuthError {
+    passwords::verify_stand_in(password);
+    OAuthError::InvalidGrant(GrantRefusal::UnknownPrincipal)
+}
+
+/// The tokens of somebody who has logged in: with a refresh token where the client may use one.
+fn authorize_login(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    grant: GrantType,
+    key: &PrincipalKey,
+    principal: Principal,
+    terms: Terms,
+) -> Result<Authorization, OAuthError> {
+    let refresh = if client.grant_types.contains(&GrantType::RefreshToken) {
+        let login = Login {
+            sub: &principal.id,
+            principal: key.to_string(),
+            brand_key: terms.brand_key.as_deref(),
+            scope: &terms.scope,
+            resource: &terms.audience,
+        };
+        Some(issuer.first_refresh_token(client, login)?)
+    } else {
+        None
+    };
+    Ok(Authorization {
+        grant,
+        sub: principal.id,
+        roles: principal.roles,
+        operator: operator_claim(key),
+        brand_key: terms.brand_key,
+        scope: terms.scope,
+        audience: terms.audience,
+        refresh,
+    })
+}
+
+/// The `operator` claim: an operator's username; a user has none.
+fn operator_claim(key: &PrincipalKey) -> Option<String> {
+    match key {
+        PrincipalKey::User { .. } => None,
+        PrincipalKey::Operator { username } => Some(username.clone()),
+    }
+}

@@ -1,0 +1,63 @@
+//! `client_credentials` (RFC 6749 section 4.4), on behalf of an operator where one is named.
+
+use super::Terms;
+use crate::Issuer;
+use crate::authenticate::AuthenticatedClient;
+use crate::client::GrantType;
+use crate::error::{GrantRefusal, OAuthError};
+use crate::form::Form;
+use crate::mint::Authorization;
+use crate::principal::{self, PrincipalKey};
+
+pub(super) async fn authorize(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    form: &mut Form,
+) -> Result<Authorization, OAuthError> {
+    let terms = Terms::of(client, form)?;
+    let operator = match form.take("operator") {
+        Some(typed) => Some(find_operator(issuer, client, &typed, terms.brand_key.as_deref()).await?),
+        None if client.require_operator => {
+            return Err(OAuthError::InvalidRequest(
+                "operator is missing, and the client must name one",
+            ));
+        }
+        None => None,
+    };
+    Ok(Authorization {
+        grant: GrantType::ClientCredentials,
+        sub: client.client_id.clone(),
+        roles: client.roles.clone(),
+        operator,
+        brand_key: terms.brand_key,
+        scope: terms.scope,
+        audience: terms.audience,
+        // RFC 6749 section 4.4.3: the client can always ask again.
+        refresh: None,
+    })
+}
+
+/// The username of an operator whom the client may act for, who exists, is enabled and serves the brand.
+async fn find_operator(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    typed: &str,
+    brand_key: Option<&str>,
+) -> Result<String, OAuthError> {
+    let refused = |reason| Err(OAuthError::InvalidGrant(reason));
+    let Ok(username) = principal::username(typed) else {
+        return refused(GrantRefusal::UnknownPrincipal);
+    };
+    if !client.operators.contains(&username) {
+        return refused(GrantRefusal::OperatorOutsideClient);
+    }
+    let key = PrincipalKey::Operator { username };
+    match issuer.principals.get(&key.to_string()).await? {
+        None => refused(GrantRefusal::UnknownPrincipal),
+        Some(operator) if !operator.enabled => refused(GrantRefusal::Disabled),
+        Some(operator) if !brand_key.is_none_or(|brand| operator.serves(brand)) => {
+            refused(GrantRefusal::OperatorOutsideBrand)
+        }
+        Some(_) => Ok(key.username().to_owned()),
+    }
+}

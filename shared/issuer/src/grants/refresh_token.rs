@@ -1,0 +1,127 @@
+//! `refresh_token` (RFC 6749 section 6).
+
+use super::{operator_claim, requested_scope};
+use crate::Issuer;
+use crate::authenticate::AuthenticatedClient;
+use crate::brand;
+use crate::client::GrantType;
+use crate::error::{GrantRefusal, OAuthError};
+use crate::form::Form;
+use crate::mint::Authorization;
+use crate::principal::{Principal, PrincipalKey};
+use crate::refresh::{Advance, RefreshClaims};
+use crate::scope::Scope;
+
+pub(super) async fn authorize(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    form: &mut Form,
+) -> Result<Authorization, OAuthError> {
+    let token = form.require("refresh_token", "refresh_token is missing")?;
+    let claims = issuer.verify_refresh_token(&token).await?;
+    let (key, principal) = check_session(issuer, client, &claims).await?;
+    if form
+        .take("brandKey")
+        .is_some_and(|brand| Some(brand) != claims.brand_key)
+    {
+        return Err(OAuthError::InvalidGrant(GrantRefusal::ForeignBrand));
+    }
+    let scope = narrowed_scope(client, &claims, form)?;
+    if form
+        .take("resource")
+        .is_some_and(|resource| resource != claims.resource)
+    {
+        return Err(OAuthError::InvalidTarget);
+    }
+
+    // Everything that can fail comes before the write, which is what uses the token up.
+    let successor = issuer.successor(&claims)?;
+    issuer.signer.signing_key().await?;
+    let refusal = match issuer.families.advance(&claims, issuer.clock.now()).await? {
+        Advance::Advanced | Advance::Repeated => None,
+        Advance::LateRetry => Some(GrantRefusal::LateRetry),
+        Advance::Revoked => Some(GrantRefusal::Revoked),
+        Advance::Reused => Some(GrantRefusal::Reused),
+        Advance::Unknown => Some(GrantRefusal::UnknownFamily),
+    };
+    if let Some(refusal) = refusal {
+        return Err(OAuthError::InvalidGrant(refusal));
+    }
+    Ok(Authorization {
+        grant: GrantType::RefreshToken,
+        sub: principal.id,
+        roles: principal.roles,
+        operator: operator_claim(&key),
+        brand_key: claims.brand_key,
+        scope,
+        audience: claims.resource,
+        refresh: Some(successor),
+    })
+}
+
+/// Judges a verified refresh token by the client and the principal as they stand now.
+pub(crate) async fn check_session(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    claims: &RefreshClaims,
+) -> Result<(PrincipalKey, Principal), OAuthError> {
+    let refused = |reason| Err(OAuthError::InvalidGrant(reason));
+    if claims.client_id != client.client_id {
+        return refused(GrantRefusal::ForeignClient);
+    }
+    let Some(key) = PrincipalKey::parse(&claims.principal) else {
+        return refused(GrantRefusal::UnknownPrincipal);
+    };
+    let original_grant = match key {
+        PrincipalKey::User { .. } => GrantType::Password,
+        PrincipalKey::Operator { .. } => GrantType::OperatorPassword,
+    };
+    let brand_key = claims.brand_key.as_deref();
+    if !client.grant_types.contains(&original_grant)
+        || !brand_key.is_none_or(|brand| brand::allows(&client.brands, brand))
+        || !client.audiences.contains(&claims.resource)
+    {
+        return refused(GrantRefusal::NoLongerAllowed);
+    }
+    let Some(principal) = issuer.principals.get(&claims.principal).await? else {
+        return refused(GrantRefusal::UnknownPrincipal);
+    };
+    if principal.id != claims.sub {
+        return refused(GrantRefusal::UnknownPrincipal);
+    }
+    if !principal.enabled {
+        return refused(GrantRefusal::Disabled);
+    }
+    if claims.started < principal.sessions_valid_from {
+        return refused(GrantRefusal::SessionEnded);
+    }
+    if !brand_key.is_none_or(|brand| principal.serves(brand)) {
+        return refused(GrantRefusal::OperatorOutsideBrand);
+    }
+    Ok((key, principal))
+}
+
+/// What the access token gets: what is asked for, within what was granted at first, as far as the client may still
+/// have it.
+fn narrowed_scope(
+    client: &AuthenticatedClient,
+    claims: &RefreshClaims,
+    form: &mut Form,
+) -> Result<Scope, OAuthError> {
+    let granted = match &claims.scope {
+        Some(scope) => {
+            Scope::parse(scope).map_err(|_| OAuthError::Defect("a granted scope is malformed".into()))?
+        }
+        None => Scope::default(),
+    };
+    let requested = requested_scope(form)?;
+    if requested
+        .as_ref()
+        .is_some_and(|scope| !scope.is_subset_of(&granted))
+    {
+        return Err(OAuthError::InvalidScope(
+            "a scope is not one that was granted at first",
+        ));
+    }
+    Ok(requested.unwrap_or(granted).shrink_to(&client.scopes))
+}

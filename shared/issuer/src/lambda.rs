@@ -1,0 +1,76 @@
+//! Running an endpoint as a Lambda function: the environment, the log, the event loop.
+
+use countersign_verify::Clock;
+use lambda_http::{Body, service_fn};
+use tracing_subscriber::EnvFilter;
+
+use crate::endpoints::{Request, Response};
+use crate::{Config, Entropy, Issuer, Publisher, dynamodb};
+
+pub use lambda_http::Error;
+
+/// The issuer that the environment describes.
+pub fn issuer() -> Result<Issuer, Error> {
+    log_json();
+    let (config, wrapper) = Config::with_wrapper_from_lookup(variable)?;
+    let db = dynamodb(&config.store.aws)?;
+    Ok(Issuer::new(
+        &config,
+        &db,
+        wrapper,
+        Clock::system(),
+        Entropy::system(),
+    ))
+}
+
+/// The publisher that the environment describes.
+pub fn publisher() -> Result<Publisher, Error> {
+    log_json();
+    let config = Config::from_lookup(variable)?;
+    let db = dynamodb(&config.store.aws)?;
+    Ok(Publisher::new(&config, &db, Clock::system()))
+}
+
+/// Answers API Gateway's events through `answer` until the runtime ends the process.
+pub async fn serve<A, F>(answer: A) -> Result<(), Error>
+where
+    A: Fn(Request) -> F + Send + Sync,
+    F: Future<Output = Response> + Send,
+{
+    let answer = &answer;
+    lambda_http::run(service_fn(move |event: lambda_http::Request| async move {
+        Ok::<_, Error>(answer(event.map(into_bytes)).await)
+    }))
+    .await
+}
+
+/// The body of an event: text from sam local, base64 (already decoded) from API Gateway, binary from cargo lambda.
+pub fn into_bytes(body: Body) -> Vec<u8> {
+    match body {
+        Body::Text(text) => text.into_bytes(),
+        Body::Binary(bytes) => bytes,
+        // `Empty`, and whatever is added to a non-exhaustive enum: nothing to read.
+        _ => Vec::new(),
+    }
+}
+
+fn variable(name: &str) -> Option<String> {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "start-up is where the environment is read"
+    )]
+    std::env::var(name).ok()
+}
+
+/// JSON lines on standard output, which Lambda hands to CloudWatch. `RUST_LOG` says how much; `info` unless set.
+fn log_json() {
+    let filter = EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .from_env_lossy();
+    // Fails only where a subscriber is set already, which then logs.
+    let _ = tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_env_filter(filter)
+        .try_init();
+}

@@ -1,0 +1,99 @@
+//! The Countersign token issuer: from a request at `/oauth/token` to a signed token, over DynamoDB.
+//!
+//! The way of a request: [`endpoints`] reads it, `authenticate` finds the client, `grants` decides what it gets,
+//! `mint` signs the answer.
+
+pub mod config;
+pub mod endpoints;
+pub mod keys;
+#[cfg(feature = "lambda")]
+pub mod lambda;
+
+mod audit;
+mod authenticate;
+mod aws;
+mod brand;
+mod client;
+mod entropy;
+mod error;
+mod form;
+mod grants;
+mod mint;
+mod password;
+mod principal;
+mod refresh;
+mod scope;
+mod secret;
+mod store;
+
+pub use aws::{AwsSetupError, dynamodb};
+pub use brand::ANY_BRAND;
+pub use client::{Client, GrantType, MAX_SECRETS};
+pub use config::{Config, IssuerUrl};
+pub use entropy::{Entropy, EntropyError};
+pub use mint::AccessTokenType;
+pub use password::PasswordError;
+pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
+pub use secret::{ClientSecret, Secret};
+pub use store::{Record, StoreError, Table, WriteError, create_tables};
+
+use aws_sdk_dynamodb::Client as DynamoDb;
+use countersign_verify::Clock;
+
+use config::Lifetimes;
+use keys::{KeyRing, KeyTable, LocalWrapper, Signer};
+use refresh::Families;
+
+/// Everything that a request for a token needs. One for a process.
+#[derive(Debug)]
+pub struct Issuer {
+    url: IssuerUrl,
+    limits: Lifetimes,
+    clients: Table<Client>,
+    principals: Table<Principal>,
+    families: Families,
+    signer: Signer,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+impl Issuer {
+    /// An issuer over the tables of `config`. Nothing is read yet.
+    pub fn new(
+        config: &Config,
+        db: &DynamoDb,
+        wrapper: LocalWrapper,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
+        let prefix = &config.store.table_prefix;
+        Self {
+            url: config.issuer.clone(),
+            limits: config.store.limits,
+            clients: Table::new(db.clone(), prefix),
+            principals: Table::new(db.clone(), prefix),
+            families: Families::new(db.clone(), prefix),
+            signer: Signer::new(KeyTable::new(db.clone(), prefix), wrapper, clock.clone()),
+            clock,
+            entropy,
+        }
+    }
+}
+
+/// Everything that publishing the key set and the metadata needs: no way to a private key.
+#[derive(Debug)]
+pub struct Publisher {
+    url: IssuerUrl,
+    ring: KeyRing,
+}
+
+impl Publisher {
+    /// A publisher over the signing-keys table of `config`. Nothing is read yet.
+    pub fn new(config: &Config, db: &DynamoDb, clock: Clock) -> Self {
+        let table = KeyTable::new(db.clone(), &config.store.table_prefix);
+        Self {
+            url: config.issuer.clone(),
+            ring: KeyRing::new(table, clock),
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! The token itself: from what was granted to the signed answer (RFC 6749 section 5.1, RFC 9068).
+
+use countersign_verify::Claims;
+use serde::{Deserialize, Serialize};
+
+use crate::Issuer;
+use crate::audit;
+use crate::authenticate::AuthenticatedClient;
+use crate::client::GrantType;
+use crate::error::OAuthError;
+use crate::refresh::RefreshClaims;
+use crate::scope::Scope;
+
+/// The `typ` header of an access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum AccessTokenType {
+    /// What RFC 9068 section 2.1 asks for.
+    #[default]
+    #[serde(rename = "at+jwt")]
+    AtJwt,
+    /// For verifiers that know no other, Spring's default one among them.
+    #[serde(rename = "JWT")]
+    Jwt,
+}
+
+/// The `typ` header: what keeps one kind of token from passing for another (RFC 8725 section 3.11).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum TokenType {
+    Access(AccessTokenType),
+    Refresh,
+}
+
+impl TokenType {
+    pub(crate) const ALL: [Self; 3] = [
+        Self::Access(AccessTokenType::AtJwt),
+        Self::Access(AccessTokenType::Jwt),
+        Self::Refresh,
+    ];
+
+    /// Its place in [`Self::ALL`].
+    pub(crate) const fn index(self) -> usize {
+        match self {
+            Self::Access(AccessTokenType::AtJwt) => 0,
+            Self::Access(AccessTokenType::Jwt) => 1,
+            Self::Refresh => 2,
+        }
+    }
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Access(AccessTokenType::AtJwt) => "at+jwt",
+            Self::Access(AccessTokenType::Jwt) => "JWT",
+            Self::Refresh => "rt+jwt",
+        }
+    }
+}
+
+/// What a grant has come to: everything that the tokens will say.
+#[derive(Debug)]
+pub(crate) struct Authorization {
+    pub(crate) grant: GrantType,
+    pub(crate) sub: String,
+    pub(crate) roles: Vec<String>,
+    pub(crate) operator: Option<String>,
+    pub(crate) brand_key: Option<String>,
+    pub(crate) scope: Scope,
+    pub(crate) audience: String,
+    /// The refresh token that goes with it, if one does.
+    pub(crate) refresh: Option<RefreshClaims>,
+}
+
+/// The successful answer.
+#[derive(Serialize)]
+pub(crate) struct TokenResponse {
+    access_token: String,
+    token_type: &'static str,
+    expires_in: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scope: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<String>,
+}
+
+impl Issuer {
+    /// Signs what was granted. Needs the store only where no key is in memory yet.
+    pub(crate) async fn mint(
+        &self,
+        client: &AuthenticatedClient,
+        authorization: Authorization,
+    ) -> Result<TokenResponse, OAuthError> {
+        let key = self.signer.signing_key().await?;
+        let now = self.clock.now().seconds();
+        let expires_in = client.access_ttl.min(self.limits.access);
+        let claims = Claims {
+            iss: self.url.as_str().to_owned(),
+            sub: authorization.sub,
+            aud: authorization.audience,
+            exp: now + expires_in,
+            iat: now,
+            jti: self.entropy.id()?,
+            client_id: client.client_id.clone(),
+            scope: authorization.scope.to_member(),
+            roles: authorization.roles,
+            operator: authorization.operator,
+            brand_key: authorization.brand_key,
+        };
+        let access_token = key.sign(TokenType::Access(client.typ), &serde_json::to_vec(&claims)?)?;
+        let refresh_token = match &authorization.refresh {
+            Some(refresh) => Some(key.sign(TokenType::Refresh, &serde_json::to_vec(refresh)?)?),
+            None => None,
+        };
+        audit::issued(
+            authorization.grant,
+            client,
+            &claims,
+            key.kid(),
+            authorization.refresh.as_ref(),
+        );
+        Ok(TokenResponse {
+            access_token,
+            token_type: "Bearer",
+            expires_in,
+            scope: claims.scope,
+            refresh_token,
+        })
+    }
+}

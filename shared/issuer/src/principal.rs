@@ -1,0 +1,232 @@
+//! Principals: users, who belong to a brand, and operators, who serve several.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use countersign_verify::Timestamp;
+use precis_profiles::UsernameCaseMapped;
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use serde::{Deserialize, Serialize};
+
+use crate::brand::{self, ANY_BRAND, is_brand_key};
+use crate::client::{BRAND_RULE, ROLE_RULE, is_role};
+use crate::entropy::{Entropy, EntropyError};
+use crate::password::{self, PasswordError};
+use crate::store::{PRINCIPALS, Record};
+
+/// What the stable id of a user starts with.
+pub(crate) const USER_ID_PREFIX: &str = "usr_";
+/// What the stable id of an operator starts with.
+pub(crate) const OPERATOR_ID_PREFIX: &str = "opr_";
+
+/// Who a principal is: the key of its record, `user#brand#username` or `operator#username`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrincipalKey {
+    /// Users are unique within a brand.
+    User {
+        /// The brand.
+        brand: String,
+        /// As [`username`] gives it.
+        username: String,
+    },
+    /// Operators are unique altogether.
+    Operator {
+        /// As [`username`] gives it.
+        username: String,
+    },
+}
+
+impl PrincipalKey {
+    /// Reads a key. A brand has no `#`, so the second one ends it whatever the username holds.
+    pub fn parse(key: &str) -> Option<Self> {
+        match key.split_once('#')? {
+            ("operator", username) => Some(Self::Operator {
+                username: username.into(),
+            }),
+            ("user", rest) => {
+                let (brand, username) = rest.split_once('#')?;
+                Some(Self::User {
+                    brand: brand.into(),
+                    username: username.into(),
+                })
+            }
+            _ => None,
+        }
+    }
+
+    /// The username.
+    pub fn username(&self) -> &str {
+        match self {
+            Self::User { username, .. } | Self::Operator { username } => username,
+        }
+    }
+}
+
+impl fmt::Display for PrincipalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { brand, username } => write!(f, "user#{brand}#{username}"),
+            Self::Operator { username } => write!(f, "operator#{username}"),
+        }
+    }
+}
+
+/// A username that RFC 8265 section 3.3 does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a username: letters, digits and printable ASCII without spaces, at most 255 bytes (RFC 8265)")]
+pub struct InvalidUsername;
+
+/// A username as it is stored and compared: the `UsernameCaseMapped` profile.
+pub fn username(typed: &str) -> Result<String, InvalidUsername> {
+    let enforced = UsernameCaseMapped::enforce(typed).map_err(|_| InvalidUsername)?;
+    if enforced.len() > 255 {
+        Err(InvalidUsername)
+    } else {
+        Ok(Cow::into_owned(enforced))
+    }
+}
+
+/// A user or an operator, as the `principals` table keeps them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// [`PrincipalKey`] as a string.
+    #[serde(rename = "principal")]
+    key: String,
+    /// The `sub` of its tokens: random, never used again, so that a name given to somebody else brings no rights.
+    pub id: String,
+    password_hash: String,
+    /// The `roles` of its tokens.
+    pub roles: Vec<String>,
+    /// The brands that an operator serves; [`ANY_BRAND`] for all. A user has the one of its key.
+    pub brands: Vec<String>,
+    /// Whether it is let in.
+    pub enabled: bool,
+    /// Refresh families that began earlier are refused: moved by a password change, disabling and logout.
+    pub sessions_valid_from: Timestamp,
+    /// When the record was made.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// The optimistic lock.
+    pub version: u64,
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("key", &self.key)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Record for Principal {
+    const TABLE: &'static str = PRINCIPALS;
+    const KEY: &'static str = "principal";
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    fn version(&mut self) -> &mut u64 {
+        &mut self.version
+    }
+}
+
+impl Principal {
+    /// A new principal. A user's brand is that of its key; `brands` are an operator's.
+    pub fn new(
+        key: &PrincipalKey,
+        password: &str,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<Self, PasswordError> {
+        let (prefix, brands) = match key {
+            PrincipalKey::User { brand, .. } => (USER_ID_PREFIX, vec![brand.clone()]),
+            PrincipalKey::Operator { .. } => (OPERATOR_ID_PREFIX, brands),
+        };
+        Ok(Self {
+            key: key.to_string(),
+            id: stable_id(prefix, entropy)?,
+            password_hash: password::hash(password, entropy)?,
+            roles,
+            brands,
+            enabled: true,
+            sessions_valid_from: now,
+            created: now,
+            updated: now,
+            version: 1,
+        })
+    }
+
+    /// Gives it another password and ends its sessions.
+    pub fn set_password(
+        &mut self,
+        password: &str,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<(), PasswordError> {
+        self.password_hash = password::hash(password, entropy)?;
+        self.sessions_valid_from = now;
+        Ok(())
+    }
+
+    /// Everything that is wrong with the record, in words for the administrator.
+    pub fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        for brand in self
+            .brands
+            .iter()
+            .filter(|brand| *brand != ANY_BRAND && !is_brand_key(brand))
+        {
+            problems.push(format!("brand {brand:?}: {BRAND_RULE}"));
+        }
+        for role in self.roles.iter().filter(|role| !is_role(role)) {
+            problems.push(format!("role {role:?}: {ROLE_RULE}"));
+        }
+        if self.roles.join(" ").len() > 2048 {
+            problems.push("role: together at most 2048 bytes".into());
+        }
+        if self.brands.is_empty() {
+            problems.push("brand: at least one is needed".into());
+        }
+        problems
+    }
+
+    pub(crate) fn serves(&self, brand: &str) -> bool {
+        brand::allows(&self.brands, brand)
+    }
+
+    pub(crate) fn has_password(&self, password: &str) -> bool {
+        password::verify(password, &self.password_hash)
+    }
+}
+
+fn stable_id(prefix: &str, entropy: &Entropy) -> Result<String, EntropyError> {
+    Ok(format!("{prefix}{}", entropy.id()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_are_compared_without_case_or_width_and_spaces_are_refused() {
+        assert_eq!(username("Jane@Example.com").unwrap(), "jane@example.com");
+        assert_eq!(username("ＪＡＮＥ").unwrap(), "jane");
+        for refused in ["", "jane doe", "jane\u{0}", "\u{200b}"] {
+            assert_eq!(username(refused), Err(InvalidUsername), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_sign_in_a_username_moves_no_boundary() {
+        let key = PrincipalKey::User {
+            brand: "acme".into(),
+            username: "a#b".into(),
+        };
+        assert_eq!(PrincipalKey::parse(&key.to_string()), Some(key));
+    }
+}

@@ -1,0 +1,181 @@
+//! Client secrets: what is generated, and what is kept of it.
+
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use countersign_verify::Timestamp;
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::entropy::{Entropy, EntropyError};
+use crate::password::{self, PasswordError};
+
+/// What every generated secret starts with, so that secret scanners find it:
+/// `csgn_[A-Za-z0-9_-]{49}`, the last six characters being a checksum of the rest.
+const PREFIX: &str = "csgn_";
+const RANDOM_BYTES: usize = 32;
+const CHECKSUM_CHARS: usize = 6;
+
+/// A secret in the clear, on its way to the one person who is shown it, or from the one who types it.
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// 256 random bits. Only characters on which form decoding and plain reading agree (RFC 6749 section 2.3.1).
+    pub fn generate(entropy: &Entropy) -> Result<Self, EntropyError> {
+        let mut text = format!("{PREFIX}{}", BASE64URL.encode(entropy.bytes::<RANDOM_BYTES>()?));
+        let checksum = checksum(&text);
+        text.push_str(&checksum);
+        Ok(Self(Zeroizing::new(text)))
+    }
+
+    /// A secret that somebody chose or generated elsewhere.
+    pub fn given(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The secret itself: to be shown once, or compared.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether this has the form and the checksum of a generated secret, and so its 256 bits.
+    fn is_generated(&self) -> bool {
+        let expected = PREFIX.len() + (RANDOM_BYTES * 8).div_ceil(6) + CHECKSUM_CHARS;
+        self.0.len() == expected
+            && self.0.starts_with(PREFIX)
+            && self
+                .0
+                .split_at_checked(expected - CHECKSUM_CHARS)
+                .is_some_and(|(body, sum)| checksum(body) == sum)
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret")
+    }
+}
+
+fn checksum(body: &str) -> String {
+    let mut sum = BASE64URL.encode(digest(&SHA256, body.as_bytes()));
+    sum.truncate(CHECKSUM_CHARS);
+    sum
+}
+
+/// A client's secret as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientSecret {
+    /// Names the secret in lists and logs; says nothing about it.
+    pub id: String,
+    hash: SecretHash,
+    /// When it was made.
+    pub created: Timestamp,
+    /// From when on it is refused; never, where left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<Timestamp>,
+}
+
+impl ClientSecret {
+    /// What to store of `secret`.
+    pub fn of(
+        secret: &Secret,
+        created: Timestamp,
+        expires: Option<Timestamp>,
+        entropy: &Entropy,
+    ) -> Result<Self, PasswordError> {
+        let id = entropy.id()?[..8].to_owned();
+        Ok(Self {
+            id,
+            hash: SecretHash::of(secret, entropy)?,
+            created,
+            expires,
+        })
+    }
+
+    /// Whether it may be used at `now`.
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        self.expires.is_none_or(|expires| now < expires)
+    }
+}
+
+/// SHA-256 of a generated secret, where a slow hash would buy nothing, or argon2id of a chosen one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+struct SecretHash(String);
+
+const SHA256_PREFIX: &str = "sha256:";
+
+impl SecretHash {
+    fn of(secret: &Secret, entropy: &Entropy) -> Result<Self, PasswordError> {
+        if secret.is_generated() {
+            Ok(Self(format!("{SHA256_PREFIX}{}", sha256(secret.expose()))))
+        } else {
+            Ok(Self(password::hash(secret.expose(), entropy)?))
+        }
+    }
+}
+
+impl fmt::Debug for SecretHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretHash")
+    }
+}
+
+fn sha256(text: &str) -> String {
+    BASE64URL.encode(digest(&SHA256, text.as_bytes()))
+}
+
+/// The secret of `secrets` that `presented` is, if any is. The generated ones are compared first, in constant time.
+/// Hashing is nearly all of that, so an unknown client, with none to compare, costs what a wrong secret does.
+pub(crate) fn find<'a>(presented: &str, secrets: &[&'a ClientSecret]) -> Option<&'a ClientSecret> {
+    let digest = format!("{SHA256_PREFIX}{}", sha256(presented));
+    let mut found = None;
+    for secret in secrets {
+        if bool::from(digest.as_bytes().ct_eq(secret.hash.0.as_bytes())) {
+            found = Some(*secret);
+        }
+    }
+    let is_chosen = |secret: &&&ClientSecret| !secret.hash.0.starts_with(SHA256_PREFIX);
+    found.or_else(|| {
+        secrets
+            .iter()
+            .filter(is_chosen)
+            .find(|secret| password::verify(presented, &secret.hash.0))
+            .copied()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_generated_secret_is_recognised_and_a_mistyped_one_is_not() {
+        let secret = Secret::generate(&Entropy::system()).unwrap();
+        assert!(secret.is_generated());
+        assert!(
+            secret
+                .expose()
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-')
+        );
+        let mistyped = secret.expose().replacen(|c: char| c.is_ascii_digit(), "x", 1) + "A";
+        assert!(!Secret::given(mistyped[..secret.expose().len()].to_owned()).is_generated());
+        assert!(!Secret::given("ü".repeat(27)).is_generated());
+    }
+
+    #[test]
+    fn debug_output_holds_neither_secret_nor_hash() {
+        let entropy = Entropy::system();
+        let secret = Secret::generate(&entropy).unwrap();
+        let stored = ClientSecret::of(&secret, Timestamp::from_seconds(1), None, &entropy).unwrap();
+        let shown = format!("{secret:?} {stored:?}");
+        assert!(
+            !shown.contains(secret.expose()) && !shown.contains(&sha256(secret.expose())),
+            "{shown}"
+        );
+    }
+}

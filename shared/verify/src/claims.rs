@@ -1,0 +1,67 @@
+//! The claims of an access token (RFC 9068 section 2.2).
+
+use serde::{Deserialize, Deserializer, Serialize};
+
+/// What an access token says. The issuer serialises this very type; a verifier reads it back.
+///
+/// A value of this type alone proves nothing: only [`Verified`](crate::Verified) claims come from a checked token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claims {
+    /// The issuer's URL.
+    pub iss: String,
+    /// The user's or operator's stable id (`usr_…`, `opr_…`), or the client's id for `client_credentials`.
+    pub sub: String,
+    /// The one API that the token is meant for.
+    pub aud: String,
+    /// Seconds since the epoch from which on the token is refused.
+    pub exp: u64,
+    /// Seconds since the epoch at which it was minted, rounded down.
+    pub iat: u64,
+    /// 128 random bits in base64url.
+    pub jti: String,
+    /// The client that asked for the token.
+    pub client_id: String,
+    /// Space-separated scope (RFC 6749 section 3.3); absent where the client has none.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "not_null"
+    )]
+    pub scope: Option<String>,
+    /// What the subject may act as; empty where it has no roles.
+    pub roles: Vec<String>,
+    /// The username of the operator who acts, or is acted for.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "not_null"
+    )]
+    pub operator: Option<String>,
+    /// The brand that the token is confined to.
+    #[serde(
+        rename = "brandKey",
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "not_null"
+    )]
+    pub brand_key: Option<String>,
+}
+
+impl Claims {
+    /// Whether `scope` is one of the token's scopes.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scope
+            .as_deref()
+            .is_some_and(|granted| granted.split(' ').any(|one| one == scope))
+    }
+
+    /// Whether `role` is one of the subject's roles.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.roles.iter().any(|one| one == role)
+    }
+}
+
+/// An absent claim is `None`; `null` is no string and is refused.
+fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    String::deserialize(deserializer).map(Some)
+}

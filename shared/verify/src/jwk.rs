@@ -1,0 +1,238 @@
+//! Public keys as the issuer publishes them (RFC 7517, RFC 7518 section 6.2, RFC 7638).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use ring::digest::{SHA256, digest};
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use serde::{Deserialize, Serialize};
+
+use crate::TokenError;
+
+/// One coordinate of a P-256 point: always 32 bytes, leading zeros included (RFC 7518 section 6.2.1.2).
+const COORDINATE_BYTES: usize = 32;
+
+/// A public ES256 signing key: `kty` EC, `crv` P-256, `use` sig, `alg` ES256.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Jwk {
+    kid: String,
+    /// The uncompressed point (SEC 1 section 2.3.3): `0x04`, x, y.
+    point: [u8; 1 + 2 * COORDINATE_BYTES],
+}
+
+/// Why a JWK or a key set cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidJwk(&'static str);
+
+impl Jwk {
+    /// The key at an uncompressed SEC 1 point (65 bytes, the first `0x04`), named by its RFC 7638 thumbprint.
+    pub fn from_uncompressed_point(point: &[u8]) -> Result<Self, InvalidJwk> {
+        let point: [u8; 1 + 2 * COORDINATE_BYTES] = point
+            .try_into()
+            .map_err(|_| InvalidJwk("not an uncompressed P-256 point"))?;
+        if point[0] != 0x04 {
+            return Err(InvalidJwk("not an uncompressed P-256 point"));
+        }
+        let mut jwk = Self {
+            kid: String::new(),
+            point,
+        };
+        jwk.kid = jwk.thumbprint();
+        Ok(jwk)
+    }
+
+    /// The key's name in the `kid` header.
+    pub fn kid(&self) -> &str {
+        &self.kid
+    }
+
+    /// The uncompressed SEC 1 point, 65 bytes.
+    pub fn uncompressed_point(&self) -> &[u8] {
+        &self.point
+    }
+
+    /// RFC 7638 section 3: SHA-256 over the required members, in this order and without white space, in base64url.
+    pub fn thumbprint(&self) -> String {
+        let (x, y) = self.coordinates();
+        let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
+        BASE64URL.encode(digest(&SHA256, canonical.as_bytes()))
+    }
+
+    /// Checks the 64 bytes r‖s of an ES256 signature (RFC 7518 section 3.4).
+    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
+        UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.point)
+            .verify(message, signature)
+            .map_err(|_| TokenError::BadSignature)
+    }
+
+    fn coordinates(&self) -> (String, String) {
+        let (x, y) = self.point[1..].split_at(COORDINATE_BYTES);
+        (BASE64URL.encode(x), BASE64URL.encode(y))
+    }
+}
+
+/// A JWK's members as they stand in JSON.
+#[derive(Serialize, Deserialize)]
+struct Members {
+    kty: String,
+    crv: String,
+    x: String,
+    y: String,
+    #[serde(default)]
+    kid: String,
+    #[serde(rename = "use", default, skip_serializing_if = "Option::is_none")]
+    usage: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key_ops: Option<Vec<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    alg: Option<String>,
+    /// A private key has no place in a key set: a set that shows one is not trusted with it.
+    #[serde(default, skip_serializing)]
+    d: Option<serde_json::Value>,
+}
+
+impl TryFrom<Members> for Jwk {
+    type Error = InvalidJwk;
+
+    fn try_from(members: Members) -> Result<Self, InvalidJwk> {
+        if members.kty != "EC" || members.crv != "P-256" {
+            return Err(InvalidJwk("not a P-256 key"));
+        }
+        if members.usage.as_deref().is_some_and(|usage| usage != "sig")
+            || members.alg.as_deref().is_some_and(|alg| alg != "ES256")
+            || members
+                .key_ops
+                .as_ref()
+                .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
+        {
+            return Err(InvalidJwk("not a key for verifying ES256 signatures"));
+        }
+        if members.d.is_some() {
+            return Err(InvalidJwk("a private key"));
+        }
+        if members.kid.is_empty() {
+            return Err(InvalidJwk("a key without a kid"));
+        }
+        let mut point = Vec::with_capacity(1 + 2 * COORDINATE_BYTES);
+        point.push(0x04);
+        for coordinate in [&members.x, &members.y] {
+            let bytes = BASE64URL
+                .decode(coordinate)
+                .map_err(|_| InvalidJwk("a coordinate is not base64url"))?;
+            if bytes.len() != COORDINATE_BYTES {
+                return Err(InvalidJwk("a coordinate is not 32 bytes"));
+            }
+            point.extend_from_slice(&bytes);
+        }
+        Ok(Self {
+            kid: members.kid,
+            ..Self::from_uncompressed_point(&point)?
+        })
+    }
+}
+
+impl Serialize for Jwk {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (x, y) = self.coordinates();
+        Members {
+            kty: "EC".into(),
+            crv: "P-256".into(),
+            x,
+            y,
+            kid: self.kid.clone(),
+            usage: Some("sig".into()),
+            key_ops: None,
+            alg: Some("ES256".into()),
+            d: None,
+        }
+        .serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for Jwk {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::try_from(Members::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+/// The keys that tokens are verified with.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct JwkSet {
+    keys: Vec<Jwk>,
+}
+
+impl JwkSet {
+    /// A set of these keys.
+    pub fn new(keys: Vec<Jwk>) -> Self {
+        Self { keys }
+    }
+
+    /// Reads a JWK Set (RFC 7517 section 5). Keys of another type, curve or use are passed over, as are keys of
+    /// different value under one `kid`: none of them spoils the rest.
+    pub fn from_json(json: &str) -> Result<Self, InvalidJwk> {
+        #[derive(Deserialize)]
+        struct Document {
+            keys: Vec<serde_json::Value>,
+        }
+        let document: Document = serde_json::from_str(json)
+            .map_err(|_| InvalidJwk("not a JWK Set: no JSON object with an array keys"))?;
+        let usable: Vec<Jwk> = document
+            .keys
+            .into_iter()
+            .filter_map(|key| serde_json::from_value(key).ok())
+            .collect();
+        let ambiguous = |key: &Jwk| usable.iter().any(|other| other.kid == key.kid && other != key);
+        Ok(Self {
+            keys: usable.iter().filter(|key| !ambiguous(key)).cloned().collect(),
+        })
+    }
+
+    /// The key that a `kid` header names.
+    pub fn find(&self, kid: &str) -> Option<&Jwk> {
+        self.keys.iter().find(|key| key.kid == kid)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// RFC 7515 appendix A.3.1's key; its thumbprint is checked against RFC 7638 by the interop suites.
+    const RFC7515_A3: &str = r#"{"kty":"EC","crv":"P-256",
+        "x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU",
+        "y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0","kid":"a3"}"#;
+
+    fn set(keys: &[String]) -> JwkSet {
+        JwkSet::from_json(&format!(r#"{{"keys":[{}]}}"#, keys.join(","))).unwrap()
+    }
+
+    #[test]
+    fn unusable_keys_are_passed_over_and_do_not_spoil_the_rest() {
+        let good = RFC7515_A3.to_owned();
+        let renamed =
+            |from: &str, to: &str| good.replace(from, to).replace(r#""kid":"a3""#, r#""kid":"bad""#);
+        let bad = [
+            renamed(r#""EC""#, r#""oct""#),
+            renamed("P-256", "P-384"),
+            renamed(r#""kid""#, r#""use":"enc","kid""#),
+            renamed(r#""kid""#, r#""alg":"ES384","kid""#),
+            renamed(r#""kid""#, r#""key_ops":["sign"],"kid""#),
+            renamed(r#""kid""#, r#""d":"AA","kid""#),
+            renamed("f83OJ3D2", "83OJ3D2"),
+            renamed("VEU\"", "VEU=\""),
+            "17".to_owned(),
+        ];
+        for key in bad {
+            let keys = set(&[key.clone(), good.clone()]);
+            assert_eq!(keys.find("bad"), None, "{key}");
+            assert!(keys.find("a3").is_some(), "{key}");
+        }
+    }
+
+    #[test]
+    fn two_keys_under_one_kid_are_both_refused() {
+        let other = RFC7515_A3.replace("f83OJ3D2", "f83OJ3D3");
+        assert_eq!(set(&[RFC7515_A3.into(), other]), JwkSet::default());
+        assert_eq!(set(&[RFC7515_A3.into(), RFC7515_A3.into()]).keys.len(), 2);
+    }
+}

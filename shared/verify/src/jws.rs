@@ -1,0 +1,150 @@
+//! Signed tokens in the compact serialisation (RFC 7515 section 7.1), as the issuer writes them: ES256 and exactly
+//! the headers `alg`, `typ` and `kid`.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::{Deserialize, Serialize};
+
+use crate::{JwkSet, TokenError};
+
+/// A longer token is refused unread. The issuer's limits on scopes and roles keep what it mints below this.
+pub const MAX_TOKEN_BYTES: usize = 12 * 1024;
+
+/// r‖s, 32 bytes each (RFC 7518 section 3.4).
+const SIGNATURE_BYTES: usize = 64;
+
+/// The protected header. Unknown members are refused rather than passed over: that answers `crit`, `b64`, `jwk`,
+/// `jku`, `x5u` and `x5c` before they can mean anything.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Header<'a> {
+    alg: &'a str,
+    typ: &'a str,
+    kid: &'a str,
+}
+
+/// The encoded protected header of tokens of type `typ` signed by the key `kid`.
+pub fn encode_header(typ: &str, kid: &str) -> String {
+    // A struct of three strings cannot fail to serialise.
+    let json = serde_json::to_vec(&Header {
+        alg: "ES256",
+        typ,
+        kid,
+    })
+    .unwrap_or_default();
+    BASE64URL.encode(json)
+}
+
+/// Assembles `header.payload.signature`. `encoded_header` comes from [`encode_header`]; `sign` gets the signing
+/// input (RFC 7515 section 5.1) and gives the 64 bytes r‖s.
+pub fn assemble<S: AsRef<[u8]>, E>(
+    encoded_header: &str,
+    payload: &[u8],
+    sign: impl FnOnce(&[u8]) -> Result<S, E>,
+) -> Result<String, E> {
+    let encoded_length = |bytes: usize| bytes.div_ceil(3) * 4;
+    let mut token = String::with_capacity(
+        encoded_header.len() + encoded_length(payload.len()) + encoded_length(SIGNATURE_BYTES) + 2,
+    );
+    token.push_str(encoded_header);
+    token.push('.');
+    BASE64URL.encode_string(payload, &mut token);
+    let signature = sign(token.as_bytes())?;
+    token.push('.');
+    BASE64URL.encode_string(signature, &mut token);
+    Ok(token)
+}
+
+/// Checks everything about a token but the meaning of its claims: form, `alg`, `typ` (one of `types`), `kid`,
+/// signature, and that no claim stands there twice. Returns the claims and the `kid`.
+pub fn verify<T: DeserializeOwned>(
+    token: &str,
+    keys: &JwkSet,
+    types: &[&str],
+) -> Result<(T, String), TokenError> {
+    if token.len() > MAX_TOKEN_BYTES {
+        return Err(TokenError::Malformed("the token is too long"));
+    }
+    let (signing_input, signature) = token
+        .rsplit_once('.')
+        .ok_or(TokenError::Malformed("not three segments"))?;
+    let (header, payload) = signing_input
+        .split_once('.')
+        .ok_or(TokenError::Malformed("not three segments"))?;
+
+    let header = decode(header, "the header is not unpadded base64url")?;
+    let header: Header<'_> = serde_json::from_slice(&header)
+        .map_err(|_| TokenError::Malformed("the header is not exactly alg, typ and kid"))?;
+    if header.alg != "ES256" {
+        return Err(TokenError::Malformed("alg is not ES256"));
+    }
+    if !types.contains(&header.typ) {
+        return Err(TokenError::WrongType);
+    }
+    let payload = decode(payload, "the payload is not unpadded base64url")?;
+    let signature = decode(signature, "the signature is not unpadded base64url")?;
+    if signature.len() != SIGNATURE_BYTES {
+        return Err(TokenError::Malformed("the signature is not 64 bytes"));
+    }
+
+    let key = keys.find(header.kid).ok_or(TokenError::UnknownKey)?;
+    key.verify(signing_input.as_bytes(), &signature)?;
+
+    serde_json::from_slice::<UniqueMembers>(&payload)
+        .map_err(|_| TokenError::Malformed("the payload is not a JSON object without repeated claims"))?;
+    let claims = serde_json::from_slice(&payload)
+        .map_err(|_| TokenError::Malformed("a claim is missing or of the wrong type"))?;
+    Ok((claims, header.kid.to_owned()))
+}
+
+/// A token's header and payload as JSON, with nothing checked. For showing to a person, never for deciding.
+pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::Value), TokenError> {
+    let mut segments = token.splitn(3, '.');
+    let mut next = || {
+        let segment = segments
+            .next()
+            .ok_or(TokenError::Malformed("not three segments"))?;
+        let bytes = decode(segment, "a segment is not unpadded base64url")?;
+        serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed("a segment is not JSON"))
+    };
+    Ok((next()?, next()?))
+}
+
+fn decode(segment: &str, complaint: &'static str) -> Result<Vec<u8>, TokenError> {
+    // The engine refuses padding and non-zero trailing bits, so that one token has one spelling.
+    BASE64URL
+        .decode(segment)
+        .map_err(|_| TokenError::Malformed(complaint))
+}
+
+/// A JSON object in which no member's name stands twice: parsers differ in which one they believe (RFC 7519
+/// section 4).
+struct UniqueMembers;
+
+impl<'de> Deserialize<'de> for UniqueMembers {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Members;
+        impl<'de> Visitor<'de> for Members {
+            type Value = UniqueMembers;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object without repeated members")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<UniqueMembers, M::Error> {
+                let mut names = HashSet::new();
+                while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
+                    if !names.insert(name) {
+                        return Err(serde::de::Error::custom("a repeated member"));
+                    }
+                }
+                Ok(UniqueMembers)
+            }
+        }
+        deserializer.deserialize_map(Members)
+    }
+}
