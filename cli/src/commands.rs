@@ -1,4 +1,8 @@
 //! The command line.
+#![allow(
+    clippy::doc_markdown,
+    reason = "doc comments are the help text, where a back-tick would be shown"
+)]
 
 mod client;
 mod dev;

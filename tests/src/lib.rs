@@ -1,1 +1,407 @@
+//! What the end-to-end tests share: a running issuer with a clock of the test's own, and a judge of tokens that
+//! knows nothing but the published key set and a library that we did not write.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::missing_panics_doc,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign::dev::{DevServer, Options, start};
+use countersign_issuer::config::{AwsConfig, DEFAULT_TABLE_PREFIX};
+use countersign_issuer::{Client, Entropy, Principal, PrincipalKey, Record, Table, dynamodb};
+use countersign_verify::{Clock, Timestamp};
+use jsonwebtoken::jwk::{JwkSet, ThumbprintHash};
+use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+use reqwest::header::{AUTHORIZATION, HeaderMap};
+use reqwest::{Method, StatusCode};
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// The audience of the demo clients.
+pub const AUDIENCE: &str = "https://api.example.com";
+/// The demo user's password.
+pub const JANE: &[(&str, &str)] = &[
+    ("grant_type", "password"),
+    ("username", "jane@example.com"),
+    ("password", "correct horse battery staple"),
+];
+/// The demo operator's password.
+pub const ALICE: &[(&str, &str)] = &[
+    ("grant_type", "operator_password"),
+    ("username", "alice.ops"),
+    ("password", "operator-passphrase"),
+];
+/// `client_credentials` and nothing else.
+pub const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
+
+/// Where every test's clock starts: later than now, so that the judge, who has no such clock, sees no expired token.
+const START_SECONDS: u64 = 2_000_000_000;
+
+/// A clock that stands until it is moved.
+#[derive(Debug, Clone)]
+pub struct TestClock(Arc<AtomicU64>);
+
+impl TestClock {
+    /// Moves the clock on.
+    pub fn advance(&self, duration: Duration) {
+        self.0
+            .fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// Moves the clock back: another machine's is behind.
+    pub fn rewind(&self, duration: Duration) {
+        self.0
+            .fetch_sub(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    /// This clock, to pass in.
+    pub fn clock(&self) -> Clock {
+        let clock = self.clone();
+        Clock::new(move || clock.now())
+    }
+}
+
+/// A running issuer with the demo records, of the test's own.
+#[derive(Debug)]
+pub struct TestIssuer {
+    /// The issuer's URL.
+    pub url: String,
+    /// Its clock.
+    pub clock: TestClock,
+    /// The running server.
+    pub server: DevServer,
+    http: reqwest::Client,
+    folder: TempDir,
+}
+
+impl TestIssuer {
+    /// Starts one on free ports.
+    pub async fn start() -> Self {
+        Self::start_at(Timestamp::from_seconds(START_SECONDS)).await
+    }
+
+    /// Starts one whose clock stands at `now`.
+    pub async fn start_at(now: Timestamp) -> Self {
+        let clock = TestClock(Arc::new(AtomicU64::new(now.millis())));
+        let folder = TempDir::new().unwrap();
+        Self::start_in(folder, clock, 0).await
+    }
+
+    /// Stops, and starts again over the same data.
+    pub async fn restart(self) -> Self {
+        let port = self.url.rsplit_once(':').unwrap().1.parse().unwrap();
+        self.server.stop().await;
+        Self::start_in(self.folder, self.clock, port).await
+    }
+
+    async fn start_in(folder: TempDir, clock: TestClock, port: u16) -> Self {
+        let options = Options {
+            port,
+            dynamodb_port: 0,
+            data_dir: Some(folder.path().to_owned()),
+        };
+        let server = start(&options, clock.clock(), Entropy::system())
+            .await
+            .expect("the server starts");
+        Self {
+            url: server.url.clone(),
+            clock,
+            server,
+            http: reqwest::Client::new(),
+            folder,
+        }
+    }
+
+    /// The embedded store, to change records in.
+    pub fn table<R: Record>(&self) -> Table<R> {
+        Table::new(self.dynamodb(), DEFAULT_TABLE_PREFIX)
+    }
+
+    /// A client of the embedded store.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let config = AwsConfig {
+            region: "eu-central-1".into(),
+            endpoint: Some(self.server.dynamodb.endpoint()),
+            access_key_id: "local".into(),
+            secret_access_key: "local".into(),
+            session_token: None,
+        };
+        dynamodb(&config).unwrap()
+    }
+
+    /// How many items the table holds.
+    pub async fn count(&self, table: &str) -> usize {
+        let name = format!("{DEFAULT_TABLE_PREFIX}{table}");
+        self.dynamodb()
+            .scan()
+            .table_name(name)
+            .send()
+            .await
+            .unwrap()
+            .items()
+            .len()
+    }
+
+    /// Changes a client's record.
+    pub async fn change_client(&self, client_id: &str, change: impl FnOnce(&mut Client)) {
+        let table = self.table::<Client>();
+        let mut client = table.get(client_id).await.unwrap().unwrap();
+        change(&mut client);
+        table.save(&mut client).await.unwrap();
+    }
+
+    /// Changes a principal's record.
+    pub async fn change_principal(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) {
+        let table = self.table::<Principal>();
+        let mut principal = table.get(&key.to_string()).await.unwrap().unwrap();
+        change(&mut principal);
+        table.save(&mut principal).await.unwrap();
+    }
+
+    /// Sends a form as a demo client, with HTTP Basic.
+    pub async fn post(&self, path: &str, client_id: &str, form: &[(&str, &str)]) -> Answer {
+        let basic = BASE64.encode(format!("{client_id}:{client_id}-secret"));
+        self.send(
+            path,
+            &[("authorization", &format!("Basic {basic}"))],
+            encode(form),
+        )
+        .await
+    }
+
+    /// A token request as a demo client: `form` and `more`.
+    pub async fn token(&self, client_id: &str, form: &[(&str, &str)], more: &[(&str, &str)]) -> Answer {
+        self.post("/oauth/token", client_id, &[form, more].concat()).await
+    }
+
+    /// A refresh as `demo-app`.
+    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
+        self.token("demo-app", &form, &[]).await
+    }
+
+    /// The refresh token of a new login of the demo user's.
+    pub async fn log_in(&self) -> String {
+        self.token("demo-app", JANE, &[]).await.ok()["refresh_token"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    }
+
+    /// A POST with exactly this body, as a form unless `headers` say otherwise.
+    pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+        let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
+        if headers.iter().any(|(name, _)| *name == "content-type") {
+            all.clear();
+        }
+        all.extend_from_slice(headers);
+        self.request(Method::POST, path, &all, body.into()).await
+    }
+
+    /// A GET.
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.request(Method::GET, path, headers, Vec::new()).await
+    }
+
+    /// A call of the demo API with a token.
+    pub async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
+        self.request(
+            method,
+            path,
+            &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))],
+            Vec::new(),
+        )
+        .await
+    }
+
+    /// Any request.
+    pub async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Answer {
+        let mut request = self
+            .http
+            .request(method, format!("{}{path}", self.url))
+            .body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.unwrap();
+        Answer {
+            status: response.status(),
+            headers: response.headers().clone(),
+            text: response.text().await.unwrap(),
+        }
+    }
+
+    /// The claims of an access token, judged by its signature under the published key that its `kid` names.
+    pub async fn judge(&self, token: &str) -> Value {
+        let (header, claims) = self.judge_as("at+jwt", AUDIENCE, token).await;
+        assert_eq!(header.len(), 3, "alg, typ and kid, and nothing else: {header:?}");
+        claims
+    }
+
+    /// The header and the claims of a token of that type and audience.
+    pub async fn judge_as(
+        &self,
+        typ: &str,
+        audience: &str,
+        token: &str,
+    ) -> (serde_json::Map<String, Value>, Value) {
+        let published: JwkSet =
+            serde_json::from_str(&self.get("/.well-known/jwks.json", &[]).await.text).unwrap();
+        let header = jsonwebtoken::decode_header(token).unwrap();
+        assert_eq!(header.typ.as_deref(), Some(typ));
+        let kid = header.kid.unwrap();
+        let key = published.find(&kid).expect("the key is published");
+        assert_eq!(key.thumbprint(ThumbprintHash::SHA256).unwrap(), kid, "RFC 7638");
+
+        let mut rules = Validation::new(Algorithm::ES256);
+        rules.set_issuer(&[&self.url]);
+        rules.set_audience(&[audience]);
+        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
+        let key = DecodingKey::from_jwk(key).unwrap();
+        let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
+        (segment(token, 0), claims)
+    }
+}
+
+/// One decoded segment of a token.
+fn segment(token: &str, at: usize) -> serde_json::Map<String, Value> {
+    let segment = token.split('.').nth(at).unwrap();
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
+        .decode(segment)
+        .unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// A form, encoded as a browser does.
+pub fn encode(form: &[(&str, &str)]) -> String {
+    let mut body = String::new();
+    for (name, value) in form {
+        let separator = if body.is_empty() { "" } else { "&" };
+        write!(body, "{separator}{name}=").unwrap();
+        for byte in value.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' => body.push(char::from(byte)),
+                _ => write!(body, "%{byte:02X}").unwrap(),
+            }
+        }
+    }
+    body
+}
+
+/// What came back.
+#[derive(Debug)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body.
+    pub text: String,
+}
+
+impl Answer {
+    /// A header's value; empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// The body.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|_| panic_on(self))
+    }
+
+    /// The body of a success, which nobody may keep.
+    #[track_caller]
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.text);
+        self.assert_uncached_json();
+        self.json()
+    }
+
+    /// The access token of a success.
+    #[track_caller]
+    pub fn access_token(&self) -> String {
+        self.ok()["access_token"].as_str().unwrap().to_owned()
+    }
+
+    /// The refresh token of a success.
+    #[track_caller]
+    pub fn refresh_token(&self) -> String {
+        self.ok()["refresh_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Asserts an error in the form of RFC 6749 section 5.2, and nothing beside it.
+    #[track_caller]
+    pub fn assert_error(&self, status: u16, code: &str) {
+        assert_eq!(
+            (self.status.as_u16(), self.json()["error"].as_str()),
+            (status, Some(code)),
+            "{}",
+            self.text
+        );
+        self.assert_uncached_json();
+        let body = self.json();
+        let members: Vec<&String> = body.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["error", "error_description"]);
+        let description = body["error_description"].as_str().unwrap();
+        assert!(
+            description
+                .bytes()
+                .all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
+            "{description}"
+        );
+        let challenge = if status == 401 {
+            r#"Basic realm="countersign""#
+        } else {
+            ""
+        };
+        assert_eq!(self.header("www-authenticate"), challenge);
+    }
+
+    #[track_caller]
+    fn assert_uncached_json(&self) {
+        assert_eq!(self.header("content-type"), "application/json;charset=UTF-8");
+        assert_eq!(self.header("cache-control"), "no-store");
+        assert_eq!(self.header("pragma"), "no-cache");
+    }
+}
+
+#[expect(clippy::panic, reason = "a test's assertion")]
+fn panic_on(answer: &Answer) -> Value {
+    panic!("not JSON: {} {:?}", answer.status, answer.text)
+}
+
+/// The demo user's record.
+pub fn jane() -> PrincipalKey {
+    PrincipalKey::User {
+        brand: "acme".into(),
+        username: "jane@example.com".into(),
+    }
+}
+
+/// The demo operator's record.
+pub fn alice() -> PrincipalKey {
+    PrincipalKey::Operator {
+        username: "alice.ops".into(),
+    }
+}

@@ -270,7 +270,7 @@ impl SecretCommand {
                 }
                 confirm(&format!("Revoke secret {secret_id} of {client_id}?"), yes)?;
                 change(to, clients, &client_id, json, |client| {
-                    client.secrets.retain(|one| one.id != secret_id)
+                    client.secrets.retain(|one| one.id != secret_id);
                 })
                 .await
             }

@@ -1,5 +1,6 @@
 //! `countersign dev`.
 
+use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
@@ -34,11 +35,12 @@ pub(super) struct DevCommand {
 
 impl DevCommand {
     pub(super) async fn run(self) -> Outcome {
-        let filter =
-            EnvFilter::builder().with_default_directive(tracing_subscriber::filter::LevelFilter::INFO.into());
+        // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
+        let filter = EnvFilter::new("info,dynoxide=error");
         tracing_subscriber::fmt()
+            .with_ansi(std::io::stderr().is_terminal())
             .with_writer(std::io::stderr)
-            .with_env_filter(filter.from_env_lossy())
+            .with_env_filter(EnvFilter::try_from_default_env().unwrap_or(filter))
             .init();
 
         let mut terminate = signal(SignalKind::terminate())?;
@@ -51,7 +53,7 @@ impl DevCommand {
         line(&format!("listening on {}", server.url));
         line(&format!(
             "DynamoDB on {}, environment of the functions in {}",
-            server.dynamodb_endpoint(),
+            server.dynamodb.endpoint(),
             server.environment.display()
         ));
         match &options.data_dir {

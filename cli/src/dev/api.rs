@@ -67,9 +67,8 @@ async fn protect(State(verifier): State<Arc<Verifier>>, mut request: Request, ne
     let Some(token) = bearer_token(request.headers()) else {
         return challenge(StatusCode::UNAUTHORIZED, "Bearer");
     };
-    let token = match verifier.verify(token) {
-        Ok(token) => token,
-        Err(_) => return challenge(StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#),
+    let Ok(token) = verifier.verify(token) else {
+        return challenge(StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#);
     };
     let refusal = match requirement(request.method(), request.uri().path()) {
         Some(Requirement::AnyCaller) => None,

@@ -56,9 +56,7 @@ impl Environment {
         let path = folder.join(FILE);
         let mut text =
             String::from("# Written by `countersign dev` for the function binaries. Dummy credentials.\n");
-        for (name, value) in &self.0 {
-            text.push_str(&format!("{name}={value}\n"));
-        }
+        text.extend(self.0.iter().flat_map(|(name, value)| [name, "=", value, "\n"]));
         OpenOptions::new()
             .write(true)
             .create(true)

@@ -39,7 +39,8 @@ pub struct DevServer {
     pub url: String,
     /// The `env` file.
     pub environment: PathBuf,
-    dynamodb: EmbeddedDynamoDb,
+    /// The embedded store.
+    pub dynamodb: EmbeddedDynamoDb,
     stop: oneshot::Sender<()>,
     served: JoinHandle<std::io::Result<()>>,
 }
@@ -105,11 +106,6 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
 }
 
 impl DevServer {
-    /// Where the embedded DynamoDB answers.
-    pub fn dynamodb_endpoint(&self) -> String {
-        self.dynamodb.endpoint()
-    }
-
     /// Finishes what is running and stops.
     pub async fn stop(self) {
         let _ = self.stop.send(());

@@ -175,7 +175,7 @@ mod tests {
             let pair = (id.clone(), secret.clone());
             let raw = readings(&format!("{id}:{secret}"));
             prop_assert!(raw.contains(&pair));
-            let encode = |text: &str| text.bytes().map(|byte| format!("%{byte:02X}")).collect::<String>();
+            let encode = |text: &str| text.bytes().fold(String::new(), |all, byte| format!("{all}%{byte:02X}"));
             let encoded = readings(&format!("{}:{}", encode(&id), encode(&secret)));
             prop_assert!(encoded.contains(&pair));
             let _ = read_basic(&garbage);

@@ -127,134 +127,87 @@ impl FromStr for GrantType {
 
 /// A client may have this many secrets.
 pub const MAX_SECRETS: usize = 2;
-const MAX_NAMES: usize = 100;
 /// Together with the roles' limit this keeps every token below [`countersign_verify::jws::MAX_TOKEN_BYTES`].
 const MAX_SCOPE_BYTES: usize = 4096;
-const MAX_ROLE_BYTES: usize = 2048;
+pub(crate) const MAX_ROLE_BYTES: usize = 2048;
 
 impl Client {
     /// Everything that is wrong with the record, in words for the administrator; nothing where it may be stored.
     pub fn problems(&self, limits: Lifetimes) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut require = |condition: bool, problem: String| {
-            if !condition {
-                problems.push(problem);
-            }
-        };
-
-        require(is_client_id(&self.client_id), CLIENT_ID_RULE.into());
-        require(
-            self.name.len() <= 200 && !self.name.chars().any(char::is_control),
-            "name: at most 200 characters, no control characters".into(),
-        );
-        require(
-            self.secrets.len() <= MAX_SECRETS,
-            format!("secrets: at most {MAX_SECRETS}"),
-        );
-        require(
-            !self.grant_types.is_empty(),
-            "grant: at least one is needed".into(),
-        );
-
-        let lists = [
-            ("scope", &self.scopes),
-            ("role", &self.roles),
-            ("brand", &self.brands),
-            ("operator", &self.operators),
-            ("audience", &self.audiences),
-        ];
-        for (what, list) in lists {
-            require(
-                list.len() <= MAX_NAMES.min(MAX_SCOPES),
-                format!("{what}: at most {MAX_NAMES}"),
-            );
-            let repeated = list
-                .iter()
-                .enumerate()
-                .find(|(at, name)| list[..*at].contains(name));
-            require(
-                repeated.is_none(),
-                format!(
-                    "{what}: {:?} is given twice",
-                    repeated.map_or("", |(_, name)| name)
-                ),
-            );
-        }
-        for scope in &self.scopes {
-            require(
-                is_scope_token(scope),
-                format!(
-                    "scope {scope:?}: printable ASCII without space, '\"' and '\\' (RFC 6749 section 3.3)"
-                ),
-            );
-        }
-        require(
-            self.scopes.join(" ").len() <= MAX_SCOPE_BYTES,
-            format!("scope: together at most {MAX_SCOPE_BYTES} bytes"),
-        );
-        for scope in self.default_scopes.iter().flatten() {
-            require(
-                self.scopes.contains(scope),
-                format!("default scope {scope:?} is not one of the client's scopes"),
-            );
-        }
-        for role in &self.roles {
-            require(is_role(role), format!("role {role:?}: {ROLE_RULE}"));
-        }
-        require(
-            self.roles.join(" ").len() <= MAX_ROLE_BYTES,
-            format!("role: together at most {MAX_ROLE_BYTES} bytes"),
-        );
-        for brand in &self.brands {
-            require(
-                brand == ANY_BRAND || is_brand_key(brand),
-                format!("brand {brand:?}: {BRAND_RULE}"),
-            );
-        }
-        require(
-            self.brands.len() <= 1 || !self.brands.iter().any(|brand| brand == ANY_BRAND),
-            "brand '*' stands for all brands and goes alone".into(),
-        );
-        for operator in &self.operators {
-            require(
-                principal::username(operator).as_ref() == Ok(operator),
-                format!("operator {operator:?} is not a username as operators have them"),
-            );
-        }
-        require(
-            !self.require_operator || !self.operators.is_empty(),
-            "require-operator: the client has no operators to name".into(),
-        );
-        require(
-            !self.audiences.is_empty(),
-            "audience: at least one is needed; the first is the default".into(),
-        );
-        for audience in &self.audiences {
-            require(
-                is_audience(audience),
-                format!("audience {audience:?}: printable ASCII without spaces, at most 255"),
-            );
-        }
-
-        let has = |grant| self.grant_types.contains(&grant);
-        require(
-            !has(GrantType::Password) || !self.brands.is_empty(),
-            "grant password: users belong to a brand, so the client needs one".into(),
-        );
-        require(
-            !has(GrantType::RefreshToken) || has(GrantType::Password) || has(GrantType::OperatorPassword),
-            "grant refresh_token: only password and operator_password give refresh tokens".into(),
-        );
+        let mut problems = Problems::default();
+        problems.unless(is_client_id(&self.client_id), || CLIENT_ID_RULE.into());
+        problems.unless(is_name(&self.name), || {
+            "name: at most 200 characters, no control characters".into()
+        });
+        problems.unless(self.secrets.len() <= MAX_SECRETS, || {
+            format!("secrets: at most {MAX_SECRETS}")
+        });
         for (what, ttl, longest) in [
             ("access-ttl", self.access_ttl, limits.access),
             ("refresh-ttl", self.refresh_ttl, limits.refresh),
         ] {
-            require(
-                (1..=longest).contains(&ttl),
-                format!("{what}: between 1 and {longest} seconds"),
-            );
+            problems.unless((1..=longest).contains(&ttl), || {
+                format!("{what}: between 1 and {longest} seconds")
+            });
         }
-        problems
+        self.check_grants(&mut problems);
+        self.check_lists(&mut problems);
+        problems.0
+    }
+
+    fn check_grants(&self, problems: &mut Problems) {
+        let has = |grant| self.grant_types.contains(&grant);
+        let gives_refresh_tokens = has(GrantType::Password) || has(GrantType::OperatorPassword);
+        problems.unless(!self.grant_types.is_empty(), || {
+            "grant: at least one is needed".into()
+        });
+        problems.unless(!has(GrantType::Password) || !self.brands.is_empty(), || {
+            "grant password: users belong to a brand, so the client needs one".into()
+        });
+        problems.unless(!has(GrantType::RefreshToken) || gives_refresh_tokens, || {
+            "grant refresh_token: only password and operator_password give refresh tokens".into()
+        });
+        problems.unless(!self.require_operator || !self.operators.is_empty(), || {
+            "require-operator: the client has no operators to name".into()
+        });
+    }
+
+    fn check_lists(&self, problems: &mut Problems) {
+        let is_brand = |brand: &str| brand == ANY_BRAND || is_brand_key(brand);
+        let is_operator = |operator: &str| principal::username(operator).as_deref() == Ok(operator);
+        let is_known_scope = |scope: &str| self.scopes.iter().any(|known| known == scope);
+        let default_scopes = self.default_scopes.as_deref().unwrap_or_default();
+        problems.check_list("scope", &self.scopes, SCOPE_RULE, is_scope_token);
+        problems.check_list(
+            "default-scope",
+            default_scopes,
+            "not one of the client's scopes",
+            is_known_scope,
+        );
+        problems.check_list("role", &self.roles, ROLE_RULE, is_role);
+        problems.check_list("brand", &self.brands, BRAND_RULE, is_brand);
+        problems.check_list(
+            "operator",
+            &self.operators,
+            "a username in lower case",
+            is_operator,
+        );
+        problems.check_list("audience", &self.audiences, AUDIENCE_RULE, is_audience);
+        for (what, list, longest) in [
+            ("scope", &self.scopes, MAX_SCOPE_BYTES),
+            ("role", &self.roles, MAX_ROLE_BYTES),
+        ] {
+            problems.unless(list.join(" ").len() <= longest, || {
+                format!("{what}: together at most {longest} bytes")
+            });
+        }
+        let has_wildcard = self.brands.iter().any(|brand| brand == ANY_BRAND);
+        problems.unless(self.brands.len() <= 1 || !has_wildcard, || {
+            "brand: '*' stands for all brands and goes alone".into()
+        });
+        problems.unless(!self.audiences.is_empty(), || {
+            "audience: at least one is needed; the first is the default".into()
+        });
     }
 
     /// What the client gets when it asks for no scope.
@@ -263,11 +216,48 @@ impl Client {
     }
 }
 
+/// What is wrong with a record, in words for the administrator who wrote it.
+#[derive(Default)]
+pub(crate) struct Problems(pub(crate) Vec<String>);
+
+impl Problems {
+    pub(crate) fn unless(&mut self, condition: bool, problem: impl FnOnce() -> String) {
+        if !condition {
+            self.0.push(problem());
+        }
+    }
+
+    /// Names every item of a list that breaks `rule`, a repeated item, and a list that is too long.
+    pub(crate) fn check_list(
+        &mut self,
+        what: &str,
+        list: &[String],
+        rule: &str,
+        holds: impl Fn(&str) -> bool,
+    ) {
+        self.unless(list.len() <= MAX_SCOPES, || {
+            format!("{what}: at most {MAX_SCOPES}")
+        });
+        for (at, item) in list.iter().enumerate() {
+            self.unless(holds(item), || format!("{what} {item:?}: {rule}"));
+            self.unless(!list[..at].contains(item), || {
+                format!("{what} {item:?}: given twice")
+            });
+        }
+    }
+}
+
 const CLIENT_ID_RULE: &str =
     "client id: 1 to 128 printable ASCII characters without space and ':', not starting with usr_ or opr_";
+const SCOPE_RULE: &str = "printable ASCII without space, '\"' and '\\' (RFC 6749 section 3.3)";
+const AUDIENCE_RULE: &str = "1 to 255 printable ASCII characters without space";
 pub(crate) const BRAND_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
 pub(crate) const ROLE_RULE: &str =
     "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
+
+fn is_name(value: &str) -> bool {
+    value.len() <= 200 && !value.chars().any(char::is_control)
+}
 
 fn is_client_id(value: &str) -> bool {
     // RFC 9700 section 4.15: a client that chose a user's `sub` as its id would pass for that user.

@@ -9,7 +9,7 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use serde::{Deserialize, Serialize};
 
 use crate::brand::{self, ANY_BRAND, is_brand_key};
-use crate::client::{BRAND_RULE, ROLE_RULE, is_role};
+use crate::client::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
 use crate::entropy::{Entropy, EntropyError};
 use crate::password::{self, PasswordError};
 use crate::store::{PRINCIPALS, Record};
@@ -175,24 +175,15 @@ impl Principal {
 
     /// Everything that is wrong with the record, in words for the administrator.
     pub fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        for brand in self
-            .brands
-            .iter()
-            .filter(|brand| *brand != ANY_BRAND && !is_brand_key(brand))
-        {
-            problems.push(format!("brand {brand:?}: {BRAND_RULE}"));
-        }
-        for role in self.roles.iter().filter(|role| !is_role(role)) {
-            problems.push(format!("role {role:?}: {ROLE_RULE}"));
-        }
-        if self.roles.join(" ").len() > 2048 {
-            problems.push("role: together at most 2048 bytes".into());
-        }
-        if self.brands.is_empty() {
-            problems.push("brand: at least one is needed".into());
-        }
-        problems
+        let mut problems = Problems::default();
+        let is_brand = |brand: &str| brand == ANY_BRAND || is_brand_key(brand);
+        problems.check_list("brand", &self.brands, BRAND_RULE, is_brand);
+        problems.check_list("role", &self.roles, ROLE_RULE, is_role);
+        problems.unless(!self.brands.is_empty(), || "brand: at least one is needed".into());
+        problems.unless(self.roles.join(" ").len() <= MAX_ROLE_BYTES, || {
+            format!("role: together at most {MAX_ROLE_BYTES} bytes")
+        });
+        problems.0
     }
 
     pub(crate) fn serves(&self, brand: &str) -> bool {
