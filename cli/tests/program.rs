@@ -1,5 +1,7 @@
 //! The `countersign` program, run as a person runs it.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 

@@ -1,5 +1,7 @@
 //! API Gateway's events, through the code that the function binaries run. The same files go to `cargo lambda invoke`.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -7,7 +7,9 @@ use clap::Args;
 use countersign_issuer::Entropy;
 use countersign_verify::Clock;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Outcome;
 use crate::dev::{Options, curl_commands, start};
@@ -35,14 +37,7 @@ pub(super) struct DevCommand {
 
 impl DevCommand {
     pub(super) async fn run(self) -> Outcome {
-        // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
-        let filter = EnvFilter::new("info,dynoxide=error");
-        tracing_subscriber::fmt()
-            .with_ansi(std::io::stderr().is_terminal())
-            .with_writer(std::io::stderr)
-            .with_env_filter(EnvFilter::try_from_default_env().unwrap_or(filter))
-            .init();
-
+        log();
         let mut terminate = signal(SignalKind::terminate())?;
         let options = Options {
             port: self.port,
@@ -69,4 +64,25 @@ impl DevCommand {
         server.stop().await;
         Ok(())
     }
+}
+
+/// Lines for a person, on standard error.
+fn log() {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "start-up is where the environment is read"
+    )]
+    let filter = std::env::var("RUST_LOG")
+        .ok()
+        .and_then(|value| value.parse().ok());
+    let filter: Targets = filter.unwrap_or_else(|| {
+        // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
+        Targets::new()
+            .with_default(LevelFilter::INFO)
+            .with_target("dynoxide", LevelFilter::ERROR)
+    });
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }

@@ -2,7 +2,9 @@
 
 use countersign_verify::Clock;
 use lambda_http::{Body, service_fn};
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::endpoints::{Request, Response};
 use crate::{Config, Entropy, Issuer, Publisher, dynamodb};
@@ -64,13 +66,9 @@ fn variable(name: &str) -> Option<String> {
 
 /// JSON lines on standard output, which Lambda hands to CloudWatch. `RUST_LOG` says how much; `info` unless set.
 fn log_json() {
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env_lossy();
+    let filter = variable("RUST_LOG").and_then(|value| value.parse().ok());
+    let filter: Targets = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
     // Fails only where a subscriber is set already, which then logs.
-    let _ = tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_env_filter(filter)
-        .try_init();
+    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }
