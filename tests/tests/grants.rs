@@ -316,13 +316,13 @@ async fn scope_is_what_is_asked_for_or_the_default_or_left_out() {
 
     issuer
         .change_client("demo-voice", |client| {
-            client.default_scopes = Some(vec!["calls:read".into()])
+            client.default_scopes = Some(vec!["calls:read".into()]);
         })
         .await;
     assert_eq!(ask("").await.ok()["scope"], "calls:read");
     issuer
         .change_client("demo-voice", |client| {
-            (client.scopes, client.default_scopes) = (vec![], None)
+            (client.scopes, client.default_scopes) = (vec![], None);
         })
         .await;
     let none = ask("").await;
@@ -391,7 +391,7 @@ async fn a_client_uses_the_grants_of_its_list_alone() {
     unknown.assert_error(400, "unsupported_grant_type");
     issuer
         .change_client("demo-app", |client| {
-            client.grant_types.retain(|grant| grant.as_str() == "password")
+            client.grant_types.retain(|grant| grant.as_str() == "password");
         })
         .await;
     assert_eq!(

@@ -303,7 +303,7 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
     refused_after(Box::new(|user| user.enabled = false)).await;
     refused_after(Box::new(|user| user.id = "usr_somebody_else".into())).await;
     refused_after(Box::new(move |user| {
-        user.sessions_valid_from = now.plus(Duration::from_secs(5))
+        user.sessions_valid_from = now.plus(Duration::from_secs(5));
     }))
     .await;
     let password_change = issuer.clock.now().plus(Duration::from_secs(1));
@@ -311,7 +311,7 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
         let entropy = entropy.clone();
         move |user| {
             user.set_password("another one", password_change, &entropy)
-                .unwrap()
+                .unwrap();
         }
     }))
     .await;
@@ -326,7 +326,7 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
         .await;
     issuer
         .change_client("demo-app", |client| {
-            client.grant_types.retain(|grant| grant.as_str() != "password")
+            client.grant_types.retain(|grant| grant.as_str() != "password");
         })
         .await;
     issuer.refresh(&token).await.assert_error(400, "invalid_grant");
@@ -334,7 +334,7 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
         .change_client("demo-app", |client| {
             client
                 .grant_types
-                .retain(|grant| grant.as_str() != "refresh_token")
+                .retain(|grant| grant.as_str() != "refresh_token");
         })
         .await;
     issuer

@@ -81,7 +81,7 @@ async fn an_access_token_is_active_until_it_expires_for_its_client_and_its_audie
     );
     issuer
         .change_client("demo-app", |client| {
-            client.audiences = vec!["https://other.example.com".into()]
+            client.audiences = vec!["https://other.example.com".into()];
         })
         .await;
     assert_eq!(

@@ -43,10 +43,8 @@ impl TokenCommand {
         match self {
             Self::Inspect => {
                 let (header, claims) = jws::decode_unverified(&read_token()?)?;
-                show(
-                    &json!({ "verified": false, "header": header, "claims": claims }),
-                    true,
-                );
+                let shown = json!({ "verified": false, "header": header, "claims": claims });
+                line(&if json { shown.to_string() } else { format!("{shown:#}") });
                 Ok(())
             }
             Self::Verify {

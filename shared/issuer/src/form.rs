@@ -131,7 +131,6 @@ mod tests {
     use super::*;
 
     /// Percent-encodes everything, so that the encoder shares no rule with the decoder.
-    #[expect(clippy::format_collect, reason = "short and clear, and only a test")]
     fn encode(text: &str) -> String {
         text.bytes().map(|byte| format!("%{byte:02x}")).collect()
     }
