@@ -44,7 +44,11 @@ impl TokenCommand {
             Self::Inspect => {
                 let (header, claims) = jws::decode_unverified(&read_token()?)?;
                 let shown = json!({ "verified": false, "header": header, "claims": claims });
-                line(&if json { shown.to_string() } else { format!("{shown:#}") });
+                line(&if json {
+                    shown.to_string()
+                } else {
+                    format!("{shown:#}")
+                });
                 Ok(())
             }
             Self::Verify {

@@ -68,7 +68,10 @@ fn variable(name: &str) -> Option<String> {
 fn log_json() {
     let filter = variable("RUST_LOG").and_then(|value| value.parse().ok());
     let filter: Targets = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true);
+    let lines = tracing_subscriber::fmt::layer()
+        .json()
+        .flatten_event(true)
+        .with_span_list(false);
     // Fails only where a subscriber is set already, which then logs.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
 }

@@ -1,0 +1,56 @@
+// jose as the resource server, and the key set as caches see it.
+
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { calculateJwkThumbprint, createRemoteJWKSet, decodeProtectedHeader, jwtVerify } from 'jose'
+import { as, audience, janeTokens, voiceToken } from './support.js'
+
+const jwks = new URL(as.jwks_uri)
+const keys = createRemoteJWKSet(jwks)
+const expected = {
+  algorithms: ['ES256'],
+  audience,
+  issuer: as.issuer,
+  typ: 'at+jwt',
+  requiredClaims: ['sub', 'iat', 'exp', 'jti', 'client_id', 'scope', 'roles'],
+}
+
+test('an access token verifies with the published keys alone', async () => {
+  const { payload, protectedHeader } = await jwtVerify(await voiceToken(), keys, expected)
+  assert.equal(payload.sub, 'demo-voice')
+  assert.deepEqual(Object.keys(protectedHeader).sort(), ['alg', 'kid', 'typ'])
+})
+
+test('every kid is the RFC 7638 thumbprint of its key', async () => {
+  const published = (await (await fetch(jwks)).json()).keys
+  for (const jwk of published) assert.equal(jwk.kid, await calculateJwkThumbprint(jwk))
+  const { kid } = decodeProtectedHeader(await voiceToken())
+  assert.ok(published.some((jwk) => jwk.kid === kid))
+})
+
+test('the signature of another token is refused', async () => {
+  const [header, payload] = (await voiceToken()).split('.')
+  const [, , signature] = (await voiceToken()).split('.')
+  await assert.rejects(jwtVerify(`${header}.${payload}.${signature}`, keys, expected), {
+    code: 'ERR_JWS_SIGNATURE_VERIFICATION_FAILED',
+  })
+})
+
+test('a refresh token is refused by its type, and by its audience', async () => {
+  const { refresh_token } = await janeTokens()
+  const failed = (claim) => ({ code: 'ERR_JWT_CLAIM_VALIDATION_FAILED', claim })
+  const asIssuer = { ...expected, audience: as.issuer }
+  const asType = { ...expected, typ: 'rt+jwt', requiredClaims: [] }
+  await assert.rejects(jwtVerify(refresh_token, keys, asIssuer), failed('typ'))
+  await assert.rejects(jwtVerify(refresh_token, keys, asType), failed('aud'))
+})
+
+test('the key set may be kept for 15 minutes and revalidated', async () => {
+  const fresh = await fetch(jwks)
+  assert.equal(fresh.headers.get('cache-control'), 'public, max-age=900')
+  const again = await fetch(jwks, { headers: { 'if-none-match': fresh.headers.get('etag') } })
+  assert.equal(again.status, 304)
+  assert.equal(await again.text(), '')
+  // RFC 9110 15.4.5: as the 200 would have them.
+  for (const name of ['cache-control', 'etag']) assert.equal(again.headers.get(name), fresh.headers.get(name))
+})

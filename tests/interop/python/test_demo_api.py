@@ -1,0 +1,79 @@
+"""The protected demo API: RFC 6750 section 3.1 as a caller sees it."""
+
+import pytest
+import requests
+from support import BASE, alice_tokens, jane_tokens, service_token, voice_token
+
+
+def call(method, path, token=None):
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return requests.request(method, f"{BASE}/api{path}", headers=headers)
+
+
+def jane():
+    return jane_tokens()["access_token"]
+
+
+def alice():
+    return alice_tokens()["access_token"]
+
+
+def reader():
+    return service_token(scope="reports:read")
+
+
+def service_for_alice():
+    return service_token(operator="alice.ops")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "caller"),
+    [
+        ("GET", "/whoami", voice_token),
+        ("GET", "/whoami", jane),
+        ("GET", "/reports", reader),
+        ("POST", "/reports", service_token),
+        ("GET", "/calls", voice_token),
+        ("POST", "/calls", voice_token),
+        ("DELETE", "/subscribers/17", alice),
+    ],
+)
+def test_let_in(method, path, caller):
+    assert call(method, path, caller()).ok
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "caller"),
+    [
+        ("GET", "/reports", voice_token),
+        ("POST", "/reports", reader),
+        ("GET", "/calls", service_token),
+        ("POST", "/calls", service_token),
+        ("DELETE", "/subscribers/17", jane),
+        ("DELETE", "/subscribers/17", service_for_alice),
+    ],
+)
+def test_known_but_not_allowed(method, path, caller):
+    answer = call(method, path, caller())
+    assert answer.status_code == 403
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
+    assert 'error="insufficient_scope"' in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize("path", ["/whoami", "/reports"])
+def test_without_credentials_the_challenge_is_bare(path):
+    answer = call("GET", path)
+    assert answer.status_code == 401
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert "error" not in answer.headers["WWW-Authenticate"]
+
+
+@pytest.mark.parametrize(
+    "token",
+    [lambda: "nonsense", lambda: voice_token()[:-4] + "AAAA", lambda: jane_tokens()["refresh_token"]],
+    ids=["nonsense", "broken-signature", "refresh-token"],
+)
+def test_what_is_no_access_token_is_invalid(token):
+    answer = call("GET", "/whoami", token())
+    assert answer.status_code == 401
+    assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]

@@ -1,0 +1,158 @@
+"""Bare requests: what the token endpoint refuses, with which words and headers."""
+
+import jwt
+import pytest
+import requests
+from support import BASE, JANE, SECRETS, ask, granted, jane_tokens, refresh, refused, service_token
+
+TOKEN = f"{BASE}/oauth/token"
+VOICE = ("demo-voice", SECRETS["demo-voice"])
+GRANT = {"grant_type": "client_credentials"}
+ACME = GRANT | {"brandKey": "acme"}
+
+
+def test_a_wrong_secret_and_an_unknown_client_get_the_same_challenge():
+    answers = [
+        requests.post(TOKEN, data=GRANT, auth=("demo-voice", "wrong")),
+        requests.post(TOKEN, data=GRANT, auth=("nobody", "wrong")),
+        requests.post(TOKEN, data=GRANT | {"client_id": "demo-voice", "client_secret": "wrong"}),
+        requests.post(TOKEN, data=GRANT),
+    ]
+    for answer in answers:
+        refused(answer, "invalid_client", status=401)
+        assert answer.headers["WWW-Authenticate"] == 'Basic realm="countersign"'
+    assert len({answer.text for answer in answers}) == 1
+
+
+@pytest.mark.parametrize("path", ["/oauth/refresh", "/oauth/revoke", "/oauth/introspect"])
+def test_the_other_endpoints_want_the_same_client_authentication(path):
+    form = {"refresh_token": "nonsense", "token": "nonsense"}
+    answer = requests.post(BASE + path, data=form, auth=("demo-app", "wrong"))
+    refused(answer, "invalid_client", status=401)
+    assert answer.headers["WWW-Authenticate"] == 'Basic realm="countersign"'
+
+
+@pytest.mark.parametrize(
+    ("client", "form", "error"),
+    [
+        ("demo-service", GRANT | {"brandKey": "initech"}, "invalid_request"),
+        ("demo-service", GRANT, "invalid_request"),
+        ("demo-voice", ACME, "invalid_request"),
+        ("demo-voice", {"scope": "calls:read"}, "invalid_request"),
+        ("demo-voice", {"grant_type": ""}, "invalid_request"),
+        ("demo-voice", {"grant_type": ["client_credentials", "client_credentials"]}, "invalid_request"),
+        ("demo-service", ACME | {"scope": "reports:read calls:read"}, "invalid_scope"),
+        ("demo-service", ACME | {"resource": "https://elsewhere.example.com"}, "invalid_target"),
+        ("demo-service", ACME | {"operator": "bob.ops"}, "invalid_grant"),
+        ("demo-voice", GRANT | {"operator": "alice.ops"}, "invalid_grant"),
+        ("demo-voice", {"grant_type": "authorization_code"}, "unsupported_grant_type"),
+        ("demo-voice", {"grant_type": "password", **JANE}, "unauthorized_client"),
+        ("demo-app", ACME, "unauthorized_client"),
+    ],
+    ids=[
+        "brand-of-others",
+        "brand-left-open",
+        "brand-for-a-client-without-brands",
+        "no-grant-type",
+        "empty-grant-type",
+        "repeated-grant-type",
+        "scope-of-others",
+        "resource-of-others",
+        "unknown-operator",
+        "operator-of-others",
+        "unknown-grant",
+        "grant-not-in-the-list",
+        "client-credentials-not-in-the-list",
+    ],
+)
+def test_refused(client, form, error):
+    refused(ask(client, **form), error)
+
+
+def test_a_wrong_password_an_unknown_user_and_a_foreign_token_get_the_same_words():
+    jane = {"grant_type": "password", "brandKey": "acme", **JANE}
+    answers = [
+        ask("demo-app", **jane | {"password": "wrong"}),
+        ask("demo-app", **jane | {"username": "nobody@example.com"}),
+        refresh("nonsense"),
+    ]
+    for answer in answers:
+        refused(answer, "invalid_grant")
+    assert len({answer.text for answer in answers}) == 1
+
+
+def test_client_credentials_in_two_places_are_refused():
+    refused(ask("demo-voice", client_secret=SECRETS["demo-voice"], **GRANT), "invalid_request")
+
+
+def test_the_same_client_id_beside_basic_is_harmless_and_another_is_not():
+    granted(ask("demo-voice", client_id="demo-voice", **GRANT))
+    refused(ask("demo-voice", client_id="demo-app", **GRANT), "invalid_request")
+
+
+def test_a_parameter_in_the_query_string_is_refused():
+    refused(requests.post(TOKEN, params={"scope": "calls:read"}, data=GRANT, auth=VOICE), "invalid_request")
+
+
+def test_json_is_not_a_form():
+    refused(requests.post(TOKEN, json=GRANT, auth=VOICE), "invalid_request")
+
+
+def test_only_post():
+    answer = requests.get(TOKEN)
+    refused(answer, "invalid_request", status=405)
+    assert answer.headers["Allow"] == "POST"
+
+
+def test_more_than_16_kib_is_too_much():
+    refused(ask("demo-voice", padding="x" * 16 * 1024, **GRANT), "invalid_request", status=413)
+
+
+def test_resource_becomes_the_audience():
+    token = service_token(resource="https://api.example.com")
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == "https://api.example.com"
+
+
+def test_a_refresh_at_its_own_endpoint_needs_no_grant_type():
+    granted(ask("demo-app", "/oauth/refresh", refresh_token=jane_tokens()["refresh_token"]))
+
+
+def test_a_client_whose_answer_got_lost_gets_the_same_successor_again():
+    first = jane_tokens()["refresh_token"]
+    once, again = (granted(refresh(first))["refresh_token"] for _ in range(2))
+    expiry = [jwt.decode(token, options={"verify_signature": False})["exp"] for token in (first, once, again)]
+    assert len(set(expiry)) == 1
+    # It is one successor: using it in one of its copies leaves the other one step behind, not a second branch.
+    granted(refresh(once))
+    granted(refresh(again))
+
+
+def test_a_refresh_token_whose_successor_was_used_is_refused():
+    first = jane_tokens()["refresh_token"]
+    second = granted(refresh(first))["refresh_token"]
+    third = granted(refresh(second))["refresh_token"]
+    refused(refresh(first), "invalid_grant")
+    # Within ten seconds this may be a slow parallel retry, so the newest token lives on.
+    granted(refresh(third))
+
+
+@pytest.mark.parametrize("rotations", [0, 1, 2])
+def test_revoking_the_newest_refresh_token_ends_its_whole_family(rotations):
+    family = [jane_tokens()["refresh_token"]]
+    for _ in range(rotations):
+        family.append(granted(refresh(family[-1]))["refresh_token"])
+    assert ask("demo-app", "/oauth/revoke", token=family[-1]).status_code == 200
+    for token in family:
+        refused(refresh(token), "invalid_grant")
+
+
+def test_a_refresh_token_is_bound_to_its_brand():
+    refused(refresh(jane_tokens()["refresh_token"], brandKey="globex"), "invalid_grant")
+
+
+def test_an_access_token_is_no_refresh_token():
+    refused(refresh(jane_tokens()["access_token"]), "invalid_grant")
+
+
+def test_a_client_that_may_not_refresh_cannot_use_anothers_token():
+    refused(refresh(jane_tokens()["refresh_token"], client="demo-voice"), "unauthorized_client")
