@@ -1,11 +1,9 @@
 //! The command line.
-#![allow(
-    clippy::doc_markdown,
-    reason = "doc comments are the help text, where a back-tick would be shown"
-)]
+#![allow(clippy::doc_markdown, reason = "doc comments are the help text, where a back-tick would be shown")]
 
 mod client;
 mod dev;
+mod key;
 mod principal;
 mod token;
 
@@ -13,8 +11,8 @@ use std::error::Error;
 use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
-use countersign_issuer::config::{Lifetimes, StoreConfig};
-use countersign_issuer::{Entropy, Record, Secret, Table, dynamodb};
+use countersign_issuer::keys::{Lifetimes, Rotator, Timers};
+use countersign_issuer::{Entropy, Record, Secret, StoreConfig, StoreError, Table, dynamodb, rotator};
 use countersign_verify::Clock;
 
 /// What a command comes to. An error is shown to the person as it stands.
@@ -56,6 +54,9 @@ enum Command {
     /// Administer operators
     #[command(subcommand, after_help = principal::OPERATOR_EXAMPLES)]
     Operator(principal::PrincipalCommand),
+    /// Look at the signing keys, rotate them, withdraw a compromised one
+    #[command(subcommand)]
+    Key(key::KeyCommand),
     /// Look into tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -66,22 +67,15 @@ impl Arguments {
     pub async fn run(self) -> Outcome {
         let json = self.json;
         match self.command {
-            Command::Dev(command) => command.run().await,
+            Command::Dev(command) => command.run(json).await,
             Command::Client(command) => command.run(&Administration::from_environment()?, json).await,
             Command::User(command) => {
-                command
-                    .run(principal::Kind::User, &Administration::from_environment()?, json)
-                    .await
+                command.run(principal::Kind::User, &Administration::from_environment()?, json).await
             }
             Command::Operator(command) => {
-                command
-                    .run(
-                        principal::Kind::Operator,
-                        &Administration::from_environment()?,
-                        json,
-                    )
-                    .await
+                command.run(principal::Kind::Operator, &Administration::from_environment()?, json).await
             }
+            Command::Key(command) => command.run(json).await,
             Command::Token(command) => command.run(&Clock::system(), json),
         }
     }
@@ -91,30 +85,40 @@ impl Arguments {
 struct Administration {
     db: aws_sdk_dynamodb::Client,
     prefix: String,
-    limits: Lifetimes,
+    timers: Timers,
     clock: Clock,
     entropy: Entropy,
 }
 
 impl Administration {
     fn from_environment() -> Outcome<Self> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "start-up is where the environment is read"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
         let config = StoreConfig::from_lookup(|name| std::env::var(name).ok())?;
         Ok(Self {
             db: dynamodb(&config.aws)?,
             prefix: config.table_prefix,
-            limits: config.limits,
+            timers: config.timers,
             clock: Clock::system(),
             entropy: Entropy::system(),
         })
     }
 
+    /// The longest lifetimes that a client may be given.
+    fn limits(&self) -> Lifetimes {
+        self.timers.settings().longest
+    }
+
     fn table<R: Record>(&self) -> Table<R> {
         Table::new(self.db.clone(), &self.prefix)
     }
+}
+
+/// Whoever changes the ring of keys: needs what the records' store needs, and the key that wraps signing keys.
+fn rotator_from_environment() -> Outcome<Rotator> {
+    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
+    let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(|name| std::env::var(name).ok())?;
+    let wrapping = wrapping.into_wrapping(&config.aws)?;
+    Ok(rotator(&config, &dynamodb(&config.aws)?, wrapping, Clock::system(), Entropy::system()))
 }
 
 /// Standard input, without the line's end.
@@ -128,6 +132,10 @@ fn read_stdin() -> Outcome<String> {
 fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
     if from_stdin {
         return Ok(Secret::given(read_stdin()?));
+    }
+    if !std::io::stdin().is_terminal() {
+        let flag = format!("--{}-stdin", what.rsplit(' ').next().unwrap_or_default().to_lowercase());
+        return Err(format!("there is no terminal to ask at: give it on standard input with {flag}").into());
     }
     let typed = Secret::given(rpassword::prompt_password(format!("{what}: "))?);
     let again = Secret::given(rpassword::prompt_password(format!("{what}, again: "))?);
@@ -152,18 +160,30 @@ fn confirm(question: &str, yes: bool) -> Outcome {
     }
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;
-    if answer.trim().eq_ignore_ascii_case("y") {
-        Ok(())
-    } else {
-        Err("nothing was changed".into())
-    }
+    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err("nothing was changed".into()) }
 }
 
 /// Refuses a record with problems, naming them all.
 fn refuse(problems: &[String]) -> Outcome {
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(format!("not stored:\n  {}", problems.join("\n  ")).into())
+    if problems.is_empty() { Ok(()) } else { Err(format!("not stored:\n  {}", problems.join("\n  ")).into()) }
+}
+
+/// A list from the command line: one blank item stands for none at all.
+fn without_blank(mut items: Vec<String>) -> Vec<String> {
+    items.retain(|item| !item.is_empty());
+    items
+}
+
+/// The records that can be read, and the outcome that names the others.
+fn split<R>(records: Vec<Result<R, StoreError>>) -> (Vec<R>, Outcome) {
+    let mut readable = Vec::new();
+    let mut problems = Vec::new();
+    for record in records {
+        match record {
+            Ok(record) => readable.push(record),
+            Err(error) => problems.push(error.to_string()),
+        }
     }
+    let outcome = if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) };
+    (readable, outcome)
 }

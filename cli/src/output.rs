@@ -25,24 +25,14 @@ pub(crate) fn list(records: &[Value], columns: &[&str], json: bool) {
     if records.is_empty() {
         return line("none");
     }
-    let rows: Vec<Vec<String>> = records
-        .iter()
-        .map(|record| columns.iter().map(|column| text(&record[column])).collect())
-        .collect();
+    let rows: Vec<Vec<String>> =
+        records.iter().map(|record| columns.iter().map(|column| text(&record[column])).collect()).collect();
     let heading: Vec<String> = columns.iter().map(|column| column.to_uppercase()).collect();
-    let width = |at: usize| {
-        rows.iter()
-            .chain([&heading])
-            .map(|row| row[at].chars().count())
-            .max()
-            .unwrap_or(0)
-    };
+    let width =
+        |at: usize| rows.iter().chain([&heading]).map(|row| row[at].chars().count()).max().unwrap_or(0);
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     for row in [&heading].into_iter().chain(&rows) {
-        let cells = row
-            .iter()
-            .zip(&widths)
-            .map(|(cell, &width)| format!("{cell:width$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
         line(cells.collect::<Vec<_>>().join("  ").trim_end());
     }
 }

@@ -5,6 +5,7 @@
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer, encode};
 use countersign_verify::Clock;
 use serde_json::{Value, json};
@@ -16,6 +17,10 @@ struct Shell<'a> {
 
 impl Shell<'_> {
     fn run(&self, line: &str, stdin: &str) -> Output {
+        self.run_with(&[], line, stdin)
+    }
+
+    fn run_with(&self, more: &[(&str, &str)], line: &str, stdin: &str) -> Output {
         let environment = std::fs::read_to_string(&self.issuer.server.environment).unwrap();
         let variables = environment
             .lines()
@@ -25,6 +30,7 @@ impl Shell<'_> {
             .args(line.split(' '))
             .env_clear()
             .envs(variables)
+            .envs(more.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -38,11 +44,7 @@ impl Shell<'_> {
     #[track_caller]
     fn ok(&self, line: &str, stdin: &str) -> Value {
         let output = self.run(&format!("--json {line}"), stdin);
-        assert!(
-            output.status.success(),
-            "{line}: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
+        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
         serde_json::from_slice(&output.stdout).unwrap()
     }
 
@@ -59,11 +61,7 @@ const CREATE: &str = "client create billing --name Billing --grant client_creden
     --role billing --brand acme --operator alice.ops --audience https://api.example.com --access-ttl 600";
 
 async fn token(issuer: &TestIssuer, client_id: &str, secret: &str) -> Answer {
-    let form = [
-        ("client_id", client_id),
-        ("client_secret", secret),
-        ("grant_type", "client_credentials"),
-    ];
+    let form = [("client_id", client_id), ("client_secret", secret), ("grant_type", "client_credentials")];
     issuer.send("/oauth/token", &[], encode(&form)).await
 }
 
@@ -77,54 +75,29 @@ async fn a_client_lives_from_creation_to_deletion() {
     assert!(secret.starts_with("csgn_") && secret.len() == 54, "{secret}");
     let answer = token(&issuer, "billing", secret).await;
     assert_eq!(answer.ok()["expires_in"], 600);
-    assert_eq!(
-        issuer.judge(&answer.access_token()).await["roles"],
-        json!(["billing"])
-    );
+    assert_eq!(issuer.judge(&answer.access_token()).await["roles"], json!(["billing"]));
 
-    assert!(
-        shell
-            .refused(CREATE, "")
-            .contains("client billing: it exists already")
-    );
+    assert!(shell.refused(CREATE, "").contains("client billing: it exists already"));
     let shown = shell.ok("client show billing", "");
     assert_eq!(shown.get("client_secret"), None);
-    assert!(
-        !shown.to_string().contains("sha256") && !shown.to_string().contains("argon2"),
-        "{shown}"
-    );
+    assert!(!shown.to_string().contains("sha256") && !shown.to_string().contains("argon2"), "{shown}");
     let listed = shell.ok("client list", "");
-    let ids: Vec<&str> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|one| one["client_id"].as_str().unwrap())
-        .collect();
+    let ids: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["client_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["billing", "demo-app", "demo-service", "demo-voice"]);
 
     let updated = shell.ok("client update billing --scope bills:read --scope bills:write", "");
     assert_eq!(updated["scopes"], json!(["bills:read", "bills:write"]));
-    assert_eq!(
-        (&updated["roles"], &updated["version"]),
-        (&json!(["billing"]), &json!(2))
-    );
+    assert_eq!((&updated["roles"], &updated["version"]), (&json!(["billing"]), &json!(2)));
     shell.ok("client disable billing", "");
-    token(&issuer, "billing", secret)
-        .await
-        .assert_error(401, "invalid_client");
+    token(&issuer, "billing", secret).await.assert_error(401, "invalid_client");
     shell.ok("client enable billing", "");
     token(&issuer, "billing", secret).await.ok();
 
     assert!(shell.refused("client delete billing", "").contains("--yes"));
     shell.ok("client delete billing --yes", "");
-    token(&issuer, "billing", secret)
-        .await
-        .assert_error(401, "invalid_client");
-    assert!(
-        shell
-            .refused("client show billing", "")
-            .contains("there is no client billing")
-    );
+    token(&issuer, "billing", secret).await.assert_error(401, "invalid_client");
+    assert!(shell.refused("client show billing", "").contains("there is no client billing"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -132,34 +105,19 @@ async fn a_secret_is_replaced_without_downtime() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let first = shell.ok(CREATE, "")["client_secret"].as_str().unwrap().to_owned();
-    let second = shell.ok("client secret add billing", "")["client_secret"]
-        .as_str()
-        .unwrap()
-        .to_owned();
+    let second = shell.ok("client secret add billing", "")["client_secret"].as_str().unwrap().to_owned();
     token(&issuer, "billing", &first).await.ok();
     token(&issuer, "billing", &second).await.ok();
-    assert!(
-        shell
-            .refused("client secret add billing", "")
-            .contains("2 live secrets")
-    );
+    assert!(shell.refused("client secret add billing", "").contains("2 live secrets"));
     let listed = shell.ok("client secret list billing", "");
     let id = listed[0]["id"].as_str().unwrap();
-    assert!(
-        shell
-            .refused("client secret revoke billing nosuch --yes", "")
-            .contains("no secret nosuch")
-    );
+    assert!(shell.refused("client secret revoke billing nosuch --yes", "").contains("no secret nosuch"));
     shell.ok(&format!("client secret revoke billing {id} --yes"), "");
-    token(&issuer, "billing", &first)
-        .await
-        .assert_error(401, "invalid_client");
+    token(&issuer, "billing", &first).await.assert_error(401, "invalid_client");
     token(&issuer, "billing", &second).await.ok();
 
-    let chosen = shell.ok(
-        "client secret add billing --secret-stdin --expire-others-in 1",
-        "chosen elsewhere\n",
-    );
+    let chosen =
+        shell.ok("client secret add billing --secret-stdin --expire-others-in 1", "chosen elsewhere\n");
     assert_eq!(chosen.get("client_secret"), None, "whoever gave it knows it");
     token(&issuer, "billing", "chosen elsewhere").await.ok();
 }
@@ -168,43 +126,38 @@ async fn a_secret_is_replaced_without_downtime() {
 async fn what_may_not_be_stored_is_named_with_the_rule_and_leaves_nothing() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
-    let refused = shell.refused(
-        "client create usr_x --scope a\"b --brand a#b --access-ttl 999999999",
-        "",
-    );
-    for rule in [
-        "client id:",
-        "scope \"a\\\"b\":",
-        "brand \"a#b\":",
-        "access-ttl:",
-        "grant:",
-        "audience:",
-    ] {
+    let refused = shell.refused("client create usr_x --scope a\"b --brand a#b --access-ttl 999999999", "");
+    for rule in ["client id:", "scope \"a\\\"b\":", "brand \"a#b\":", "access-ttl:", "grant:", "audience:"] {
         assert!(refused.contains(rule), "{rule} in {refused}");
     }
-    assert!(
-        shell
-            .refused("user create jane --role x --password-stdin", "secret")
-            .contains("--brand")
-    );
-    assert!(
-        shell
-            .refused("operator create bob --password-stdin", "secret")
-            .contains("brand: at least one")
-    );
-    assert!(
-        shell
-            .refused("operator create bob --brand acme --password-stdin", "")
-            .contains("password")
-    );
+    assert!(shell.refused("user create jane --role x --password-stdin", "secret").contains("--brand"));
+    assert!(shell.refused("operator create bob --password-stdin", "secret").contains("brand: at least one"));
+    assert!(shell.refused("operator create bob --brand acme --password-stdin", "").contains("password"));
     assert_eq!(shell.ok("operator list", "").as_array().unwrap().len(), 1);
-    assert_eq!(
-        shell
-            .run("client create x --grant no-such-grant", "")
-            .status
-            .code(),
-        Some(2)
-    );
+    assert_eq!(shell.run("client create x --grant no-such-grant", "").status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_out_of_line_hides_and_blocks_no_other() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let lowered = [("COUNTERSIGN_MAX_ACCESS_TTL", "600")];
+    let disabled = shell.run_with(&lowered, "client disable demo-voice", "");
+    assert!(disabled.status.success(), "an emergency brake works whatever else the record says");
+    let update = shell.run_with(&lowered, "client update demo-voice --name x", "");
+    assert!(String::from_utf8(update.stderr).unwrap().contains("access-ttl: between 1 and 600 seconds"));
+    let emptied = shell.ok("client update demo-service --role  --operator ", "");
+    assert_eq!((&emptied["roles"], &emptied["operators"]), (&json!([]), &json!([])));
+
+    let broken = AttributeValue::S("broken".into());
+    let put = issuer.dynamodb().put_item().table_name("countersign-clients").item("client_id", broken);
+    put.send().await.unwrap();
+    let listed = shell.run("client list", "");
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("demo-app"));
+    assert!(String::from_utf8(listed.stderr).unwrap().contains(r#""broken" in countersign-clients"#));
+    shell.ok("client delete broken --yes", "");
+    shell.ok("client list", "");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -212,52 +165,29 @@ async fn a_user_and_an_operator_live_from_creation_to_deletion() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let log_in = async |grant: &str, username: &str, password: &str| {
-        let form = [
-            ("grant_type", grant),
-            ("username", username),
-            ("password", password),
-        ];
+        let form = [("grant_type", grant), ("username", username), ("password", password)];
         issuer.token("demo-app", &form, &[]).await
     };
-    for (kind, grant, name, brand) in [
-        ("user", "password", "Bob", " --brand acme"),
-        ("operator", "operator_password", "bob", ""),
-    ] {
-        let created = shell.ok(
-            &format!("{kind} create {name} --brand acme --role x --password-stdin"),
-            "first one\n",
-        );
-        assert_eq!(
-            (&created["username"], &created["roles"]),
-            (&json!("bob"), &json!(["x"]))
-        );
+    for (kind, grant, name, brand) in
+        [("user", "password", "Bob", " --brand acme"), ("operator", "operator_password", "bob", "")]
+    {
+        let created =
+            shell.ok(&format!("{kind} create {name} --brand acme --role x --password-stdin"), "first one\n");
+        assert_eq!((&created["username"], &created["roles"]), (&json!("bob"), &json!(["x"])));
         log_in(grant, "bob", "first one").await.ok();
-        shell.ok(
-            &format!("{kind} update bob{brand} --role y --password-stdin"),
-            "second one\n",
-        );
-        log_in(grant, "bob", "first one")
-            .await
-            .assert_error(400, "invalid_grant");
+        shell.ok(&format!("{kind} update bob{brand} --role y --password-stdin"), "second one\n");
+        log_in(grant, "bob", "first one").await.assert_error(400, "invalid_grant");
         let answer = log_in(grant, "bob", "second one").await;
         assert_eq!(issuer.judge(&answer.access_token()).await["roles"], json!(["y"]));
         shell.ok(&format!("{kind} disable bob{brand}"), "");
-        log_in(grant, "bob", "second one")
-            .await
-            .assert_error(400, "invalid_grant");
+        log_in(grant, "bob", "second one").await.assert_error(400, "invalid_grant");
         shell.ok(&format!("{kind} enable bob{brand}"), "");
         shell.ok(&format!("{kind} logout bob{brand}"), "");
         log_in(grant, "bob", "second one").await.ok();
         assert_eq!(shell.ok(&format!("{kind} list"), "").as_array().unwrap().len(), 2);
         shell.ok(&format!("{kind} delete bob{brand} --yes"), "");
-        log_in(grant, "bob", "second one")
-            .await
-            .assert_error(400, "invalid_grant");
-        assert!(
-            shell
-                .refused(&format!("{kind} show bob{brand}"), "")
-                .contains("bob")
-        );
+        log_in(grant, "bob", "second one").await.assert_error(400, "invalid_grant");
+        assert!(shell.refused(&format!("{kind} show bob{brand}"), "").contains("bob"));
     }
 }
 
@@ -287,35 +217,20 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
     ] {
         assert!(text.contains(said), "{said} in {text}");
     }
-    let claims = &shell.ok(
-        &format!("{verify} --audience https://api.example.com"),
-        &response.access_token(),
-    )["claims"];
+    let claims = &shell.ok(&format!("{verify} --audience https://api.example.com"), &response.access_token())
+        ["claims"];
     assert_eq!(claims["sub"], "demo-service");
 
-    let other = shell.refused(
-        &format!("{verify} --audience https://other.example.com"),
-        &response.text,
-    );
+    let other = shell.refused(&format!("{verify} --audience https://other.example.com"), &response.text);
     assert!(other.contains("aud is another audience"), "{other}");
-    let other = shell.refused(
-        &format!("{verify} --issuer https://other.example.com"),
-        &response.text,
-    );
+    let other = shell.refused(&format!("{verify} --issuer https://other.example.com"), &response.text);
     assert!(other.contains("iss is another issuer"), "{other}");
     assert!(shell.refused(&verify, "").contains("no token on standard input"));
     let error = issuer.token("demo-service", &[("grant_type", "x")], &[]).await;
-    assert!(
-        shell
-            .refused(&verify, &error.text)
-            .contains("unsupported_grant_type")
-    );
+    assert!(shell.refused(&verify, &error.text).contains("unsupported_grant_type"));
 
     let inspected = shell.ok("token inspect", &response.text);
-    assert_eq!(
-        (&inspected["verified"], &inspected["header"]["alg"]),
-        (&json!(false), &json!("ES256"))
-    );
+    assert_eq!((&inspected["verified"], &inspected["header"]["alg"]), (&json!(false), &json!("ES256")));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -35,11 +35,8 @@ pub const JANE: &[(&str, &str)] = &[
     ("password", "correct horse battery staple"),
 ];
 /// The demo operator's password.
-pub const ALICE: &[(&str, &str)] = &[
-    ("grant_type", "operator_password"),
-    ("username", "alice.ops"),
-    ("password", "operator-passphrase"),
-];
+pub const ALICE: &[(&str, &str)] =
+    &[("grant_type", "operator_password"), ("username", "alice.ops"), ("password", "operator-passphrase")];
 /// `client_credentials` and nothing else.
 pub const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
@@ -53,14 +50,12 @@ pub struct TestClock(Arc<AtomicU64>);
 impl TestClock {
     /// Moves the clock on.
     pub fn advance(&self, duration: Duration) {
-        self.0
-            .fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+        self.0.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// Moves the clock back: another machine's is behind.
     pub fn rewind(&self, duration: Duration) {
-        self.0
-            .fetch_sub(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
+        self.0.fetch_sub(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
     /// The time.
@@ -109,21 +104,10 @@ impl TestIssuer {
     }
 
     async fn start_in(folder: TempDir, clock: TestClock, port: u16) -> Self {
-        let options = Options {
-            port,
-            dynamodb_port: 0,
-            data_dir: Some(folder.path().to_owned()),
-        };
-        let server = start(&options, clock.clock(), Entropy::system())
-            .await
-            .expect("the server starts");
-        Self {
-            url: server.url.clone(),
-            clock,
-            server,
-            http: reqwest::Client::new(),
-            folder,
-        }
+        let options =
+            Options { port, dynamodb_port: 0, data_dir: Some(folder.path().to_owned()), rotate_every: None };
+        let server = start(&options, clock.clock(), Entropy::system()).await.expect("the server starts");
+        Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), folder }
     }
 
     /// The embedded store, to change records in.
@@ -146,14 +130,7 @@ impl TestIssuer {
     /// How many items the table holds.
     pub async fn count(&self, table: &str) -> usize {
         let name = format!("{DEFAULT_TABLE_PREFIX}{table}");
-        self.dynamodb()
-            .scan()
-            .table_name(name)
-            .send()
-            .await
-            .unwrap()
-            .items()
-            .len()
+        self.dynamodb().scan().table_name(name).send().await.unwrap().items().len()
     }
 
     /// Changes a client's record.
@@ -175,12 +152,7 @@ impl TestIssuer {
     /// Sends a form as a demo client, with HTTP Basic.
     pub async fn post(&self, path: &str, client_id: &str, form: &[(&str, &str)]) -> Answer {
         let basic = BASE64.encode(format!("{client_id}:{client_id}-secret"));
-        self.send(
-            path,
-            &[("authorization", &format!("Basic {basic}"))],
-            encode(form),
-        )
-        .await
+        self.send(path, &[("authorization", &format!("Basic {basic}"))], encode(form)).await
     }
 
     /// A token request as a demo client: `form` and `more`.
@@ -196,10 +168,7 @@ impl TestIssuer {
 
     /// The refresh token of a new login of the demo user's.
     pub async fn log_in(&self) -> String {
-        self.token("demo-app", JANE, &[]).await.ok()["refresh_token"]
-            .as_str()
-            .unwrap()
-            .to_owned()
+        self.token("demo-app", JANE, &[]).await.ok()["refresh_token"].as_str().unwrap().to_owned()
     }
 
     /// A POST with exactly this body, as a form unless `headers` say otherwise.
@@ -219,13 +188,7 @@ impl TestIssuer {
 
     /// A call of the demo API with a token.
     pub async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
-        self.request(
-            method,
-            path,
-            &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))],
-            Vec::new(),
-        )
-        .await
+        self.request(method, path, &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))], Vec::new()).await
     }
 
     /// Any request.
@@ -236,10 +199,7 @@ impl TestIssuer {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
-        let mut request = self
-            .http
-            .request(method, format!("{}{path}", self.url))
-            .body(body);
+        let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
@@ -286,9 +246,7 @@ impl TestIssuer {
 /// One decoded segment of a token.
 fn segment(token: &str, at: usize) -> serde_json::Map<String, Value> {
     let segment = token.split('.').nth(at).unwrap();
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(segment)
-        .unwrap();
+    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).unwrap();
     serde_json::from_slice(&bytes).unwrap()
 }
 
@@ -365,16 +323,10 @@ impl Answer {
         assert_eq!(members, ["error", "error_description"]);
         let description = body["error_description"].as_str().unwrap();
         assert!(
-            description
-                .bytes()
-                .all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
+            description.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
             "{description}"
         );
-        let challenge = if status == 401 {
-            r#"Basic realm="countersign""#
-        } else {
-            ""
-        };
+        let challenge = if status == 401 { r#"Basic realm="countersign""# } else { "" };
         assert_eq!(self.header("www-authenticate"), challenge);
     }
 
@@ -393,15 +345,10 @@ fn panic_on(answer: &Answer) -> Value {
 
 /// The demo user's record.
 pub fn jane() -> PrincipalKey {
-    PrincipalKey::User {
-        brand: "acme".into(),
-        username: "jane@example.com".into(),
-    }
+    PrincipalKey::User { brand: "acme".into(), username: "jane@example.com".into() }
 }
 
 /// The demo operator's record.
 pub fn alice() -> PrincipalKey {
-    PrincipalKey::Operator {
-        username: "alice.ops".into(),
-    }
+    PrincipalKey::Operator { username: "alice.ops".into() }
 }

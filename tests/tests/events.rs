@@ -15,9 +15,8 @@ use serde_json::Value;
 fn event_files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    let mut files: Vec<PathBuf> = files
-        .filter(|file| file.extension().is_some_and(|end| end == "json"))
-        .collect();
+    let mut files: Vec<PathBuf> =
+        files.filter(|file| file.extension().is_some_and(|end| end == "json")).collect();
     files.sort();
     files
 }
@@ -32,14 +31,8 @@ fn event(file: &Path, refresh_token: &str, access_token: &str) -> Value {
         } else {
             body.to_owned()
         };
-        let text = text
-            .replace("REFRESH_TOKEN", refresh_token)
-            .replace("ACCESS_TOKEN", access_token);
-        event["body"] = if is_base64 {
-            BASE64.encode(text).into()
-        } else {
-            text.into()
-        };
+        let text = text.replace("REFRESH_TOKEN", refresh_token).replace("ACCESS_TOKEN", access_token);
+        event["body"] = if is_base64 { BASE64.encode(text).into() } else { text.into() };
     }
     event
 }
@@ -55,23 +48,17 @@ impl Functions {
         let text = fs::read_to_string(&issuer.server.environment).unwrap();
         let clock = issuer.clock.clock();
         let lookup = |name: &str| {
-            text.lines()
-                .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-                .map(str::to_owned)
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
         };
-        let (config, wrapper) = Config::with_wrapper_from_lookup(lookup).unwrap();
+        let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
+        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
         let db = dynamodb(&config.store.aws).unwrap();
         let publisher = Publisher::new(&config, &db, clock.clone());
-        Self {
-            issuer: Issuer::new(&config, &db, wrapper, clock, Entropy::system()),
-            publisher,
-        }
+        Self { issuer: Issuer::new(&config, &db, wrapping, clock, Entropy::system()), publisher }
     }
 
     async fn answer(&self, event: &Value) -> Response {
-        let request = lambda_http::request::from_str(&event.to_string())
-            .unwrap()
-            .map(lambda::into_bytes);
+        let request = lambda_http::request::from_str(&event.to_string()).unwrap().map(lambda::into_bytes);
         match event["rawPath"].as_str().unwrap() {
             "/oauth/token" => endpoints::token(&self.issuer, request).await,
             path if path.starts_with("/oauth/") => endpoints::refresh_function(&self.issuer, request).await,
@@ -87,14 +74,10 @@ async fn every_event_is_answered_in_text_and_in_base64() {
     let files = event_files();
     assert!(files.len() >= 19, "{files:?}");
     for file in files {
-        let login = functions
-            .answer(&event(&file.with_file_name("token-password.json"), "", ""))
-            .await;
+        let login = functions.answer(&event(&file.with_file_name("token-password.json"), "", "")).await;
         let login: Value = serde_json::from_str(login.body()).unwrap();
         let token = |name: &str| login[name].as_str().unwrap().to_owned();
-        let response = functions
-            .answer(&event(&file, &token("refresh_token"), &token("access_token")))
-            .await;
+        let response = functions.answer(&event(&file, &token("refresh_token"), &token("access_token"))).await;
         assert_eq!(response.status(), 200, "{}: {}", file.display(), response.body());
 
         let name = file.file_stem().unwrap().to_str().unwrap();
@@ -115,16 +98,11 @@ async fn every_event_is_answered_in_text_and_in_base64() {
 async fn a_stage_before_the_path_and_a_repeated_header_are_understood() {
     let issuer = TestIssuer::start().await;
     let functions = Functions::of(&issuer);
-    let file = event_files()
-        .into_iter()
-        .find(|file| file.ends_with("refresh.json"))
-        .unwrap();
+    let file = event_files().into_iter().find(|file| file.ends_with("refresh.json")).unwrap();
     let mut staged = event(&file, "garbage", "");
     staged["rawPath"] = "/prod/oauth/refresh".into();
     staged["requestContext"]["stage"] = "prod".into();
-    let request = lambda_http::request::from_str(&staged.to_string())
-        .unwrap()
-        .map(lambda::into_bytes);
+    let request = lambda_http::request::from_str(&staged.to_string()).unwrap().map(lambda::into_bytes);
     let answer = endpoints::refresh_function(&functions.issuer, request).await;
     assert!(answer.body().contains("invalid_grant"), "{}", answer.body());
 

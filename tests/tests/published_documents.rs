@@ -27,11 +27,7 @@ async fn the_key_set_shows_public_members_only() {
 #[tokio::test]
 async fn documents_may_be_kept_for_15_minutes_and_asked_after_by_tag() {
     let issuer = TestIssuer::start().await;
-    for path in [
-        JWKS,
-        "/.well-known/oauth-authorization-server",
-        "/.well-known/openid-configuration",
-    ] {
+    for path in [JWKS, "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
         let answer = issuer.get(path, &[]).await;
         assert_eq!(
             (answer.status.as_u16(), answer.header("cache-control")),
@@ -39,24 +35,14 @@ async fn documents_may_be_kept_for_15_minutes_and_asked_after_by_tag() {
             "{path}"
         );
         let tag = answer.header("etag");
-        assert!(
-            tag.starts_with('"') && tag.ends_with('"') && tag.len() > 10,
-            "{tag}"
-        );
+        assert!(tag.starts_with('"') && tag.ends_with('"') && tag.len() > 10, "{tag}");
         for known in [tag.to_owned(), format!("\"other\", W/{tag}"), "*".to_owned()] {
             let unchanged = issuer.get(path, &[("if-none-match", &known)]).await;
-            assert_eq!(
-                (unchanged.status.as_u16(), unchanged.text.as_str()),
-                (304, ""),
-                "{known}"
-            );
+            assert_eq!((unchanged.status.as_u16(), unchanged.text.as_str()), (304, ""), "{known}");
             assert_eq!(unchanged.header("etag"), tag);
             assert_eq!(unchanged.header("cache-control"), "public, max-age=900");
         }
-        assert_eq!(
-            issuer.get(path, &[("if-none-match", "\"other\"")]).await.status,
-            200
-        );
+        assert_eq!(issuer.get(path, &[("if-none-match", "\"other\"")]).await.status, 200);
         let head = issuer.request(Method::HEAD, path, &[], Vec::new()).await;
         assert_eq!((head.status.as_u16(), head.header("etag")), (200, tag));
     }
@@ -66,10 +52,7 @@ async fn documents_may_be_kept_for_15_minutes_and_asked_after_by_tag() {
 async fn the_metadata_names_the_endpoints_below_the_issuer() {
     let issuer = TestIssuer::start().await;
     let url = &issuer.url;
-    let metadata = issuer
-        .get("/.well-known/oauth-authorization-server", &[])
-        .await
-        .json();
+    let metadata = issuer.get("/.well-known/oauth-authorization-server", &[]).await.json();
     let authentication = json!(["client_secret_basic", "client_secret_post"]);
     assert_eq!(
         metadata,

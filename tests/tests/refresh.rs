@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_issuer::{Client, Entropy, Principal};
 use countersign_tests::{ALICE, JANE, TestIssuer, alice, jane};
+use countersign_verify::Timestamp;
 use serde_json::json;
 
 #[tokio::test]
@@ -14,22 +15,14 @@ async fn every_refresh_gives_a_successor_of_the_same_family_and_expiry() {
     let answer = issuer.refresh(&first).await;
     let claims = issuer.judge(&answer.access_token()).await;
     assert_eq!(claims["iat"], issuer.clock.now().seconds());
-    assert_eq!(
-        (&claims["roles"], &claims["brandKey"]),
-        (&json!(["subscriber"]), &json!("acme"))
-    );
+    assert_eq!((&claims["roles"], &claims["brandKey"]), (&json!(["subscriber"]), &json!("acme")));
 
     let (_, before) = issuer.judge_as("rt+jwt", &issuer.url, &first).await;
-    let (_, after) = issuer
-        .judge_as("rt+jwt", &issuer.url, &answer.refresh_token())
-        .await;
-    for same in ["family", "exp", "scope", "brandKey", "sub", "started"] {
+    let (_, after) = issuer.judge_as("rt+jwt", &issuer.url, &answer.refresh_token()).await;
+    for same in ["family", "exp", "scope", "brandKey", "sub", "auth_time"] {
         assert_eq!(before[same], after[same], "{same}");
     }
-    assert_eq!(
-        (&before["generation"], &after["generation"]),
-        (&json!(0), &json!(1))
-    );
+    assert_eq!((&before["generation"], &after["generation"]), (&json!(0), &json!(1)));
     issuer.refresh(&answer.refresh_token()).await.ok();
 }
 
@@ -43,18 +36,9 @@ async fn issuing_writes_nothing_and_a_family_is_one_item_that_expires() {
     assert_eq!(issuer.count("refresh-families").await, 1);
 
     let (_, claims) = issuer.judge_as("rt+jwt", &issuer.url, &first).await;
-    let families = issuer
-        .dynamodb()
-        .scan()
-        .table_name("countersign-refresh-families")
-        .send()
-        .await
-        .unwrap();
+    let families = issuer.dynamodb().scan().table_name("countersign-refresh-families").send().await.unwrap();
     let expires = families.items()[0]["expires"].as_n().unwrap();
-    assert_eq!(
-        *expires,
-        (claims["exp"].as_u64().unwrap() + 24 * 3600).to_string()
-    );
+    assert_eq!(*expires, (claims["exp"].as_u64().unwrap() + 24 * 3600).to_string());
 }
 
 #[tokio::test]
@@ -88,10 +72,7 @@ async fn a_used_token_after_10_seconds_revokes_the_family_for_thief_and_victim()
     let successor = issuer.refresh(&stolen).await.refresh_token();
     issuer.clock.advance(Duration::from_millis(10_001));
     issuer.refresh(&stolen).await.assert_error(400, "invalid_grant");
-    issuer
-        .refresh(&successor)
-        .await
-        .assert_error(400, "invalid_grant");
+    issuer.refresh(&successor).await.assert_error(400, "invalid_grant");
     issuer.refresh(&stolen).await.assert_error(400, "invalid_grant");
     issuer.refresh(&issuer.log_in().await).await.ok();
 }
@@ -112,10 +93,7 @@ async fn a_slow_retry_of_an_older_token_gets_nothing_and_harms_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
     let issuer = TestIssuer::start().await;
-    for token in [
-        issuer.log_in().await,
-        issuer.refresh(&issuer.log_in().await).await.refresh_token(),
-    ] {
+    for token in [issuer.log_in().await, issuer.refresh(&issuer.log_in().await).await.refresh_token()] {
         let (_, used) = issuer.judge_as("rt+jwt", &issuer.url, &token).await;
         let mut running = Vec::new();
         for _ in 0..64 {
@@ -132,14 +110,10 @@ async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
             answers.push(answer.json::<serde_json::Value>().await.unwrap());
         }
         for answer in &answers {
-            let (_, successor) = issuer
-                .judge_as("rt+jwt", &issuer.url, answer["refresh_token"].as_str().unwrap())
-                .await;
+            let (_, successor) =
+                issuer.judge_as("rt+jwt", &issuer.url, answer["refresh_token"].as_str().unwrap()).await;
             assert_eq!(successor["family"], used["family"]);
-            assert_eq!(
-                successor["generation"].as_u64(),
-                used["generation"].as_u64().map(|g| g + 1)
-            );
+            assert_eq!(successor["generation"].as_u64(), used["generation"].as_u64().map(|g| g + 1));
         }
     }
     assert_eq!(issuer.count("refresh-families").await, 2);
@@ -148,9 +122,7 @@ async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
 #[tokio::test]
 async fn expiry_is_judged_by_the_token_and_absolute() {
     let issuer = TestIssuer::start().await;
-    issuer
-        .change_client("demo-app", |client| client.refresh_ttl = 100)
-        .await;
+    issuer.change_client("demo-app", |client| client.refresh_ttl = 100).await;
     let first = issuer.log_in().await;
     issuer.clock.advance(Duration::from_secs(60));
     let second = issuer.refresh(&first).await.refresh_token();
@@ -167,14 +139,7 @@ async fn a_family_without_its_record_is_refused_and_not_created() {
     let (_, claims) = issuer.judge_as("rt+jwt", &issuer.url, &second).await;
     let family = aws_sdk_dynamodb::types::AttributeValue::S(claims["family"].as_str().unwrap().into());
     let table = "countersign-refresh-families";
-    issuer
-        .dynamodb()
-        .delete_item()
-        .table_name(table)
-        .key("family", family)
-        .send()
-        .await
-        .unwrap();
+    issuer.dynamodb().delete_item().table_name(table).key("family", family).send().await.unwrap();
     issuer.refresh(&second).await.assert_error(400, "invalid_grant");
     assert_eq!(issuer.count("refresh-families").await, 0);
 }
@@ -182,41 +147,22 @@ async fn a_family_without_its_record_is_refused_and_not_created() {
 #[tokio::test]
 async fn the_access_token_may_be_narrowed_and_the_successor_keeps_the_scope() {
     let issuer = TestIssuer::start().await;
-    let narrowed = issuer
-        .token("demo-app", JANE, &[("scope", "profile:read")])
-        .await
-        .refresh_token();
+    let narrowed = issuer.token("demo-app", JANE, &[("scope", "profile:read")]).await.refresh_token();
     let ask = async |token: &str, scope: &str| {
-        issuer
-            .post(
-                "/oauth/refresh",
-                "demo-app",
-                &[("refresh_token", token), ("scope", scope)],
-            )
-            .await
+        issuer.post("/oauth/refresh", "demo-app", &[("refresh_token", token), ("scope", scope)]).await
     };
-    ask(&narrowed, "profile:write")
-        .await
-        .assert_error(400, "invalid_scope");
+    ask(&narrowed, "profile:write").await.assert_error(400, "invalid_scope");
     assert_eq!(ask(&narrowed, "").await.ok()["scope"], "profile:read");
 
     let whole = issuer.log_in().await;
     let answer = ask(&whole, "profile:write").await;
     assert_eq!(answer.ok()["scope"], "profile:write");
     let successor = answer.refresh_token();
-    assert_eq!(
-        ask(&successor, "").await.ok()["scope"],
-        "profile:read profile:write"
-    );
+    assert_eq!(ask(&successor, "").await.ok()["scope"], "profile:read profile:write");
 
-    issuer
-        .change_client("demo-app", |client| client.scopes = vec!["profile:write".into()])
-        .await;
-    assert_eq!(
-        ask(&successor, "").await.ok()["scope"],
-        "profile:write",
-        "what the client may have now"
-    );
+    issuer.change_client("demo-app", |client| client.scopes = vec!["profile:write".into()]).await;
+    assert_eq!(ask(&successor, "").await.ok()["scope"], "profile:write", "what the client may have now");
+    ask(&successor, "profile:read").await.assert_error(400, "invalid_scope");
 }
 
 #[tokio::test]
@@ -224,69 +170,50 @@ async fn a_refresh_token_is_bound_to_client_brand_and_audience() {
     let issuer = TestIssuer::start().await;
     let token = issuer.log_in().await;
     let ask = async |more: (&str, &str)| {
-        issuer
-            .post("/oauth/refresh", "demo-app", &[("refresh_token", &token), more])
-            .await
+        issuer.post("/oauth/refresh", "demo-app", &[("refresh_token", &token), more]).await
     };
-    ask(("brandKey", "globex"))
-        .await
-        .assert_error(400, "invalid_grant");
-    ask(("resource", "https://other.example.com"))
-        .await
-        .assert_error(400, "invalid_target");
-    ask(("grant_type", "password"))
-        .await
-        .assert_error(400, "unsupported_grant_type");
+    ask(("brandKey", "globex")).await.assert_error(400, "invalid_grant");
+    ask(("resource", "https://other.example.com")).await.assert_error(400, "invalid_target");
+    ask(("grant_type", "password")).await.assert_error(400, "unsupported_grant_type");
 
     let mut other = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap();
     other.client_id = "other-app".into();
     issuer.table().create(&other).await.unwrap();
-    let form = [
-        ("client_id", "other-app"),
-        ("client_secret", "demo-app-secret"),
-        ("refresh_token", &token),
-    ];
-    let foreign = issuer
-        .send("/oauth/refresh", &[], countersign_tests::encode(&form))
-        .await;
+    let form = [("client_id", "other-app"), ("client_secret", "demo-app-secret"), ("refresh_token", &token)];
+    let foreign = issuer.send("/oauth/refresh", &[], countersign_tests::encode(&form)).await;
     foreign.assert_error(400, "invalid_grant");
     let missing = issuer.post("/oauth/refresh", "demo-app", &[]).await;
     missing.assert_error(400, "invalid_request");
-    assert_eq!(
-        issuer.count("refresh-families").await,
-        0,
-        "nothing refused was written"
-    );
+    assert_eq!(issuer.count("refresh-families").await, 0, "nothing refused was written");
     ask(("brandKey", "acme")).await.ok();
+}
+
+#[tokio::test]
+async fn a_client_of_the_same_name_is_another_client() {
+    let issuer = TestIssuer::start().await;
+    let token = issuer.log_in().await;
+    let mut client = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap();
+    issuer.table::<Client>().delete("demo-app").await.unwrap();
+    client.created = client.created.plus(Duration::from_millis(1));
+    issuer.table().create(&client).await.unwrap();
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
 }
 
 #[tokio::test]
 async fn a_refresh_gives_roles_as_they_stand_now() {
     let issuer = TestIssuer::start().await;
     let token = issuer.token("demo-app", ALICE, &[]).await.refresh_token();
-    issuer
-        .change_principal(&alice(), |operator| operator.roles = vec!["auditor".into()])
-        .await;
+    issuer.change_principal(&alice(), |operator| operator.roles = vec!["auditor".into()]).await;
     let claims = issuer.judge(&issuer.refresh(&token).await.access_token()).await;
-    assert_eq!(
-        (&claims["roles"], &claims["operator"]),
-        (&json!(["auditor"]), &json!("alice.ops"))
-    );
+    assert_eq!((&claims["roles"], &claims["operator"]), (&json!(["auditor"]), &json!("alice.ops")));
 }
 
 #[tokio::test]
 async fn whatever_ends_a_session_ends_its_refreshes() {
-    let entropy = &Entropy::system();
     let issuer = TestIssuer::start().await;
     let refused_after = async |change: Box<dyn FnOnce(&mut Principal)>| {
         let token = issuer.log_in().await;
-        issuer.clock.advance(Duration::from_secs(1));
-        let before = issuer
-            .table::<Principal>()
-            .get(&jane().to_string())
-            .await
-            .unwrap()
-            .unwrap();
+        let before = issuer.table::<Principal>().get(&jane().to_string()).await.unwrap().unwrap();
         issuer.change_principal(&jane(), change).await;
         issuer.refresh(&token).await.assert_error(400, "invalid_grant");
         issuer
@@ -299,31 +226,17 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
             })
             .await;
     };
-    let now = issuer.clock.now().plus(Duration::from_secs(1));
     refused_after(Box::new(|user| user.enabled = false)).await;
     refused_after(Box::new(|user| user.id = "usr_somebody_else".into())).await;
-    refused_after(Box::new(move |user| {
-        user.sessions_valid_from = now.plus(Duration::from_secs(5));
-    }))
-    .await;
-    let password_change = issuer.clock.now().plus(Duration::from_secs(1));
-    refused_after(Box::new({
-        let entropy = entropy.clone();
-        move |user| {
-            user.set_password("another one", password_change, &entropy)
-                .unwrap();
-        }
-    }))
-    .await;
+    // Whatever the clock of whoever changes the record says.
+    refused_after(Box::new(|user| user.end_sessions(Timestamp::from_seconds(1)))).await;
+    let (entropy, now) = (Entropy::system(), issuer.clock.now());
+    refused_after(Box::new(move |user| user.set_password("another one", now, &entropy).unwrap())).await;
 
     let token = issuer.log_in().await;
-    issuer
-        .change_client("demo-app", |client| client.brands = vec!["globex".into()])
-        .await;
+    issuer.change_client("demo-app", |client| client.brands = vec!["globex".into()]).await;
     issuer.refresh(&token).await.assert_error(400, "invalid_grant");
-    issuer
-        .change_client("demo-app", |client| client.brands = vec!["acme".into()])
-        .await;
+    issuer.change_client("demo-app", |client| client.brands = vec!["acme".into()]).await;
     issuer
         .change_client("demo-app", |client| {
             client.grant_types.retain(|grant| grant.as_str() != "password");
@@ -332,15 +245,10 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
     issuer.refresh(&token).await.assert_error(400, "invalid_grant");
     issuer
         .change_client("demo-app", |client| {
-            client
-                .grant_types
-                .retain(|grant| grant.as_str() != "refresh_token");
+            client.grant_types.retain(|grant| grant.as_str() != "refresh_token");
         })
         .await;
-    issuer
-        .refresh(&token)
-        .await
-        .assert_error(400, "unauthorized_client");
+    issuer.refresh(&token).await.assert_error(400, "unauthorized_client");
     assert_eq!(issuer.count("refresh-families").await, 0);
 }
 
@@ -353,8 +261,5 @@ async fn families_and_keys_survive_a_restart() {
     issuer.judge(&third.access_token()).await;
     issuer.clock.advance(Duration::from_secs(11));
     issuer.refresh(&second).await.assert_error(400, "invalid_grant");
-    issuer
-        .refresh(&third.refresh_token())
-        .await
-        .assert_error(400, "invalid_grant");
+    issuer.refresh(&third.refresh_token()).await.assert_error(400, "invalid_grant");
 }

@@ -5,7 +5,7 @@ use countersign_issuer::{AccessTokenType, Client, ClientSecret, GrantType, MAX_S
 use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 
-use super::{Administration, Outcome, confirm, read_secret, refuse};
+use super::{Administration, Outcome, confirm, read_secret, refuse, split, without_blank};
 use crate::output::{line, list, moment, show};
 
 /// Lifetimes of a client that is given none, in seconds: an hour, thirty days.
@@ -37,9 +37,9 @@ Examples:
         /// The client's id
         client_id: String,
     },
-    /// Change what is named and leave the rest; a list that is named replaces the one before
+    /// Change what is named and leave the rest; a list that is named replaces the one before, and '' empties it
     #[command(
-        after_help = "Example:\n  countersign client update billing --scope bills:read --scope bills:write"
+        after_help = "Examples:\n  countersign client update billing --scope bills:read --scope bills:write\n  countersign client update billing --role ''"
     )]
     Update {
         /// The client's id
@@ -128,11 +128,15 @@ impl Settings {
         }
         set(&mut client.name, self.name);
         set(&mut client.grant_types, self.grants);
-        set(&mut client.scopes, self.scopes);
-        set(&mut client.default_scopes, self.default_scopes.map(Some));
-        set(&mut client.roles, self.roles);
-        set(&mut client.brands, self.brands);
-        set(&mut client.operators, self.operators);
+        set(&mut client.scopes, self.scopes.map(without_blank));
+        let default_scopes = self.default_scopes.map(without_blank);
+        set(
+            &mut client.default_scopes,
+            default_scopes.map(|scopes| Some(scopes).filter(|some| !some.is_empty())),
+        );
+        set(&mut client.roles, self.roles.map(without_blank));
+        set(&mut client.brands, self.brands.map(without_blank));
+        set(&mut client.operators, self.operators.map(without_blank));
         set(&mut client.require_operator, self.require_operator);
         set(&mut client.audiences, self.audiences);
         set(&mut client.access_ttl, self.access_ttl);
@@ -156,7 +160,7 @@ pub(super) enum SecretCommand {
         secret_stdin: bool,
         /// Let the secrets that it has now expire in so many seconds
         #[arg(long, value_name = "SECONDS")]
-        expire_others_in: Option<u64>,
+        expire_others_in: Option<u32>,
     },
     /// List the client's secrets
     List {
@@ -179,28 +183,25 @@ impl ClientCommand {
     pub(super) async fn run(self, to: &Administration, json: bool) -> Outcome {
         let clients = to.table::<Client>();
         match self {
-            Self::Create {
-                client_id,
-                settings,
-                secret_stdin,
-            } => create(to, &clients, client_id, settings, secret_stdin, json).await,
+            Self::Create { client_id, settings, secret_stdin } => {
+                create(to, &clients, client_id, settings, secret_stdin, json).await
+            }
             Self::List => {
-                let mut all = clients.list().await?;
+                let (mut all, unreadable) = split(clients.list().await?);
                 all.sort_by(|one, other| one.client_id.cmp(&other.client_id));
                 let views: Vec<Value> = all.iter().map(view).collect();
-                list(
-                    &views,
-                    &["client_id", "name", "grant_types", "brands", "enabled"],
-                    json,
-                );
-                Ok(())
+                list(&views, &["client_id", "name", "grant_types", "brands", "enabled"], json);
+                unreadable
             }
             Self::Show { client_id } => {
                 show(&view(&find(&clients, &client_id).await?), json);
                 Ok(())
             }
             Self::Update { client_id, settings } => {
-                change(to, &clients, &client_id, json, |client| settings.apply(client)).await
+                let mut client = find(&clients, &client_id).await?;
+                settings.apply(&mut client);
+                refuse(&client.problems(to.limits()))?;
+                save(to, &clients, client, json).await
             }
             Self::Disable { client_id } => {
                 change(to, &clients, &client_id, json, |client| client.enabled = false).await
@@ -209,12 +210,10 @@ impl ClientCommand {
                 change(to, &clients, &client_id, json, |client| client.enabled = true).await
             }
             Self::Delete { client_id, yes } => {
-                find(&clients, &client_id).await?;
-                confirm(
-                    &format!("Delete client {client_id}? Its refresh tokens end with it."),
-                    yes,
-                )?;
-                clients.delete(&client_id).await?;
+                confirm(&format!("Delete client {client_id}? Its refresh tokens end with it."), yes)?;
+                if !clients.delete(&client_id).await? {
+                    return Err(unknown(&client_id));
+                }
                 show(&json!({ "client_id": client_id, "deleted": true }), json);
                 Ok(())
             }
@@ -226,11 +225,7 @@ impl ClientCommand {
 impl SecretCommand {
     async fn run(self, to: &Administration, clients: &Table<Client>, json: bool) -> Outcome {
         match self {
-            Self::Add {
-                client_id,
-                secret_stdin,
-                expire_others_in,
-            } => {
+            Self::Add { client_id, secret_stdin, expire_others_in } => {
                 let mut client = find(clients, &client_id).await?;
                 let now = to.clock.now();
                 // What has expired is of no more use to anybody.
@@ -240,16 +235,16 @@ impl SecretCommand {
                     return Err(format!("{client_id} has {MAX_SECRETS} live secrets; {remedy}").into());
                 }
                 if let Some(seconds) = expire_others_in {
-                    let end = now.plus(std::time::Duration::from_secs(seconds));
+                    let end = now.plus(std::time::Duration::from_secs(seconds.into()));
                     for secret in &mut client.secrets {
                         secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
                     }
                 }
                 let (secret, stored) = new_secret(to, secret_stdin, now)?;
-                client.secrets.push(stored);
+                client.secrets.push(stored.clone());
                 client.updated = now;
                 clients.save(&mut client).await?;
-                show_with_secret(&secrets(&client), secret.as_ref(), json);
+                show_with_secret(secret_view(&stored), secret.as_ref(), json);
                 Ok(())
             }
             Self::List { client_id } => {
@@ -257,15 +252,11 @@ impl SecretCommand {
                 list(&secrets(&client), &["id", "created", "expires"], json);
                 Ok(())
             }
-            Self::Revoke {
-                client_id,
-                secret_id,
-                yes,
-            } => {
+            Self::Revoke { client_id, secret_id, yes } => {
                 let client = find(clients, &client_id).await?;
                 if !client.secrets.iter().any(|secret| secret.id == secret_id) {
                     return Err(
-                        format!("{client_id} has no secret {secret_id}; see `client secret list`").into(),
+                        format!("{client_id} has no secret {secret_id}; see `client secret list`").into()
                     );
                 }
                 confirm(&format!("Revoke secret {secret_id} of {client_id}?"), yes)?;
@@ -299,8 +290,8 @@ async fn create(
         operators: Vec::new(),
         require_operator: false,
         audiences: Vec::new(),
-        access_ttl: ACCESS_TTL.min(to.limits.access),
-        refresh_ttl: REFRESH_TTL.min(to.limits.refresh),
+        access_ttl: ACCESS_TTL.min(to.limits().access),
+        refresh_ttl: REFRESH_TTL.min(to.limits().refresh),
         typ: AccessTokenType::default(),
         enabled: true,
         created: now,
@@ -308,14 +299,11 @@ async fn create(
         version: 1,
     };
     settings.apply(&mut client);
-    refuse(&client.problems(to.limits))?;
+    refuse(&client.problems(to.limits()))?;
     let (secret, stored) = new_secret(to, secret_stdin, now)?;
     client.secrets.push(stored);
-    clients
-        .create(&client)
-        .await
-        .map_err(|error| format!("client {}: {error}", client.client_id))?;
-    show_with_secret(&[view(&client)], secret.as_ref(), json);
+    clients.create(&client).await.map_err(|error| format!("client {}: {error}", client.client_id))?;
+    show_with_secret(view(&client), secret.as_ref(), json);
     Ok(())
 }
 
@@ -325,11 +313,7 @@ fn new_secret(
     from_stdin: bool,
     now: Timestamp,
 ) -> Outcome<(Option<Secret>, ClientSecret)> {
-    let secret = if from_stdin {
-        read_secret("Secret", true)?
-    } else {
-        Secret::generate(&to.entropy)?
-    };
+    let secret = if from_stdin { read_secret("Secret", true)? } else { Secret::generate(&to.entropy)? };
     if secret.expose().is_empty() {
         return Err("the secret on standard input is empty".into());
     }
@@ -337,29 +321,27 @@ fn new_secret(
     Ok(((!from_stdin).then_some(secret), stored))
 }
 
-/// Shows records and, this once, a generated secret.
-fn show_with_secret(records: &[Value], secret: Option<&Secret>, json: bool) {
-    let mut last = records.last().cloned().unwrap_or_default();
-    if json {
-        if let Some(secret) = secret {
-            last["client_secret"] = secret.expose().into();
-        }
-        return show(&last, true);
+/// Shows a record and, this once, a generated secret.
+fn show_with_secret(mut record: Value, secret: Option<&Secret>, json: bool) {
+    if let (Some(secret), true) = (secret, json) {
+        record["client_secret"] = secret.expose().into();
     }
-    show(&last, false);
-    if let Some(secret) = secret {
-        line(&format!(
-            "\nclient_secret  {}\nIt is not stored and cannot be shown again.",
-            secret.expose()
-        ));
+    show(&record, json);
+    if let (Some(secret), false) = (secret, json) {
+        line(&format!("\nclient_secret  {}\nIt is not stored and cannot be shown again.", secret.expose()));
     }
+}
+
+fn unknown(client_id: &str) -> Box<dyn std::error::Error + Send + Sync> {
+    format!("there is no client {client_id}; see `countersign client list`").into()
 }
 
 async fn find(clients: &Table<Client>, client_id: &str) -> Outcome<Client> {
     let client = clients.get(client_id).await?;
-    client.ok_or_else(|| format!("there is no client {client_id}; see `countersign client list`").into())
+    client.ok_or_else(|| unknown(client_id))
 }
 
+/// Changes what makes no record worse, so that nothing that is wrong elsewhere in it stands in the way.
 async fn change(
     to: &Administration,
     clients: &Table<Client>,
@@ -369,7 +351,10 @@ async fn change(
 ) -> Outcome {
     let mut client = find(clients, client_id).await?;
     change(&mut client);
-    refuse(&client.problems(to.limits))?;
+    save(to, clients, client, json).await
+}
+
+async fn save(to: &Administration, clients: &Table<Client>, mut client: Client, json: bool) -> Outcome {
     client.updated = to.clock.now();
     clients.save(&mut client).await?;
     show(&view(&client), json);
@@ -401,6 +386,9 @@ fn view(client: &Client) -> Value {
 }
 
 fn secrets(client: &Client) -> Vec<Value> {
-    let one = |secret: &ClientSecret| json!({ "id": secret.id, "created": moment(secret.created), "expires": secret.expires.map(moment) });
-    client.secrets.iter().map(one).collect()
+    client.secrets.iter().map(secret_view).collect()
+}
+
+fn secret_view(secret: &ClientSecret) -> Value {
+    json!({ "id": secret.id, "created": moment(secret.created), "expires": secret.expires.map(moment) })
 }

@@ -1,25 +1,28 @@
 //! `countersign dev`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 use countersign_issuer::Entropy;
 use countersign_verify::Clock;
+use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use super::Outcome;
-use crate::dev::{Options, curl_commands, start};
-use crate::output::line;
+use crate::dev::{DevServer, Options, curl_commands, start};
+use crate::output::{line, show};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   countersign dev
   countersign dev --port 4000 --data-dir ./data
+  countersign dev --rotate-every 20s
 
 The function binaries run against the same store:
   cargo lambda watch --env-file .countersign/env")]
@@ -33,53 +36,71 @@ pub(super) struct DevCommand {
     /// Keep the data, and the env file, in this folder [default: data in memory, env in .countersign]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
+    /// Rotate signing keys this often, e.g. 20s, with every other timer shrunk alike: a life of keys to watch
+    #[arg(long, value_name = "PERIOD", value_parser = period)]
+    rotate_every: Option<Duration>,
+}
+
+fn period(value: &str) -> Result<Duration, String> {
+    let period: jiff::SignedDuration =
+        value.parse().map_err(|_| "a duration, e.g. 20s or 5min".to_owned())?;
+    Duration::try_from(period).map_err(|_| "a duration, e.g. 20s or 5min".to_owned())
 }
 
 impl DevCommand {
-    pub(super) async fn run(self) -> Outcome {
+    pub(super) async fn run(self, json: bool) -> Outcome {
         log();
         let mut terminate = signal(SignalKind::terminate())?;
         let options = Options {
             port: self.port,
             dynamodb_port: self.dynamodb_port,
             data_dir: self.data_dir,
+            rotate_every: self.rotate_every,
         };
         let server = start(&options, Clock::system(), Entropy::system()).await?;
-        line(&format!("listening on {}", server.url));
-        line(&format!(
-            "DynamoDB on {}, environment of the functions in {}",
-            server.dynamodb.endpoint(),
-            server.environment.display()
-        ));
-        match &options.data_dir {
-            Some(folder) => line(&format!("data is kept in {}", folder.display())),
-            None => line("data is in memory and gone when this stops; --data-dir DIR keeps it"),
+        if json {
+            let ready = json!({
+                "issuer": server.url,
+                "dynamodb": server.dynamodb.endpoint(),
+                "environment": server.environment,
+            });
+            show(&ready, true);
+        } else {
+            introduce(&server, options.data_dir.as_deref());
         }
-        line(&format!("\n{}", curl_commands(&server.url)));
 
         tokio::select! {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-        server.stop().await;
+        // A connection that is half-way through a request may never finish it.
+        let _ = tokio::time::timeout(Duration::from_secs(3), server.stop()).await;
         Ok(())
     }
 }
 
+/// What a person needs to go on.
+fn introduce(server: &DevServer, data_dir: Option<&Path>) {
+    line(&format!("listening on {}", server.url));
+    let environment = server.environment.display();
+    line(&format!(
+        "DynamoDB on {}, environment of the functions in {environment}",
+        server.dynamodb.endpoint()
+    ));
+    match data_dir {
+        Some(folder) => line(&format!("data is kept in {}", folder.display())),
+        None => line("data is in memory and gone when this stops; --data-dir DIR keeps it"),
+    }
+    line(&format!("\n{}", curl_commands(&server.url)));
+}
+
 /// Lines for a person, on standard error.
 fn log() {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "start-up is where the environment is read"
-    )]
-    let filter = std::env::var("RUST_LOG")
-        .ok()
-        .and_then(|value| value.parse().ok());
+    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
+    let filter = std::env::var("RUST_LOG").ok().and_then(|value| value.parse().ok());
     let filter: Targets = filter.unwrap_or_else(|| {
         // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
-        Targets::new()
-            .with_default(LevelFilter::INFO)
-            .with_target("dynoxide", LevelFilter::ERROR)
+        Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR)
     });
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())

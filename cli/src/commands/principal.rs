@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use countersign_issuer::{Principal, PrincipalKey, Record, Table, username};
 use serde_json::{Value, json};
 
-use super::{Administration, Outcome, confirm, read_secret, refuse};
+use super::{Administration, Outcome, confirm, read_secret, refuse, split, without_blank};
 use crate::output::{list, moment, show};
 
 pub(super) const USER_EXAMPLES: &str = "\
@@ -98,14 +98,19 @@ pub(super) struct Name {
 }
 
 impl Name {
+    /// Whom the name means, where brands are no news about them.
+    fn only_key(&self, kind: Kind) -> Outcome<PrincipalKey> {
+        if kind == Kind::Operator && !self.brands.is_empty() {
+            return Err("an operator is named by the username alone: leave out --brand".into());
+        }
+        self.key(kind)
+    }
+
     fn key(&self, kind: Kind) -> Outcome<PrincipalKey> {
         let username = username(&self.username)?;
         match (kind, self.brands.as_slice()) {
             (Kind::Operator, _) => Ok(PrincipalKey::Operator { username }),
-            (Kind::User, [brand]) => Ok(PrincipalKey::User {
-                brand: brand.clone(),
-                username,
-            }),
+            (Kind::User, [brand]) => Ok(PrincipalKey::User { brand: brand.clone(), username }),
             (Kind::User, _) => Err("a user belongs to one brand: name it with --brand".into()),
         }
     }
@@ -114,27 +119,25 @@ impl Name {
 impl PrincipalCommand {
     pub(super) async fn run(self, kind: Kind, to: &Administration, json: bool) -> Outcome {
         let table = to.table::<Principal>();
-        let now = to.clock.now();
         match self {
-            Self::Create {
-                name,
-                roles,
-                password_stdin,
-            } => {
+            Self::Create { name, roles, password_stdin } => {
                 let key = name.key(kind)?;
                 let password = read_secret("Password", password_stdin)?;
-                let principal =
-                    Principal::new(&key, password.expose(), roles, name.brands, now, &to.entropy)?;
+                let principal = Principal::new(
+                    &key,
+                    password.expose(),
+                    without_blank(roles),
+                    name.brands,
+                    to.clock.now(),
+                    &to.entropy,
+                )?;
                 refuse(&principal.problems())?;
-                table
-                    .create(&principal)
-                    .await
-                    .map_err(|error| format!("{}: {error}", key.username()))?;
+                table.create(&principal).await.map_err(|error| format!("{}: {error}", key.username()))?;
                 show(&view(&principal), json);
                 Ok(())
             }
             Self::List { brand } => {
-                let mut all: Vec<Principal> = table.list().await?;
+                let (mut all, unreadable) = split(table.list().await?);
                 all.retain(|one| {
                     let is_of_kind = match PrincipalKey::parse(&one.key()) {
                         Some(PrincipalKey::User { .. }) => kind == Kind::User,
@@ -146,55 +149,48 @@ impl PrincipalCommand {
                 all.sort_by_key(Record::key);
                 let views: Vec<Value> = all.iter().map(view).collect();
                 list(&views, &["username", "brands", "roles", "enabled", "id"], json);
-                Ok(())
+                unreadable
             }
             Self::Show { name } => {
-                show(&view(&find(&table, &name.key(kind)?).await?), json);
+                show(&view(&find(&table, &name.only_key(kind)?).await?), json);
                 Ok(())
             }
-            Self::Update {
-                name,
-                roles,
-                password,
-                password_stdin,
-            } => {
+            Self::Update { name, roles, password, password_stdin } => {
                 let mut principal = find(&table, &name.key(kind)?).await?;
                 if let Some(roles) = roles {
-                    principal.roles = roles;
+                    principal.roles = without_blank(roles);
                 }
                 if kind == Kind::Operator && !name.brands.is_empty() {
                     principal.brands = name.brands;
                 }
                 if password || password_stdin {
                     let password = read_secret("New password", password_stdin)?;
-                    principal.set_password(password.expose(), now, &to.entropy)?;
+                    principal.set_password(password.expose(), to.clock.now(), &to.entropy)?;
                 }
+                refuse(&principal.problems())?;
                 save(to, &table, principal, json).await
             }
             Self::Disable { name } => {
-                let mut principal = find(&table, &name.key(kind)?).await?;
-                principal.enabled = false;
-                principal.sessions_valid_from = now;
+                let mut principal = find(&table, &name.only_key(kind)?).await?;
+                principal.disable(to.clock.now());
                 save(to, &table, principal, json).await
             }
             Self::Enable { name } => {
-                let mut principal = find(&table, &name.key(kind)?).await?;
+                let mut principal = find(&table, &name.only_key(kind)?).await?;
                 principal.enabled = true;
                 save(to, &table, principal, json).await
             }
             Self::Logout { name } => {
-                let mut principal = find(&table, &name.key(kind)?).await?;
-                principal.sessions_valid_from = now;
+                let mut principal = find(&table, &name.only_key(kind)?).await?;
+                principal.end_sessions(to.clock.now());
                 save(to, &table, principal, json).await
             }
             Self::Delete { name, yes } => {
-                let key = name.key(kind)?;
-                find(&table, &key).await?;
-                confirm(
-                    &format!("Delete {}? Its refresh tokens end with it.", key.username()),
-                    yes,
-                )?;
-                table.delete(&key.to_string()).await?;
+                let key = name.only_key(kind)?;
+                confirm(&format!("Delete {}? Its refresh tokens end with it.", key.username()), yes)?;
+                if !table.delete(&key.to_string()).await? {
+                    return Err(unknown(&key));
+                }
                 show(&json!({ "username": key.username(), "deleted": true }), json);
                 Ok(())
             }
@@ -204,10 +200,14 @@ impl PrincipalCommand {
 
 async fn find(table: &Table<Principal>, key: &PrincipalKey) -> Outcome<Principal> {
     let principal = table.get(&key.to_string()).await?;
-    principal.ok_or_else(|| match key {
+    principal.ok_or_else(|| unknown(key))
+}
+
+fn unknown(key: &PrincipalKey) -> Box<dyn std::error::Error + Send + Sync> {
+    match key {
         PrincipalKey::User { brand, username } => format!("brand {brand} has no user {username}").into(),
         PrincipalKey::Operator { username } => format!("there is no operator {username}").into(),
-    })
+    }
 }
 
 async fn save(
@@ -216,7 +216,6 @@ async fn save(
     mut principal: Principal,
     json: bool,
 ) -> Outcome {
-    refuse(&principal.problems())?;
     principal.updated = to.clock.now();
     table.save(&mut principal).await?;
     show(&view(&principal), json);

@@ -44,26 +44,15 @@ impl TokenCommand {
             Self::Inspect => {
                 let (header, claims) = jws::decode_unverified(&read_token()?)?;
                 let shown = json!({ "verified": false, "header": header, "claims": claims });
-                line(&if json {
-                    shown.to_string()
-                } else {
-                    format!("{shown:#}")
-                });
+                line(&if json { shown.to_string() } else { format!("{shown:#}") });
                 Ok(())
             }
-            Self::Verify {
-                jwks,
-                issuer,
-                audience,
-            } => {
+            Self::Verify { jwks, issuer, audience } => {
                 let saved =
                     fs::read_to_string(&jwks).map_err(|error| format!("{}: {error}", jwks.display()))?;
                 let keys =
                     JwkSet::from_json(&saved).map_err(|error| format!("{}: {error}", jwks.display()))?;
-                let builder = Verifier::builder(issuer)
-                    .keys(keys)
-                    .clock(clock.clone())
-                    .accept_typ_jwt();
+                let builder = Verifier::builder(issuer).keys(keys).clock(clock.clone()).accept_typ_jwt();
                 let verifier = match &audience {
                     Some(audience) => builder.audience(audience),
                     // For showing to a person, who is told.
@@ -72,10 +61,7 @@ impl TokenCommand {
                 let token = verifier.build().verify(&read_token()?);
                 let token = token.map_err(|error| format!("the token is not valid: {error}"))?;
                 if json {
-                    show(
-                        &json!({ "valid": true, "kid": token.kid(), "claims": *token }),
-                        true,
-                    );
+                    show(&json!({ "valid": true, "kid": token.kid(), "claims": *token }), true);
                 } else {
                     describe(&token, audience.is_some(), clock.now());
                 }
@@ -88,36 +74,18 @@ impl TokenCommand {
 fn describe(token: &Verified, audience_checked: bool, now: Timestamp) {
     let remaining = Timestamp::from_seconds(token.exp).since(now);
     let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
-    let roles = if token.roles.is_empty() {
-        "-".into()
-    } else {
-        token.roles.join(" ")
-    };
-    let unchecked = if audience_checked {
-        ""
-    } else {
-        " (not checked: no --audience)"
-    };
+    let roles = if token.roles.is_empty() { "-".into() } else { token.roles.join(" ") };
+    let unchecked = if audience_checked { "" } else { " (not checked: no --audience)" };
     line("valid");
-    line(&format!(
-        "who       {} through client {}",
-        token.sub, token.client_id
-    ));
+    line(&format!("who       {} through client {}", token.sub, token.client_id));
     line(&format!("what      scope {}", or_none(&token.scope)));
     line(&format!("          roles {roles}"));
     line(&format!("operator  {}", or_none(&token.operator)));
     line(&format!("brand     {}", or_none(&token.brand_key)));
     line(&format!("for       {}{unchecked}", token.aud));
     line(&format!("from      {}, key {}", token.iss, token.kid()));
-    line(&format!(
-        "issued    {}",
-        moment(Timestamp::from_seconds(token.iat))
-    ));
-    line(&format!(
-        "until     {} ({} left)",
-        moment(Timestamp::from_seconds(token.exp)),
-        rounded(remaining)
-    ));
+    line(&format!("issued    {}", moment(Timestamp::from_seconds(token.iat))));
+    line(&format!("until     {} ({} left)", moment(Timestamp::from_seconds(token.exp)), rounded(remaining)));
 }
 
 fn rounded(duration: Duration) -> String {

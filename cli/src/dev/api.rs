@@ -9,17 +9,40 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get};
 use axum::{Extension, Json, Router};
-use countersign_verify::{Claims, Verified, Verifier};
+use countersign_issuer::{Publisher, endpoints};
+use countersign_verify::{Claims, Clock, JwkSet, Verified, Verifier};
 use serde_json::json;
 
+use super::demo::AUDIENCE;
+
+/// What the API knows of the issuer: its name, and the key set that it publishes.
+pub(super) struct DemoApi {
+    pub(super) issuer: String,
+    pub(super) publisher: Arc<Publisher>,
+    pub(super) clock: Clock,
+}
+
+impl DemoApi {
+    /// The published key set, asked for as it stands: a demonstration need not cache what is in the same process.
+    async fn verifier(&self) -> Verifier {
+        let published = endpoints::jwks(&self.publisher, endpoints::Request::default()).await.into_body();
+        Verifier::builder(&self.issuer)
+            .audience(AUDIENCE)
+            // Without a readable key set nothing verifies.
+            .keys(JwkSet::from_json(&published).unwrap_or_default())
+            .clock(self.clock.clone())
+            .build()
+    }
+}
+
 /// The API, with every route behind [`protect`].
-pub(super) fn router(verifier: Verifier) -> Router {
+pub(super) fn router(api: DemoApi) -> Router {
     Router::new()
         .route("/api/whoami", get(whoami))
         .route("/api/reports", get(reports).post(created))
         .route("/api/calls", get(calls).post(created))
         .route("/api/subscribers/{id}", delete(deleted))
-        .route_layer(middleware::from_fn_with_state(Arc::new(verifier), protect))
+        .route_layer(middleware::from_fn_with_state(Arc::new(api), protect))
 }
 
 async fn whoami(Extension(token): Extension<Verified>) -> Json<Claims> {
@@ -63,11 +86,11 @@ fn requirement(method: &Method, path: &str) -> Option<Requirement> {
 }
 
 /// Lets a request through with its verified claims, or answers as RFC 6750 section 3.1 says.
-async fn protect(State(verifier): State<Arc<Verifier>>, mut request: Request, next: Next) -> Response {
+async fn protect(State(api): State<Arc<DemoApi>>, mut request: Request, next: Next) -> Response {
     let Some(token) = bearer_token(request.headers()) else {
         return challenge(StatusCode::UNAUTHORIZED, "Bearer");
     };
-    let Ok(token) = verifier.verify(token) else {
+    let Ok(token) = api.verifier().await.verify(token) else {
         return challenge(StatusCode::UNAUTHORIZED, r#"Bearer error="invalid_token""#);
     };
     let refusal = match requirement(request.method(), request.uri().path()) {

@@ -86,11 +86,7 @@ fn clients_at(now: Timestamp, entropy: &Entropy) -> Result<[Client; 3], DevError
             ..client(
                 "demo-app",
                 "Demo app",
-                &[
-                    GrantType::Password,
-                    GrantType::OperatorPassword,
-                    GrantType::RefreshToken,
-                ],
+                &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken],
                 &["profile:read", "profile:write"],
             )?
         },
@@ -98,13 +94,8 @@ fn clients_at(now: Timestamp, entropy: &Entropy) -> Result<[Client; 3], DevError
 }
 
 fn principals_at(now: Timestamp, entropy: &Entropy) -> Result<[Principal; 2], DevError> {
-    let user = PrincipalKey::User {
-        brand: "acme".into(),
-        username: "jane@example.com".into(),
-    };
-    let operator = PrincipalKey::Operator {
-        username: "alice.ops".into(),
-    };
+    let user = PrincipalKey::User { brand: "acme".into(), username: "jane@example.com".into() };
+    let operator = PrincipalKey::Operator { username: "alice.ops".into() };
     Ok([
         Principal::new(
             &user,
@@ -142,7 +133,7 @@ curl -X POST $B/oauth/token -H "Accept: application/json" -d "client_id=demo-voi
 R=$(curl -s -X POST -u demo-app:demo-app-secret $B/oauth/token -d "grant_type=password&username=jane@example.com&password=correct+horse+battery+staple&brandKey=acme" | sed 's/.*"refresh_token":"\([^"]*\)".*/\1/')
 curl -X POST -u demo-app:demo-app-secret $B/oauth/token -H "Accept: application/json" -d "grant_type=refresh_token&refresh_token=$R&brandKey=acme"
 
-# The protected demo API: T is an access token.
+# The protected demo API: T is an access token, which opens the first two and lacks the scope for the third (403).
 T=$(curl -s -X POST -u demo-service:demo-service-secret $B/oauth/token -d "grant_type=client_credentials&operator=alice.ops&brandKey=acme" | sed 's/.*"access_token":"\([^"]*\)".*/\1/')
 curl -i -H "Authorization: Bearer $T" $B/api/whoami
 curl -i -H "Authorization: Bearer $T" $B/api/reports

@@ -16,7 +16,6 @@ const FILE: &str = "env";
 const LOCAL_KEY: &str = "COUNTERSIGN_LOCAL_KEY";
 
 /// The local store's environment, as name and value.
-#[derive(Debug)]
 pub(super) struct Environment(Vec<(&'static str, String)>);
 
 impl Environment {
@@ -45,10 +44,7 @@ impl Environment {
 
     /// A variable's value.
     pub(super) fn lookup(&self, name: &str) -> Option<String> {
-        self.0
-            .iter()
-            .find(|(known, _)| *known == name)
-            .map(|(_, value)| value.clone())
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 
     /// Writes the file for its owner's eyes alone, and returns its path.
@@ -64,18 +60,13 @@ impl Environment {
             .mode(0o600)
             .open(&path)
             .and_then(|mut file| file.write_all(text.as_bytes()))
-            .map_err(|error| DevError::DataFolder {
-                path: path.clone(),
-                error: error.to_string(),
-            })?;
+            .map_err(|error| DevError::DataFolder { path: path.clone(), error: error.to_string() })?;
         Ok(path)
     }
 }
 
 fn existing_local_key(folder: &Path) -> Option<String> {
     let text = std::fs::read_to_string(folder.join(FILE)).ok()?;
-    let value = text
-        .lines()
-        .find_map(|line| line.strip_prefix(LOCAL_KEY)?.strip_prefix('='));
+    let value = text.lines().find_map(|line| line.strip_prefix(LOCAL_KEY)?.strip_prefix('='));
     value.map(str::to_owned)
 }

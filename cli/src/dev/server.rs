@@ -1,22 +1,25 @@
 //! The local server: the endpoints, the demo API, and the store below them.
 
-use std::path::PathBuf;
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::routing::any;
 use countersign_issuer::endpoints::{self, MAX_BODY_BYTES};
-use countersign_issuer::keys::{KeyTable, ensure_first_key};
-use countersign_issuer::{Config, Entropy, Issuer, Publisher, create_tables, dynamodb};
-use countersign_verify::{Clock, JwkSet, Verifier};
+use countersign_issuer::keys::{Rotator, Timers};
+use countersign_issuer::{Config, Entropy, Issuer, Publisher, create_tables, dynamodb, rotator};
+use countersign_verify::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::api::{self, DemoApi};
 use super::environment::Environment;
-use super::{DevError, EmbeddedDynamoDb, api, demo};
+use super::{DevError, EmbeddedDynamoDb, demo};
 
 /// Where `env` is written unless a data folder is named.
 const DEFAULT_FOLDER: &str = ".countersign";
@@ -30,6 +33,8 @@ pub struct Options {
     pub dynamodb_port: u16,
     /// Where data is kept; in memory where left out.
     pub data_dir: Option<PathBuf>,
+    /// How long a key signs, with every other timer shrunk alike; the real timers where left out.
+    pub rotate_every: Option<Duration>,
 }
 
 /// A running local issuer.
@@ -43,48 +48,54 @@ pub struct DevServer {
     pub dynamodb: EmbeddedDynamoDb,
     stop: oneshot::Sender<()>,
     served: JoinHandle<std::io::Result<()>>,
+    rotating: Option<JoinHandle<()>>,
+    /// Held while this runs.
+    _lock: File,
 }
 
 /// Starts everything on 127.0.0.1 and returns once it answers.
 pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<DevServer, DevError> {
     let folder = options.data_dir.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
-    std::fs::create_dir_all(&folder).map_err(|error| DevError::DataFolder {
-        path: folder.clone(),
-        error: error.to_string(),
-    })?;
+    std::fs::create_dir_all(&folder)
+        .map_err(|error| DevError::DataFolder { path: folder.clone(), error: error.to_string() })?;
+
+    let lock = lock(&folder)?;
 
     let port = options.port;
-    let taken = |error| DevError::Port {
-        port,
-        flag: "--port",
-        error,
-    };
+    let taken = |error| DevError::Port { port, flag: "--port", error };
     let listener = TcpListener::bind(("127.0.0.1", port)).await.map_err(taken)?;
     let url = format!("http://{}", listener.local_addr().map_err(taken)?);
 
-    let file = options
-        .data_dir
-        .as_ref()
-        .map(|folder| folder.join("dynamodb.sqlite3"));
+    let file = options.data_dir.as_ref().map(|folder| folder.join("dynamodb.sqlite3"));
     let dynamodb_server = EmbeddedDynamoDb::start(options.dynamodb_port, file.as_deref()).await?;
     let environment = Environment::new(&url, &dynamodb_server.endpoint(), &folder, &entropy)?;
 
-    let (config, wrapper) =
-        Config::with_wrapper_from_lookup(|name| environment.lookup(name)).map_err(DevError::setup)?;
+    // The one place where the wrapping key is kept: written before anything is wrapped with it.
+    let environment_file = environment.write(&folder)?;
+    let lookup = |name: &str| environment.lookup(name);
+    let (mut config, _) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
+    if let Some(period) = options.rotate_every {
+        config.store.timers = Timers::compressed(period).map_err(DevError::setup)?;
+    }
+    let wrapping = || {
+        let (_, wrapping) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
+        wrapping.into_wrapping(&config.store.aws).map_err(DevError::setup)
+    };
     let db = dynamodb(&config.store.aws).map_err(DevError::setup)?;
-    create_tables(&db, &config.store.table_prefix)
-        .await
-        .map_err(DevError::setup)?;
-    let keys = KeyTable::new(db.clone(), &config.store.table_prefix);
-    ensure_first_key(&keys, &wrapper, clock.now(), &entropy)
-        .await
-        .map_err(DevError::setup)?;
+    create_tables(&db, &config.store.table_prefix).await.map_err(DevError::setup)?;
+    let rotator = rotator(&config.store, &db, wrapping()?, clock.clone(), entropy.clone());
+    rotator.rotate().await.map_err(DevError::setup)?;
     demo::create_records(&db, &clock, &entropy).await?;
 
-    let issuer = Issuer::new(&config, &db, wrapper, clock.clone(), entropy);
-    let publisher = Publisher::new(&config, &db, clock.clone());
-    let api = api::router(demo_verifier(&url, &publisher, clock).await?);
+    let issuer = Issuer::new(&config, &db, wrapping()?, clock.clone(), entropy);
+    issuer.ready().await.map_err(|error| DevError::DataFolder {
+        path: folder.clone(),
+        error: format!("{error} (its file env is the only home of the key that wraps signing keys; if that is lost, delete the folder)"),
+    })?;
+    let publisher = Arc::new(Publisher::new(&config, &db, clock.clone()));
+    let api = api::router(DemoApi { issuer: url.clone(), publisher: Arc::clone(&publisher), clock });
     let app = router(issuer, publisher).merge(api);
+    let rotating = options.rotate_every.map(|period| tokio::spawn(rotate_on_schedule(rotator, period)));
 
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(
@@ -95,40 +106,56 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
             })
             .into_future(),
     );
-    let environment = environment.write(&folder)?;
     Ok(DevServer {
         url,
-        environment,
+        environment: environment_file,
         dynamodb: dynamodb_server,
         stop,
         served,
+        rotating,
+        _lock: lock,
     })
 }
 
 impl DevServer {
     /// Finishes what is running and stops.
     pub async fn stop(self) {
+        if let Some(rotating) = self.rotating {
+            rotating.abort();
+        }
         let _ = self.stop.send(());
         let _ = self.served.await;
         self.dynamodb.stop().await;
     }
 }
 
-/// The demo API knows the issuer as any API would: by its published key set.
-async fn demo_verifier(url: &str, publisher: &Publisher, clock: Clock) -> Result<Verifier, DevError> {
-    let request = endpoints::Request::default();
-    let published = endpoints::jwks(publisher, request).await.into_body();
-    let keys = JwkSet::from_json(&published).map_err(DevError::setup)?;
-    Ok(Verifier::builder(url)
-        .audience(demo::AUDIENCE)
-        .keys(keys)
-        .clock(clock)
-        .build())
+/// Keeps a second local issuer out of the folder, whose `env` it would overwrite.
+fn lock(folder: &Path) -> Result<File, DevError> {
+    let path = folder.join("lock");
+    let in_use = |error: String| DevError::DataFolder { path: path.clone(), error };
+    let file = File::create(&path).map_err(|error| in_use(error.to_string()))?;
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            in_use("another `countersign dev` uses this folder; choose one with --data-dir".into())
+        }
+        TryLockError::Error(error) => in_use(error.to_string()),
+    })?;
+    Ok(file)
 }
 
-fn router(issuer: Issuer, publisher: Publisher) -> Router {
+/// Runs rotation ten times in a period, as a schedule on AWS does once a day. A run that fails is followed by another.
+async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
+    let mut ticks = tokio::time::interval(period / 10);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = rotator.rotate().await {
+            tracing::error!(%error, "rotation failed");
+        }
+    }
+}
+
+fn router(issuer: Issuer, publisher: Arc<Publisher>) -> Router {
     let issuer = Arc::new(issuer);
-    let publisher = Arc::new(publisher);
     let token = {
         let issuer = Arc::clone(&issuer);
         any(async move |request: Request| respond(endpoints::token(&issuer, read(request).await).await))
@@ -154,9 +181,7 @@ fn router(issuer: Issuer, publisher: Publisher) -> Router {
 async fn read(request: Request) -> endpoints::Request {
     let (parts, body) = request.into_parts();
     let too_long = || vec![0; MAX_BODY_BYTES + 1];
-    let body = to_bytes(body, MAX_BODY_BYTES)
-        .await
-        .map_or_else(|_| too_long(), |bytes| bytes.to_vec());
+    let body = to_bytes(body, MAX_BODY_BYTES).await.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
     endpoints::Request::from_parts(parts, body)
 }
 

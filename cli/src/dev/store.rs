@@ -24,26 +24,18 @@ impl EmbeddedDynamoDb {
         let flag = "--dynamodb-port";
         let listener = TcpListener::bind(("127.0.0.1", port)).await;
         let listener = listener.map_err(|error| DevError::Port { port, flag, error })?;
-        let address = listener
-            .local_addr()
-            .map_err(|error| DevError::Port { port, flag, error })?;
+        let address = listener.local_addr().map_err(|error| DevError::Port { port, flag, error })?;
         let database = match file {
             None => Database::memory().map_err(DevError::setup)?,
-            Some(path) => Database::new(&path.to_string_lossy()).map_err(|error| DevError::DataFolder {
-                path: path.to_owned(),
-                error: error.to_string(),
-            })?,
+            Some(path) => Database::new(&path.to_string_lossy())
+                .map_err(|error| DevError::DataFolder { path: path.to_owned(), error: error.to_string() })?,
         };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, async {
             // Ends too when the sender is dropped.
             let _ = stopped.await;
         }));
-        Ok(Self {
-            address,
-            stop,
-            served,
-        })
+        Ok(Self { address, stop, served })
     }
 
     /// Where it answers, for `AWS_ENDPOINT_URL_DYNAMODB`.

@@ -5,7 +5,7 @@ use countersign_verify::Claims;
 
 use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
-use crate::error::{GrantRefusal, OAuthError};
+use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
 
 pub(crate) fn issued(
@@ -39,25 +39,43 @@ pub(crate) fn refused(
     error: &OAuthError,
 ) {
     let client_id = client.map(|client| client.client_id.as_str());
-    let event = match error {
-        OAuthError::InvalidGrant(GrantRefusal::Reused) => "reuse detected",
-        _ => "refused",
-    };
     match error {
         OAuthError::Unavailable(_) | OAuthError::Defect(_) => {
             tracing::error!(target: "audit", event = "failed", endpoint, client_id, error = code, reason = %error);
         }
-        _ => tracing::info!(target: "audit", event, endpoint, client_id, error = code, reason = %error),
+        _ => {
+            tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
+        }
+    }
+}
+
+/// Whom a caller said to be.
+pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
+    tracing::info!(target: "audit", event = "client refused", presented = bounded(presented), %reason);
+}
+
+/// Whom a caller tried to log in as.
+pub(crate) fn login_refused(presented: &str, brand_key: Option<&str>, reason: GrantRefusal) {
+    tracing::info!(target: "audit", event = "login refused", presented = bounded(presented), brand_key, %reason);
+}
+
+/// A refresh token that its family's standing refuses; a theft is a warning.
+pub(crate) fn refresh_refused(token: &RefreshClaims, reason: GrantRefusal) {
+    let RefreshClaims { client_id, sub, family, generation, .. } = token;
+    if reason == GrantRefusal::Reused {
+        tracing::warn!(target: "audit", event = "reuse detected", client_id, sub, family, generation, %reason);
+    } else {
+        tracing::info!(target: "audit", event = "refresh refused", client_id, sub, family, generation, %reason);
     }
 }
 
 pub(crate) fn revoked(token: &RefreshClaims) {
-    tracing::info!(
-        target: "audit",
-        event = "revoked",
-        client_id = token.client_id,
-        sub = token.sub,
-        family = token.family,
-        generation = token.generation,
-    );
+    let RefreshClaims { client_id, sub, family, generation, .. } = token;
+    tracing::info!(target: "audit", event = "revoked", client_id, sub, family, generation);
+}
+
+/// As much of a name as any record has.
+fn bounded(presented: &str) -> &str {
+    let end = presented.char_indices().nth(128).map_or(presented.len(), |(at, _)| at);
+    &presented[..end]
 }

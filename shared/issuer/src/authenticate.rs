@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{AUTHORIZATION, HeaderMap};
 
 use crate::Issuer;
+use crate::audit;
 use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
 use crate::form::{self, Form};
@@ -54,13 +55,14 @@ impl PresentedCredentials {
                 return Err(OAuthError::InvalidRequest("there are two Authorization headers"));
             }
             (Some(_), _, Some(_)) => {
-                return Err(OAuthError::InvalidRequest(
-                    "there are two ways of client authentication",
-                ));
+                return Err(OAuthError::InvalidRequest("there are two ways of client authentication"));
             }
             (Some(value), client_id, None) => {
-                let readings = read_basic(value.as_bytes())?;
-                if client_id.is_some_and(|id| readings.iter().all(|(known, _)| *known != id)) {
+                let mut readings = read_basic(value.as_bytes())?;
+                if let Some(client_id) = client_id {
+                    readings.retain(|(known, _)| *known == client_id);
+                }
+                if readings.is_empty() {
                     return Err(OAuthError::InvalidRequest(
                         "client_id is not the one of the Authorization header",
                     ));
@@ -76,18 +78,16 @@ impl PresentedCredentials {
 /// many clients send them.
 fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     let malformed = || OAuthError::InvalidClient(ClientRefusal::MalformedHeader);
-    // An HTTP API joins repeated headers with a comma, which no Basic credentials contain.
-    if value.contains(&b',') {
-        return Err(OAuthError::InvalidRequest("there are two Authorization headers"));
-    }
     let value = std::str::from_utf8(value).map_err(|_| malformed())?;
     let (scheme, credentials) = value.split_once(' ').ok_or_else(malformed)?;
     if !scheme.eq_ignore_ascii_case("Basic") {
         return Err(malformed());
     }
-    let decoded = BASE64
-        .decode(credentials.trim_matches(' '))
-        .map_err(|_| malformed())?;
+    // An HTTP API joins repeated headers with a comma, which no Basic credentials contain.
+    if credentials.contains(',') {
+        return Err(OAuthError::InvalidRequest("there are two Authorization headers"));
+    }
+    let decoded = BASE64.decode(credentials.trim_matches(' ')).map_err(|_| malformed())?;
     let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
     let (id, secret) = decoded.split_once(':').ok_or_else(malformed)?;
     if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() {
@@ -113,7 +113,10 @@ impl Issuer {
         for (client_id, secret) in &presented.readings {
             match self.authenticate_reading(client_id, secret).await? {
                 Ok(client) => return Ok(client),
-                Err(reason) => refusal = reason,
+                Err(reason) => {
+                    audit::client_refused(client_id, reason);
+                    refusal = reason;
+                }
             }
         }
         Err(OAuthError::InvalidClient(refusal))
@@ -125,21 +128,13 @@ impl Issuer {
         presented: &Secret,
     ) -> Result<Result<AuthenticatedClient, ClientRefusal>, OAuthError> {
         // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
-        let client = if client_id.len() > 128 {
-            None
-        } else {
-            self.clients.get(client_id).await?
-        };
+        let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
         let Some(client) = client else {
             secret::find(presented.expose(), &[]);
             return Ok(Err(ClientRefusal::Unknown));
         };
         let now = self.clock.now();
-        let live: Vec<_> = client
-            .secrets
-            .iter()
-            .filter(|secret| secret.is_live(now))
-            .collect();
+        let live: Vec<_> = client.secrets.iter().filter(|secret| secret.is_live(now)).collect();
         let Some(secret_id) = secret::find(presented.expose(), &live).map(|secret| secret.id.clone()) else {
             return Ok(Err(ClientRefusal::WrongSecret));
         };
@@ -159,10 +154,7 @@ mod tests {
     fn readings(credentials: &str) -> Vec<(String, String)> {
         let value = format!("bAsIc {}", BASE64.encode(credentials));
         let readings = read_basic(value.as_bytes()).unwrap_or_default();
-        readings
-            .into_iter()
-            .map(|(id, secret)| (id, secret.expose().to_owned()))
-            .collect()
+        readings.into_iter().map(|(id, secret)| (id, secret.expose().to_owned())).collect()
     }
 
     proptest! {
@@ -185,9 +177,6 @@ mod tests {
 
     #[test]
     fn what_both_readings_agree_on_is_read_once() {
-        assert_eq!(
-            readings("demo-app:csgn_A-z"),
-            [("demo-app".into(), "csgn_A-z".into())]
-        );
+        assert_eq!(readings("demo-app:csgn_A-z"), [("demo-app".into(), "csgn_A-z".into())]);
     }
 }

@@ -1,13 +1,16 @@
-//! The DynamoDB client, lean: one crypto and one TLS stack (ring), five roots, short time-outs.
+//! The clients of DynamoDB and KMS, lean: one crypto and one TLS stack (ring), five roots, short time-outs.
 
 use std::time::Duration;
 
-use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::retry::RetryConfig;
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{BehaviorVersion, Builder, Config, Credentials, Region};
+use aws_sdk_dynamodb::config::{
+    BehaviorVersion, Credentials, Region, SharedCredentialsProvider, SharedHttpClient,
+};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_types::SdkConfig;
 
 use crate::config::AwsConfig;
 
@@ -27,7 +30,16 @@ const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 pub struct AwsSetupError(String);
 
 /// A DynamoDB client for `config`. Opens no connection.
-pub fn dynamodb(config: &AwsConfig) -> Result<Client, AwsSetupError> {
+pub fn dynamodb(config: &AwsConfig) -> Result<aws_sdk_dynamodb::Client, AwsSetupError> {
+    Ok(aws_sdk_dynamodb::Client::new(&sdk_config(config, config.endpoint.as_deref())?))
+}
+
+/// A KMS client for `config`, at another endpoint than AWS's own where one is given. Opens no connection.
+pub(crate) fn kms(config: &AwsConfig, endpoint: Option<&str>) -> Result<aws_sdk_kms::Client, AwsSetupError> {
+    Ok(aws_sdk_kms::Client::new(&sdk_config(config, endpoint)?))
+}
+
+fn sdk_config(config: &AwsConfig, endpoint: Option<&str>) -> Result<SdkConfig, AwsSetupError> {
     let credentials = Credentials::new(
         &config.access_key_id,
         &config.secret_access_key,
@@ -35,49 +47,53 @@ pub fn dynamodb(config: &AwsConfig) -> Result<Client, AwsSetupError> {
         None,
         "environment",
     );
-    let builder = Config::builder()
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build();
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS).with_initial_backoff(FIRST_BACKOFF);
+    let mut builder = SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(config.region.clone()))
-        .credentials_provider(credentials)
-        .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                .operation_timeout(OPERATION_TIMEOUT)
-                .build(),
-        )
-        .retry_config(
-            RetryConfig::standard()
-                .with_max_attempts(ATTEMPTS)
-                .with_initial_backoff(FIRST_BACKOFF),
-        );
-    Ok(Client::from_conf(
-        with_connector(builder, config.endpoint.as_deref())?.build(),
-    ))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .timeout_config(timeouts)
+        .retry_config(retries)
+        .http_client(http_client(endpoint)?);
+    builder.set_endpoint_url(endpoint.map(Into::into));
+    Ok(builder.build())
 }
 
-fn with_connector(builder: Builder, endpoint: Option<&str>) -> Result<Builder, AwsSetupError> {
+fn http_client(endpoint: Option<&str>) -> Result<SharedHttpClient, AwsSetupError> {
     let connector = aws_smithy_http_client::Builder::new();
-    match endpoint {
-        // A local store speaks plain http; no trust store is parsed for it.
-        Some(endpoint) if endpoint.starts_with("http://") => {
-            Ok(builder.http_client(connector.build_http()).endpoint_url(endpoint))
-        }
-        endpoint => {
-            let roots = tls::TrustStore::empty().with_pem_certificate(AWS_ROOTS);
-            let context = tls::TlsContext::builder()
-                .with_trust_store(roots)
-                .build()
-                .map_err(|error| AwsSetupError(error.to_string()))?;
-            let https = connector
-                .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-                .tls_context(context)
-                .build_https();
-            let builder = builder.http_client(https);
-            Ok(match endpoint {
-                Some(endpoint) => builder.endpoint_url(endpoint),
-                None => builder,
-            })
-        }
+    // A local store or KMS speaks plain http; no trust store is parsed for it.
+    if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
+        return Ok(connector.build_http());
     }
+    let roots = tls::TrustStore::empty().with_pem_certificate(AWS_ROOTS);
+    let context = tls::TlsContext::builder().with_trust_store(roots).build();
+    let context = context.map_err(|error| AwsSetupError(error.to_string()))?;
+    Ok(connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+}
+
+/// An SDK error in words for the log: the service's code and message, or the chain of causes. Never the response
+/// itself, which holds records.
+pub(crate) fn describe<E>(error: &SdkError<E>) -> String
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    if let Some(service) = error.as_service_error() {
+        return format!(
+            "{}: {}",
+            service.code().unwrap_or("no code"),
+            service.message().unwrap_or("no message")
+        );
+    }
+    let mut words = error.to_string();
+    let mut cause = std::error::Error::source(error);
+    while let Some(error) = cause {
+        words = format!("{words}: {error}");
+        cause = error.source();
+    }
+    words
 }

@@ -1,39 +1,31 @@
 //! Brands: which one a token is confined to.
 
+use crate::error::OAuthError;
+
 /// In a client's list of brands: any brand.
 pub const ANY_BRAND: &str = "*";
 
 /// 1 to 64 of `A-Z a-z 0-9 . _ -`: safe in a path, in a policy and between the `#` of a principal's key.
 pub(crate) fn is_brand_key(value: &str) -> bool {
-    (1..=64).contains(&value.len())
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
 }
 
-/// A `brandKey` that the client may not use, or one too few.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BrandRefused(pub(crate) &'static str);
-
 /// The brand of a token for a client with these `brands`, where `requested` is the request's `brandKey`.
-pub(crate) fn choose(brands: &[String], requested: Option<String>) -> Result<Option<String>, BrandRefused> {
+pub(crate) fn choose(brands: &[String], requested: Option<String>) -> Result<Option<String>, OAuthError> {
     match (requested, brands) {
         (Some(brand), _) if allows(brands, &brand) => Ok(Some(brand)),
-        (Some(_), _) => Err(BrandRefused("brandKey is not one of the client's brands")),
+        (Some(_), _) => Err(OAuthError::InvalidRequest("brandKey is not one of the client's brands")),
         (None, []) => Ok(None),
         (None, [only]) if only != ANY_BRAND => Ok(Some(only.clone())),
-        (None, _) => Err(BrandRefused(
-            "brandKey is missing, and the client has several brands",
-        )),
+        (None, _) => {
+            Err(OAuthError::InvalidRequest("brandKey is missing, and the client has several brands"))
+        }
     }
 }
 
 /// Whether a client with these `brands` may use `brand`.
 pub(crate) fn allows(brands: &[String], brand: &str) -> bool {
-    is_brand_key(brand)
-        && brands
-            .iter()
-            .any(|allowed| allowed == brand || allowed == ANY_BRAND)
+    is_brand_key(brand) && brands.iter().any(|allowed| allowed == brand || allowed == ANY_BRAND)
 }
 
 #[cfg(test)]
@@ -47,10 +39,7 @@ mod tests {
             choose(&brands, requested.map(Into::into)).ok()
         };
         assert_eq!(chosen(&["acme"], None), Some(Some("acme".into())));
-        assert_eq!(
-            chosen(&["acme", "globex"], Some("globex")),
-            Some(Some("globex".into()))
-        );
+        assert_eq!(chosen(&["acme", "globex"], Some("globex")), Some(Some("globex".into())));
         assert_eq!(chosen(&["*"], Some("any")), Some(Some("any".into())));
         assert_eq!(chosen(&[], None), Some(None));
         for (brands, requested) in [

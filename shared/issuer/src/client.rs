@@ -7,10 +7,11 @@ use countersign_verify::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::brand::{ANY_BRAND, is_brand_key};
-use crate::config::Lifetimes;
+use crate::keys::Lifetimes;
 use crate::mint::AccessTokenType;
 use crate::principal;
-use crate::scope::{MAX_SCOPES, is_scope_token};
+use crate::rules::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
+use crate::scope::is_scope_token;
 use crate::secret::ClientSecret;
 use crate::store::{CLIENTS, Record};
 
@@ -85,12 +86,8 @@ pub enum GrantType {
 
 impl GrantType {
     /// All of them, in the order in which the metadata lists them.
-    pub const ALL: [Self; 4] = [
-        Self::ClientCredentials,
-        Self::Password,
-        Self::OperatorPassword,
-        Self::RefreshToken,
-    ];
+    pub const ALL: [Self; 4] =
+        [Self::ClientCredentials, Self::Password, Self::OperatorPassword, Self::RefreshToken];
 
     /// The value of `grant_type`.
     pub const fn as_str(self) -> &'static str {
@@ -116,12 +113,7 @@ impl FromStr for GrantType {
         Self::ALL
             .into_iter()
             .find(|grant| grant.as_str() == value)
-            .ok_or_else(|| {
-                format!(
-                    "no such grant; there are {}",
-                    Self::ALL.map(Self::as_str).join(", ")
-                )
-            })
+            .ok_or_else(|| format!("no such grant; there are {}", Self::ALL.map(Self::as_str).join(", ")))
     }
 }
 
@@ -129,26 +121,20 @@ impl FromStr for GrantType {
 pub const MAX_SECRETS: usize = 2;
 /// Together with the roles' limit this keeps every token below [`countersign_verify::jws::MAX_TOKEN_BYTES`].
 const MAX_SCOPE_BYTES: usize = 4096;
-pub(crate) const MAX_ROLE_BYTES: usize = 2048;
 
 impl Client {
     /// Everything that is wrong with the record, in words for the administrator; nothing where it may be stored.
     pub fn problems(&self, limits: Lifetimes) -> Vec<String> {
         let mut problems = Problems::default();
         problems.unless(is_client_id(&self.client_id), || CLIENT_ID_RULE.into());
-        problems.unless(is_name(&self.name), || {
-            "name: at most 200 characters, no control characters".into()
-        });
-        problems.unless(self.secrets.len() <= MAX_SECRETS, || {
-            format!("secrets: at most {MAX_SECRETS}")
-        });
+        problems.unless(is_name(&self.name), || "name: at most 200 characters, no control characters".into());
+        problems.unless(self.secrets.len() <= MAX_SECRETS, || format!("secrets: at most {MAX_SECRETS}"));
         for (what, ttl, longest) in [
             ("access-ttl", self.access_ttl, limits.access),
             ("refresh-ttl", self.refresh_ttl, limits.refresh),
         ] {
-            problems.unless((1..=longest).contains(&ttl), || {
-                format!("{what}: between 1 and {longest} seconds")
-            });
+            problems
+                .unless((1..=longest).contains(&ttl), || format!("{what}: between 1 and {longest} seconds"));
         }
         self.check_grants(&mut problems);
         self.check_lists(&mut problems);
@@ -158,9 +144,11 @@ impl Client {
     fn check_grants(&self, problems: &mut Problems) {
         let has = |grant| self.grant_types.contains(&grant);
         let gives_refresh_tokens = has(GrantType::Password) || has(GrantType::OperatorPassword);
-        problems.unless(!self.grant_types.is_empty(), || {
-            "grant: at least one is needed".into()
+        let is_repeated = |(at, grant)| self.grant_types[..at].contains(grant);
+        problems.unless(!self.grant_types.iter().enumerate().any(is_repeated), || {
+            "grant: one is given twice".into()
         });
+        problems.unless(!self.grant_types.is_empty(), || "grant: at least one is needed".into());
         problems.unless(!has(GrantType::Password) || !self.brands.is_empty(), || {
             "grant password: users belong to a brand, so the client needs one".into()
         });
@@ -186,17 +174,11 @@ impl Client {
         );
         problems.check_list("role", &self.roles, ROLE_RULE, is_role);
         problems.check_list("brand", &self.brands, BRAND_RULE, is_brand);
-        problems.check_list(
-            "operator",
-            &self.operators,
-            "a username in lower case",
-            is_operator,
-        );
+        problems.check_list("operator", &self.operators, "a username in lower case", is_operator);
         problems.check_list("audience", &self.audiences, AUDIENCE_RULE, is_audience);
-        for (what, list, longest) in [
-            ("scope", &self.scopes, MAX_SCOPE_BYTES),
-            ("role", &self.roles, MAX_ROLE_BYTES),
-        ] {
+        for (what, list, longest) in
+            [("scope", &self.scopes, MAX_SCOPE_BYTES), ("role", &self.roles, MAX_ROLE_BYTES)]
+        {
             problems.unless(list.join(" ").len() <= longest, || {
                 format!("{what}: together at most {longest} bytes")
             });
@@ -216,44 +198,10 @@ impl Client {
     }
 }
 
-/// What is wrong with a record, in words for the administrator who wrote it.
-#[derive(Default)]
-pub(crate) struct Problems(pub(crate) Vec<String>);
-
-impl Problems {
-    pub(crate) fn unless(&mut self, condition: bool, problem: impl FnOnce() -> String) {
-        if !condition {
-            self.0.push(problem());
-        }
-    }
-
-    /// Names every item of a list that breaks `rule`, a repeated item, and a list that is too long.
-    pub(crate) fn check_list(
-        &mut self,
-        what: &str,
-        list: &[String],
-        rule: &str,
-        holds: impl Fn(&str) -> bool,
-    ) {
-        self.unless(list.len() <= MAX_SCOPES, || {
-            format!("{what}: at most {MAX_SCOPES}")
-        });
-        for (at, item) in list.iter().enumerate() {
-            self.unless(holds(item), || format!("{what} {item:?}: {rule}"));
-            self.unless(!list[..at].contains(item), || {
-                format!("{what} {item:?}: given twice")
-            });
-        }
-    }
-}
-
 const CLIENT_ID_RULE: &str =
     "client id: 1 to 128 printable ASCII characters without space and ':', not starting with usr_ or opr_";
 const SCOPE_RULE: &str = "printable ASCII without space, '\"' and '\\' (RFC 6749 section 3.3)";
 const AUDIENCE_RULE: &str = "1 to 255 printable ASCII characters without space";
-pub(crate) const BRAND_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
-pub(crate) const ROLE_RULE: &str =
-    "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
 
 fn is_name(value: &str) -> bool {
     value.len() <= 200 && !value.chars().any(char::is_control)
@@ -261,17 +209,9 @@ fn is_name(value: &str) -> bool {
 
 fn is_client_id(value: &str) -> bool {
     // RFC 9700 section 4.15: a client that chose a user's `sub` as its id would pass for that user.
-    let taken = [principal::USER_ID_PREFIX, principal::OPERATOR_ID_PREFIX]
-        .iter()
-        .any(|p| value.starts_with(p));
+    let taken =
+        [principal::USER_ID_PREFIX, principal::OPERATOR_ID_PREFIX].iter().any(|p| value.starts_with(p));
     (1..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic() && b != b':') && !taken
-}
-
-pub(crate) fn is_role(value: &str) -> bool {
-    (1..=64).contains(&value.len())
-        && value
-            .bytes()
-            .all(|b| b.is_ascii_graphic() && !b"\"\\*?".contains(&b))
 }
 
 fn is_audience(value: &str) -> bool {

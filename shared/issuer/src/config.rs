@@ -2,11 +2,13 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
-use crate::keys::LocalWrapper;
+use crate::aws::{self, AwsSetupError};
+use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
 
 /// What every function needs to know.
 #[derive(Debug, Clone)]
@@ -24,28 +26,8 @@ pub struct StoreConfig {
     pub aws: AwsConfig,
     /// What every table's name starts with. `COUNTERSIGN_TABLE_PREFIX`.
     pub table_prefix: String,
-    /// Caps on what a client may be given. `COUNTERSIGN_MAX_ACCESS_TTL`, `COUNTERSIGN_MAX_REFRESH_TTL`.
-    pub limits: Lifetimes,
-}
-
-/// The longest lifetimes that any client may have, in seconds. They apply when a client is written and again when a
-/// token is minted, so that lowering one takes effect at once.
-#[derive(Debug, Clone, Copy)]
-pub struct Lifetimes {
-    /// Of an access token.
-    pub access: u64,
-    /// Of a refresh token, counted from the first of its family.
-    pub refresh: u64,
-}
-
-impl Default for Lifetimes {
-    /// A day and ninety days.
-    fn default() -> Self {
-        Self {
-            access: 24 * 60 * 60,
-            refresh: 90 * 24 * 60 * 60,
-        }
-    }
+    /// Rotation, and the longest lifetimes. The `COUNTERSIGN_…` variables that [`TimerSettings`] names.
+    pub timers: Timers,
 }
 
 /// How DynamoDB is reached.
@@ -80,30 +62,20 @@ impl Config {
         variables.finish(config)
     }
 
-    /// The same together with the key that unwraps signing keys: for the functions that sign.
-    pub fn with_wrapper_from_lookup(
+    /// The same together with how private keys are wrapped: for the functions that sign.
+    pub fn with_wrapping_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<(Self, LocalWrapper), ConfigErrors> {
+    ) -> Result<(Self, WrappingConfig), ConfigErrors> {
         let mut variables = Variables::new(lookup);
         let config = Self::read(&mut variables);
-        let wrapper = variables.required("COUNTERSIGN_LOCAL_KEY", |value| {
-            let key = BASE64URL
-                .decode(value)
-                .ok()
-                .and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-            key.map(|key| LocalWrapper::new(&key))
-                .ok_or("must be 32 bytes in unpadded base64url".to_owned())
-        });
-        variables.finish(config.zip(wrapper))
+        let wrapping = WrappingConfig::read(&mut variables);
+        variables.finish(config.zip(wrapping))
     }
 
     fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
-        Some(Self {
-            issuer: issuer?,
-            store: store?,
-        })
+        Some(Self { issuer: issuer?, store: store? })
     }
 }
 
@@ -115,24 +87,109 @@ impl StoreConfig {
         variables.finish(config)
     }
 
+    /// The same together with how private keys are wrapped: for whoever rotates.
+    pub fn with_wrapping_from_lookup(
+        lookup: impl Fn(&str) -> Option<String>,
+    ) -> Result<(Self, WrappingConfig), ConfigErrors> {
+        let mut variables = Variables::new(lookup);
+        let config = Self::read(&mut variables);
+        let wrapping = WrappingConfig::read(&mut variables);
+        variables.finish(config.zip(wrapping))
+    }
+
     fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
         let aws = AwsConfig::read(variables);
         let table_prefix = variables.optional("COUNTERSIGN_TABLE_PREFIX", table_prefix);
-        let seconds = |value: &str| match value.parse() {
-            Ok(seconds @ 1..=u32::MAX) => Ok(u64::from(seconds)),
-            _ => Err("must be a whole number of seconds, at least 1".to_owned()),
-        };
-        let access = variables.optional("COUNTERSIGN_MAX_ACCESS_TTL", seconds);
-        let refresh = variables.optional("COUNTERSIGN_MAX_REFRESH_TTL", seconds);
-        let longest = Lifetimes::default();
+        let timers = read_timers(variables);
         Some(Self {
             aws: aws?,
             table_prefix: table_prefix.unwrap_or_else(|| DEFAULT_TABLE_PREFIX.into()),
-            limits: Lifetimes {
-                access: access.unwrap_or(longest.access),
-                refresh: refresh.unwrap_or(longest.refresh),
-            },
+            timers: timers?,
         })
+    }
+}
+
+fn read_timers<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Timers> {
+    let unset = TimerSettings::default();
+    let mut seconds = |name: &str, unset: u64| {
+        let read = variables.optional(name, |value| match value.parse() {
+            Ok(seconds @ 1..=u32::MAX) => Ok(u64::from(seconds)),
+            _ => Err("must be a whole number of seconds, at least 1".to_owned()),
+        });
+        read.unwrap_or(unset)
+    };
+    let settings = TimerSettings {
+        rotation_period: Duration::from_secs(seconds(
+            "COUNTERSIGN_ROTATION_PERIOD",
+            unset.rotation_period.as_secs(),
+        )),
+        announcement_lead: Duration::from_secs(seconds(
+            "COUNTERSIGN_ANNOUNCEMENT_LEAD",
+            unset.announcement_lead.as_secs(),
+        )),
+        jwks_max_age: Duration::from_secs(seconds("COUNTERSIGN_JWKS_MAX_AGE", unset.jwks_max_age.as_secs())),
+        longest: Lifetimes {
+            access: seconds("COUNTERSIGN_MAX_ACCESS_TTL", unset.longest.access),
+            refresh: seconds("COUNTERSIGN_MAX_REFRESH_TTL", unset.longest.refresh),
+        },
+    };
+    Timers::new(settings).map_err(|refused| variables.wrong.push(refused.to_string())).ok()
+}
+
+/// How private keys are wrapped: by KMS, or by a key of this machine's.
+pub enum WrappingConfig {
+    /// `COUNTERSIGN_KMS_KEY_ID`: an id, an alias or an ARN; `AWS_ENDPOINT_URL_KMS` for a local KMS.
+    Kms {
+        /// The KMS key.
+        key_id: String,
+        /// Another endpoint than AWS's own.
+        endpoint: Option<String>,
+    },
+    /// `COUNTERSIGN_LOCAL_KEY`: 32 bytes in base64url, for a developer's machine.
+    Local(LocalWrapping),
+}
+
+impl WrappingConfig {
+    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+        let kms = variables.optional("COUNTERSIGN_KMS_KEY_ID", |value| Ok(value.to_owned()));
+        let endpoint = variables.optional("AWS_ENDPOINT_URL_KMS", url);
+        let wrong_before = variables.wrong.len();
+        let local = variables.optional("COUNTERSIGN_LOCAL_KEY", |value| {
+            let key = BASE64URL.decode(value).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
+            key.map(|key| LocalWrapping::new(&key)).ok_or("must be 32 bytes in unpadded base64url".to_owned())
+        });
+        match (kms, local) {
+            (Some(key_id), None) => Some(Self::Kms { key_id, endpoint }),
+            (None, Some(local)) => Some(Self::Local(local)),
+            (None, None) => {
+                if variables.wrong.len() == wrong_before {
+                    variables.wrong.push("COUNTERSIGN_KMS_KEY_ID is not set".into());
+                }
+                None
+            }
+            (Some(_), Some(_)) => {
+                let both = "COUNTERSIGN_KMS_KEY_ID and COUNTERSIGN_LOCAL_KEY exclude each other: unset one";
+                variables.wrong.push(both.into());
+                None
+            }
+        }
+    }
+
+    /// The wrapping itself, with a client for KMS where that is what wraps.
+    pub fn into_wrapping(self, aws: &AwsConfig) -> Result<Wrapping, AwsSetupError> {
+        Ok(match self {
+            Self::Kms { key_id, endpoint } => {
+                Wrapping::Kms(KmsWrapping::new(aws::kms(aws, endpoint.as_deref())?, key_id))
+            }
+            Self::Local(local) => Wrapping::Local(local),
+        })
+    }
+}
+
+fn url(value: &str) -> Result<String, String> {
+    match value.split_once("://") {
+        Some(("http" | "https", rest)) if !rest.is_empty() => Ok(value.to_owned()),
+        _ => Err("must be a URL".to_owned()),
     }
 }
 
@@ -143,12 +200,7 @@ impl AwsConfig {
     fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
         let text = |value: &str| Ok::<_, String>(value.to_owned());
         let region = variables.required("AWS_REGION", text);
-        let endpoint = variables.optional("AWS_ENDPOINT_URL_DYNAMODB", |value| {
-            match value.split_once("://") {
-                Some(("http" | "https", rest)) if !rest.is_empty() => Ok(value.to_owned()),
-                _ => Err("must be a URL".to_owned()),
-            }
-        });
+        let endpoint = variables.optional("AWS_ENDPOINT_URL_DYNAMODB", url);
         let access_key_id = variables.required("AWS_ACCESS_KEY_ID", text);
         let secret_access_key = variables.required("AWS_SECRET_ACCESS_KEY", text);
         let session_token = variables.optional("AWS_SESSION_TOKEN", text);
@@ -195,10 +247,7 @@ impl FromStr for IssuerUrl {
 
     fn from_str(value: &str) -> Result<Self, String> {
         let uri: http::Uri = value.parse().map_err(|_| "must be a URL".to_owned())?;
-        let local = matches!(
-            uri.host(),
-            Some("127.0.0.1" | "localhost" | "[::1]" | "host.docker.internal")
-        );
+        let local = matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]" | "host.docker.internal"));
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if local => {}
@@ -232,17 +281,12 @@ struct Variables<L> {
 
 impl<L: Fn(&str) -> Option<String>> Variables<L> {
     fn new(lookup: L) -> Self {
-        Self {
-            lookup,
-            wrong: Vec::new(),
-        }
+        Self { lookup, wrong: Vec::new() }
     }
 
     fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
-        parse(&value)
-            .map_err(|problem| self.wrong.push(format!("{name} {problem}")))
-            .ok()
+        parse(&value).map_err(|problem| self.wrong.push(format!("{name} {problem}"))).ok()
     }
 
     fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
@@ -268,7 +312,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once_and_no_value_with_it() {
-        let errors = Config::with_wrapper_from_lookup(|name| match name {
+        let errors = Config::with_wrapping_from_lookup(|name| match name {
             "COUNTERSIGN_ISSUER" => Some("http://issuer.example.com".into()),
             "COUNTERSIGN_MAX_ACCESS_TTL" => Some("1h".into()),
             "COUNTERSIGN_LOCAL_KEY" => Some("hunter2".into()),
@@ -276,7 +320,8 @@ mod tests {
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
             _ => None,
         })
-        .unwrap_err();
+        .err()
+        .unwrap();
         assert_eq!(
             errors.to_string(),
             "the environment is not complete: \

@@ -15,6 +15,7 @@ use http::{Method, StatusCode};
 use serde::Serialize;
 
 use crate::authenticate::{AuthenticatedClient, PresentedCredentials};
+use crate::client::Client;
 use crate::error::{OAuthError, WireError};
 use crate::form::{self, Form};
 use crate::{Issuer, Publisher, audit};
@@ -64,9 +65,7 @@ pub fn not_found() -> Response {
 /// said about the rest.
 async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {
     if request.method() != Method::POST {
-        return Err(OAuthError::MethodNotAllowed {
-            allowed: &[Method::POST],
-        });
+        return Err(OAuthError::MethodNotAllowed { allowed: &[Method::POST] });
     }
     form::refuse_query_parameters(request.uri().query())?;
     form::require_form_content_type(request.headers())?;
@@ -91,11 +90,14 @@ async fn serve<T: Serialize>(
         Err(error) => Err(error),
     };
     let rendered = result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
-    rendered.unwrap_or_else(|error| {
-        let wire = WireError::from(&error);
-        audit::refused(endpoint, client.as_deref(), wire.code(), &error);
-        error_response(&wire)
-    })
+    rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
+}
+
+/// Says to the log what went wrong, and to the caller what it may know of it.
+fn refuse(endpoint: &'static str, client: Option<&Client>, error: &OAuthError) -> Response {
+    let wire = WireError::from(error);
+    audit::refused(endpoint, client, wire.error, error);
+    error_response(&wire)
 }
 
 fn error_response(error: &WireError) -> Response {
@@ -103,21 +105,13 @@ fn error_response(error: &WireError) -> Response {
     let mut response = json_response(error.status, serde_json::to_string(error).unwrap_or_default());
     let headers = response.headers_mut();
     if error.status == StatusCode::UNAUTHORIZED {
-        headers.insert(
-            WWW_AUTHENTICATE,
-            HeaderValue::from_static(r#"Basic realm="countersign""#),
-        );
+        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="countersign""#));
     }
     if error.status == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
     if !error.allow.is_empty() {
-        let allowed = error
-            .allow
-            .iter()
-            .map(Method::as_str)
-            .collect::<Vec<_>>()
-            .join(", ");
+        let allowed = error.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
         if let Ok(allowed) = HeaderValue::from_str(&allowed) {
             headers.insert(ALLOW, allowed);
         }
@@ -130,10 +124,7 @@ fn json_response(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(
-        CONTENT_TYPE,
-        HeaderValue::from_static("application/json;charset=UTF-8"),
-    );
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
     response

@@ -20,10 +20,7 @@ pub struct EntropyError(String);
 impl Entropy {
     /// The operating system's generator.
     pub fn system() -> Self {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "this is where an `Entropy` gets real randomness from"
-        )]
+        #[expect(clippy::disallowed_methods, reason = "this is where an `Entropy` gets real randomness from")]
         Self::new(|bytes| getrandom::fill(bytes).map_err(|error| EntropyError(error.to_string())))
     }
 

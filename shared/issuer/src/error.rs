@@ -3,9 +3,8 @@
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use crate::brand::BrandRefused;
 use crate::entropy::EntropyError;
-use crate::keys::KeyError;
+use crate::keys::{KeyError, WrappingError};
 use crate::store::StoreError;
 
 /// Why a request got no token. `Display` is for the log.
@@ -90,12 +89,6 @@ pub(crate) enum GrantRefusal {
     UnknownFamily,
 }
 
-impl From<BrandRefused> for OAuthError {
-    fn from(BrandRefused(reason): BrandRefused) -> Self {
-        Self::InvalidRequest(reason)
-    }
-}
-
 impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
         match error {
@@ -109,8 +102,10 @@ impl From<KeyError> for OAuthError {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Store(error) => error.into(),
-            KeyError::NoSigningKey => Self::Unavailable(error.to_string()),
-            KeyError::Unusable { .. } | KeyError::Signing | KeyError::Entropy(_) => {
+            KeyError::NoSigningKey | KeyError::Wrapping { error: WrappingError::Unavailable(_), .. } => {
+                Self::Unavailable(error.to_string())
+            }
+            KeyError::Wrapping { .. } | KeyError::Unusable { .. } | KeyError::Signing => {
                 Self::Defect(error.to_string())
             }
         }
@@ -136,7 +131,7 @@ pub(crate) struct WireError {
     pub(crate) status: StatusCode,
     #[serde(skip)]
     pub(crate) allow: &'static [Method],
-    error: &'static str,
+    pub(crate) error: &'static str,
     error_description: &'static str,
 }
 
@@ -145,60 +140,32 @@ impl From<&OAuthError> for WireError {
         let (status, code, description) = match error {
             OAuthError::InvalidRequest(problem) => (400, "invalid_request", *problem),
             OAuthError::InvalidClient(_) => (401, "invalid_client", "client authentication failed"),
-            OAuthError::InvalidGrant(_) => (
-                400,
-                "invalid_grant",
-                "the credentials or the refresh token are not valid",
-            ),
-            OAuthError::UnauthorizedClient => (
-                400,
-                "unauthorized_client",
-                "the client may not use this grant type",
-            ),
-            OAuthError::UnsupportedGrantType => (
-                400,
-                "unsupported_grant_type",
-                "the grant type is not one of those that this server knows",
-            ),
+            OAuthError::InvalidGrant(_) => {
+                (400, "invalid_grant", "the credentials or the refresh token are not valid")
+            }
+            OAuthError::UnauthorizedClient => {
+                (400, "unauthorized_client", "the client may not use this grant type")
+            }
+            OAuthError::UnsupportedGrantType => {
+                (400, "unsupported_grant_type", "the grant type is not one of those that this server knows")
+            }
             OAuthError::InvalidScope(problem) => (400, "invalid_scope", *problem),
-            OAuthError::InvalidTarget => (
-                400,
-                "invalid_target",
-                "the resource is not one that the client may name",
-            ),
-            OAuthError::UnsupportedTokenType => (
-                400,
-                "unsupported_token_type",
-                "access tokens cannot be revoked; they expire",
-            ),
+            OAuthError::InvalidTarget => {
+                (400, "invalid_target", "the resource is not one that the client may name")
+            }
+            OAuthError::UnsupportedTokenType => {
+                (400, "unsupported_token_type", "access tokens cannot be revoked; they expire")
+            }
             OAuthError::MethodNotAllowed { .. } => (405, "invalid_request", "the method is not allowed here"),
             OAuthError::BodyTooLarge => (413, "invalid_request", "the body is larger than 16 KiB"),
             OAuthError::NotFound => (404, "invalid_request", "nothing is served at this path"),
             OAuthError::Unavailable(_) => (503, "temporarily_unavailable", "try again in a moment"),
-            OAuthError::Defect(_) => (
-                500,
-                "server_error",
-                "the server failed; the operator of this server can see why",
-            ),
+            OAuthError::Defect(_) => {
+                (500, "server_error", "the server failed; the operator of this server can see why")
+            }
         };
-        let allow = if let OAuthError::MethodNotAllowed { allowed } = error {
-            *allowed
-        } else {
-            &[]
-        };
+        let allow = if let OAuthError::MethodNotAllowed { allowed } = error { *allowed } else { &[] };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self {
-            status,
-            allow,
-            error: code,
-            error_description: description,
-        }
-    }
-}
-
-impl WireError {
-    /// The value of `error`.
-    pub(crate) fn code(&self) -> &'static str {
-        self.error
+        Self { status, allow, error: code, error_description: description }
     }
 }

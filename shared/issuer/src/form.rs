@@ -8,7 +8,7 @@ use crate::error::OAuthError;
 const MAX_PARAMETERS: usize = 64;
 
 /// The parameters of a request, each at most once (RFC 6749 section 3.2).
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Form(Vec<(String, String)>);
 
 impl Form {
@@ -55,10 +55,7 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<String, &'static str> {
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => match (hex(rest.next()), hex(rest.next())) {
-                #[expect(
-                    clippy::cast_possible_truncation,
-                    reason = "two hexadecimal digits are one byte"
-                )]
+                #[expect(clippy::cast_possible_truncation, reason = "two hexadecimal digits are one byte")]
                 (Some(high), Some(low)) => (high * 16 + low) as u8,
                 _ => return Err("a parameter has broken percent-encoding"),
             },
@@ -98,27 +95,29 @@ pub(crate) fn require_form_content_type(headers: &HeaderMap) -> Result<(), OAuth
 
 /// Refuses OAuth parameters in the query string, where logs and histories keep them (RFC 6749 section 2.3.1).
 pub(crate) fn refuse_query_parameters(query: Option<&str>) -> Result<(), OAuthError> {
-    const PARAMETERS: [&str; 13] = [
+    const PARAMETERS: [&str; 16] = [
         "grant_type",
         "client_id",
         "client_secret",
+        "client_assertion",
+        "client_assertion_type",
+        "assertion",
         "username",
         "password",
         "refresh_token",
+        "access_token",
+        "token",
+        "token_type_hint",
         "scope",
         "resource",
         "operator",
         "brandKey",
-        "token",
-        "token_type_hint",
-        "access_token",
     ];
     for pair in query.unwrap_or_default().split('&') {
         let name = pair.split('=').next().unwrap_or_default();
-        if decode(name.as_bytes()).is_ok_and(|name| PARAMETERS.contains(&name.as_str())) {
-            return Err(OAuthError::InvalidRequest(
-                "parameters belong in the body, not in the query",
-            ));
+        let name = decode(name.as_bytes()).map_err(OAuthError::InvalidRequest)?;
+        if PARAMETERS.contains(&name.as_str()) {
+            return Err(OAuthError::InvalidRequest("parameters belong in the body, not in the query"));
         }
     }
     Ok(())

@@ -8,6 +8,7 @@ mod refresh_token;
 pub(crate) use refresh_token::check_session;
 
 use crate::Issuer;
+use crate::audit;
 use crate::authenticate::AuthenticatedClient;
 use crate::brand;
 use crate::client::{Client, GrantType};
@@ -15,7 +16,7 @@ use crate::error::{GrantRefusal, OAuthError};
 use crate::form::Form;
 use crate::mint::Authorization;
 use crate::password as passwords;
-use crate::principal::{Principal, PrincipalKey};
+use crate::principal::{self, Principal, PrincipalKey};
 use crate::refresh::Login;
 use crate::scope::Scope;
 
@@ -54,9 +55,7 @@ impl Terms {
             None => Scope::of(client.default_scopes()),
             Some(scope) if scope.is_within(&client.scopes) => scope,
             Some(_) => {
-                return Err(OAuthError::InvalidScope(
-                    "a scope is not one that the client may ask for",
-                ));
+                return Err(OAuthError::InvalidScope("a scope is not one that the client may ask for"));
             }
         };
         let audience =
@@ -67,11 +66,7 @@ impl Terms {
                     OAuthError::Defect(format!("client {} has no audience", client.client_id))
                 })?,
             };
-        Ok(Self {
-            brand_key,
-            scope,
-            audience,
-        })
+        Ok(Self { brand_key, scope, audience })
     }
 }
 
@@ -80,23 +75,51 @@ fn requested_scope(form: &mut Form) -> Result<Option<Scope>, OAuthError> {
     requested.map_err(|_| OAuthError::InvalidScope("scope is not a list of scope tokens, or too long a one"))
 }
 
-/// The principal of that key and password. An unknown one takes the time of a wrong password.
-async fn log_in(issuer: &Issuer, key: &PrincipalKey, password: &str) -> Result<Principal, OAuthError> {
-    let Some(principal) = issuer.principals.get(&key.to_string()).await? else {
-        return Err(refuse_unknown(password));
-    };
-    if !principal.has_password(password) {
-        return Err(OAuthError::InvalidGrant(GrantRefusal::WrongPassword));
-    }
-    if !principal.enabled {
-        return Err(OAuthError::InvalidGrant(GrantRefusal::Disabled));
-    }
-    Ok(principal)
+/// What both password grants ask for.
+struct LoginForm {
+    username: String,
+    password: String,
+    terms: Terms,
 }
 
-fn refuse_unknown(password: &str) -> OAuthError {
-    passwords::verify_stand_in(password);
-    OAuthError::InvalidGrant(GrantRefusal::UnknownPrincipal)
+impl LoginForm {
+    fn read(client: &Client, form: &mut Form) -> Result<Self, OAuthError> {
+        Ok(Self {
+            username: form.require("username", "username is missing")?,
+            password: form.require("password", "password is missing")?,
+            terms: Terms::of(client, form)?,
+        })
+    }
+
+    /// The principal of that name and password; `key` makes a record's key of a username. Whatever is wrong with
+    /// the name costs the time of a wrong password.
+    async fn log_in(
+        &self,
+        issuer: &Issuer,
+        key: impl FnOnce(String) -> PrincipalKey,
+    ) -> Result<(PrincipalKey, Principal), OAuthError> {
+        let found = match principal::username(&self.username) {
+            Ok(username) => {
+                let key = key(username);
+                issuer.principals.get(&key.to_string()).await?.map(|principal| (key, principal))
+            }
+            Err(_) => None,
+        };
+        let refusal = match found {
+            None => {
+                passwords::verify_stand_in(&self.password);
+                GrantRefusal::UnknownPrincipal
+            }
+            Some((_, principal)) if !principal.has_password(&self.password) => GrantRefusal::WrongPassword,
+            Some((_, principal)) if !principal.enabled => GrantRefusal::Disabled,
+            Some((_, principal)) if !principal.serves(self.terms.brand_key.as_deref()) => {
+                GrantRefusal::OperatorOutsideBrand
+            }
+            Some(logged_in) => return Ok(logged_in),
+        };
+        audit::login_refused(&self.username, self.terms.brand_key.as_deref(), refusal);
+        Err(OAuthError::InvalidGrant(refusal))
+    }
 }
 
 /// The tokens of somebody who has logged in: with a refresh token where the client may use one.
@@ -110,13 +133,12 @@ fn authorize_login(
 ) -> Result<Authorization, OAuthError> {
     let refresh = if client.grant_types.contains(&GrantType::RefreshToken) {
         let login = Login {
-            sub: &principal.id,
-            principal: key.to_string(),
+            principal: &principal,
             brand_key: terms.brand_key.as_deref(),
             scope: &terms.scope,
             resource: &terms.audience,
         };
-        Some(issuer.first_refresh_token(client, login)?)
+        Some(issuer.first_refresh_token(client, &login)?)
     } else {
         None
     };

@@ -1,28 +1,26 @@
 //! Running an endpoint as a Lambda function: the environment, the log, the event loop.
 
 use countersign_verify::Clock;
+use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::{Body, service_fn};
+use serde::de::IgnoredAny;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::endpoints::{Request, Response};
-use crate::{Config, Entropy, Issuer, Publisher, dynamodb};
+use crate::keys::Rotator;
+use crate::{Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
 
 pub use lambda_http::Error;
 
 /// The issuer that the environment describes.
 pub fn issuer() -> Result<Issuer, Error> {
     log_json();
-    let (config, wrapper) = Config::with_wrapper_from_lookup(variable)?;
+    let (config, wrapping) = Config::with_wrapping_from_lookup(variable)?;
+    let wrapping = wrapping.into_wrapping(&config.store.aws)?;
     let db = dynamodb(&config.store.aws)?;
-    Ok(Issuer::new(
-        &config,
-        &db,
-        wrapper,
-        Clock::system(),
-        Entropy::system(),
-    ))
+    Ok(Issuer::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
 }
 
 /// The publisher that the environment describes.
@@ -31,6 +29,33 @@ pub fn publisher() -> Result<Publisher, Error> {
     let config = Config::from_lookup(variable)?;
     let db = dynamodb(&config.store.aws)?;
     Ok(Publisher::new(&config, &db, Clock::system()))
+}
+
+/// The rotator that the environment describes.
+pub fn rotator() -> Result<Rotator, Error> {
+    log_json();
+    let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(variable)?;
+    let wrapping = wrapping.into_wrapping(&config.aws)?;
+    let db = dynamodb(&config.aws)?;
+    Ok(crate::rotator(&config, &db, wrapping, Clock::system(), Entropy::system()))
+}
+
+/// Runs a rotation for every event, whatever it says, until the runtime ends the process. No HTTP endpoint: a run
+/// that fails fails loudly, so that the schedule tries again and the alarm rings.
+pub async fn serve_rotation(rotator: &Rotator) -> Result<(), Error> {
+    lambda_runtime::run(service_fn(move |_event: LambdaEvent<IgnoredAny>| async move {
+        match rotator.rotate().await {
+            Ok(rotation) => Ok(serde_json::json!({
+                "created": rotation.created.iter().map(|key| key.jwk.kid()).collect::<Vec<_>>(),
+                "deleted": rotation.deleted,
+            })),
+            Err(error) => {
+                tracing::error!(target: "audit", event = "failed", endpoint = "rotate", reason = %error);
+                Err(Error::from(error))
+            }
+        }
+    }))
+    .await
 }
 
 /// Answers API Gateway's events through `answer` until the runtime ends the process.
@@ -57,21 +82,21 @@ pub fn into_bytes(body: Body) -> Vec<u8> {
 }
 
 fn variable(name: &str) -> Option<String> {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "start-up is where the environment is read"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
     std::env::var(name).ok()
 }
 
 /// JSON lines on standard output, which Lambda hands to CloudWatch. `RUST_LOG` says how much; `info` unless set.
 fn log_json() {
-    let filter = variable("RUST_LOG").and_then(|value| value.parse().ok());
-    let filter: Targets = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer()
-        .json()
-        .flatten_event(true)
-        .with_span_list(false);
+    let wanted = variable("RUST_LOG").filter(|value| !value.is_empty());
+    let filter = wanted.as_deref().map(str::parse::<Targets>);
+    let is_wrong = matches!(filter, Some(Err(_)));
+    let filter =
+        filter.and_then(Result::ok).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
     // Fails only where a subscriber is set already, which then logs.
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
+    if is_wrong {
+        tracing::warn!("RUST_LOG is not understood; logging at info");
+    }
 }

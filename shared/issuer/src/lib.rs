@@ -22,6 +22,7 @@ mod mint;
 mod password;
 mod principal;
 mod refresh;
+mod rules;
 mod scope;
 mod secret;
 mod store;
@@ -29,7 +30,7 @@ mod store;
 pub use aws::{AwsSetupError, dynamodb};
 pub use brand::ANY_BRAND;
 pub use client::{Client, GrantType, MAX_SECRETS};
-pub use config::{Config, IssuerUrl};
+pub use config::{Config, IssuerUrl, StoreConfig};
 pub use entropy::{Entropy, EntropyError};
 pub use mint::AccessTokenType;
 pub use password::PasswordError;
@@ -40,8 +41,7 @@ pub use store::{Record, StoreError, Table, WriteError, create_tables};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
-use config::Lifetimes;
-use keys::{KeyRing, KeyTable, LocalWrapper, Signer};
+use keys::{KeyRing, KeyTable, Lifetimes, Rotator, Signer, Timers, Wrapping};
 use refresh::Families;
 
 /// Everything that a request for a token needs. One for a process.
@@ -59,24 +59,30 @@ pub struct Issuer {
 
 impl Issuer {
     /// An issuer over the tables of `config`. Nothing is read yet.
-    pub fn new(
-        config: &Config,
-        db: &DynamoDb,
-        wrapper: LocalWrapper,
-        clock: Clock,
-        entropy: Entropy,
-    ) -> Self {
+    pub fn new(config: &Config, db: &DynamoDb, wrapping: Wrapping, clock: Clock, entropy: Entropy) -> Self {
         let prefix = &config.store.table_prefix;
         Self {
             url: config.issuer.clone(),
-            limits: config.store.limits,
+            limits: config.store.timers.settings().longest,
             clients: Table::new(db.clone(), prefix),
             principals: Table::new(db.clone(), prefix),
             families: Families::new(db.clone(), prefix),
-            signer: Signer::new(KeyTable::new(db.clone(), prefix), wrapper, clock.clone()),
+            signer: Signer::new(
+                KeyTable::new(db.clone(), prefix),
+                wrapping,
+                config.store.timers,
+                clock.clone(),
+            ),
             clock,
             entropy,
         }
+    }
+}
+
+impl Issuer {
+    /// Opens the key that signs now, so that whatever stands in the way shows before the first request.
+    pub async fn ready(&self) -> Result<(), keys::KeyError> {
+        self.signer.signing_key().await.map(|_| ())
     }
 }
 
@@ -84,16 +90,27 @@ impl Issuer {
 #[derive(Debug)]
 pub struct Publisher {
     url: IssuerUrl,
+    timers: Timers,
     ring: KeyRing,
+    clock: Clock,
 }
 
 impl Publisher {
     /// A publisher over the signing-keys table of `config`. Nothing is read yet.
     pub fn new(config: &Config, db: &DynamoDb, clock: Clock) -> Self {
         let table = KeyTable::new(db.clone(), &config.store.table_prefix);
-        Self {
-            url: config.issuer.clone(),
-            ring: KeyRing::new(table, clock),
-        }
+        let timers = config.store.timers;
+        Self { url: config.issuer.clone(), timers, ring: KeyRing::new(table, timers, clock.clone()), clock }
     }
+}
+
+/// A rotator over the signing-keys table of `config`.
+pub fn rotator(
+    config: &StoreConfig,
+    db: &DynamoDb,
+    wrapping: Wrapping,
+    clock: Clock,
+    entropy: Entropy,
+) -> Rotator {
+    Rotator::new(KeyTable::new(db.clone(), &config.table_prefix), wrapping, config.timers, clock, entropy)
 }

@@ -31,11 +31,8 @@ pub(crate) enum TokenType {
 }
 
 impl TokenType {
-    pub(crate) const ALL: [Self; 3] = [
-        Self::Access(AccessTokenType::AtJwt),
-        Self::Access(AccessTokenType::Jwt),
-        Self::Refresh,
-    ];
+    pub(crate) const ALL: [Self; 3] =
+        [Self::Access(AccessTokenType::AtJwt), Self::Access(AccessTokenType::Jwt), Self::Refresh];
 
     /// Its place in [`Self::ALL`].
     pub(crate) const fn index(self) -> usize {
@@ -90,12 +87,14 @@ impl Issuer {
     ) -> Result<TokenResponse, OAuthError> {
         let key = self.signer.signing_key().await?;
         let now = self.clock.now().seconds();
-        let expires_in = client.access_ttl.min(self.limits.access);
+        // The caps of now, and those that the key was made under: the key set keeps it for no longer.
+        let longest = self.limits.within(key.longest());
+        let expires_in = client.access_ttl.min(longest.access);
         let claims = Claims {
             iss: self.url.as_str().to_owned(),
             sub: authorization.sub,
             aud: authorization.audience,
-            exp: now + expires_in,
+            exp: now.saturating_add(expires_in),
             iat: now,
             jti: self.entropy.id()?,
             client_id: client.client_id.clone(),
@@ -105,17 +104,13 @@ impl Issuer {
             brand_key: authorization.brand_key,
         };
         let access_token = key.sign(TokenType::Access(client.typ), &serde_json::to_vec(&claims)?)?;
-        let refresh_token = match &authorization.refresh {
+        let refresh =
+            authorization.refresh.map(|refresh| refresh.expiring_by(now.saturating_add(longest.refresh)));
+        let refresh_token = match &refresh {
             Some(refresh) => Some(key.sign(TokenType::Refresh, &serde_json::to_vec(refresh)?)?),
             None => None,
         };
-        audit::issued(
-            authorization.grant,
-            client,
-            &claims,
-            key.kid(),
-            authorization.refresh.as_ref(),
-        );
+        audit::issued(authorization.grant, client, &claims, key.kid(), refresh.as_ref());
         Ok(TokenResponse {
             access_token,
             token_type: "Bearer",

@@ -21,7 +21,9 @@ const STAND_IN: &str =
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// Empty, or with characters that RFC 8265 section 4.2 does not allow (control characters, for one).
-    #[error("the password is empty or holds characters that a password may not have (RFC 8265)")]
+    #[error(
+        "a password, or a chosen secret, is not empty and has no control characters (RFC 8265 section 4.2)"
+    )]
     NotAllowed,
     /// No salt could be had.
     #[error(transparent)]
@@ -39,9 +41,7 @@ pub(crate) fn hash(password: &str, entropy: &Entropy) -> Result<String, Password
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None)
         .map_err(|error| PasswordError::Hash(error.to_string()))?;
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let phc: Phc = argon2
-        .hash_password_with_salt(prepared.as_bytes(), &salt)
-        .map_err(failed)?;
+    let phc: Phc = argon2.hash_password_with_salt(prepared.as_bytes(), &salt).map_err(failed)?;
     Ok(phc.to_string())
 }
 
@@ -49,11 +49,7 @@ pub(crate) fn hash(password: &str, entropy: &Entropy) -> Result<String, Password
 pub(crate) fn verify(password: &str, phc: &str) -> bool {
     // What cannot be a password is still hashed, for the time it takes.
     let prepared = OpaqueString::enforce(password).unwrap_or_else(|_| password.into());
-    Phc::new(phc).is_ok_and(|phc| {
-        Argon2::default()
-            .verify_password(prepared.as_bytes(), &phc)
-            .is_ok()
-    })
+    Phc::new(phc).is_ok_and(|phc| Argon2::default().verify_password(prepared.as_bytes(), &phc).is_ok())
 }
 
 /// Takes the time that [`verify`] takes, for a name that does not exist.

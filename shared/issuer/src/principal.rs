@@ -1,7 +1,7 @@
 //! Principals: users, who belong to a brand, and operators, who serve several.
 
-use std::borrow::Cow;
 use std::fmt;
+use std::time::Duration;
 
 use countersign_verify::Timestamp;
 use precis_profiles::UsernameCaseMapped;
@@ -9,9 +9,10 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use serde::{Deserialize, Serialize};
 
 use crate::brand::{self, ANY_BRAND, is_brand_key};
-use crate::client::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
-use crate::entropy::{Entropy, EntropyError};
+
+use crate::entropy::Entropy;
 use crate::password::{self, PasswordError};
+use crate::rules::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
 use crate::store::{PRINCIPALS, Record};
 
 /// What the stable id of a user starts with.
@@ -40,15 +41,10 @@ impl PrincipalKey {
     /// Reads a key. A brand has no `#`, so the second one ends it whatever the username holds.
     pub fn parse(key: &str) -> Option<Self> {
         match key.split_once('#')? {
-            ("operator", username) => Some(Self::Operator {
-                username: username.into(),
-            }),
+            ("operator", username) => Some(Self::Operator { username: username.into() }),
             ("user", rest) => {
                 let (brand, username) = rest.split_once('#')?;
-                Some(Self::User {
-                    brand: brand.into(),
-                    username: username.into(),
-                })
+                Some(Self::User { brand: brand.into(), username: username.into() })
             }
             _ => None,
         }
@@ -79,11 +75,12 @@ pub struct InvalidUsername;
 /// A username as it is stored and compared: the `UsernameCaseMapped` profile.
 pub fn username(typed: &str) -> Result<String, InvalidUsername> {
     let enforced = UsernameCaseMapped::enforce(typed).map_err(|_| InvalidUsername)?;
-    if enforced.len() > 255 {
-        Err(InvalidUsername)
-    } else {
-        Ok(Cow::into_owned(enforced))
+    // What it is mapped to must be a username again, or the name that a list shows could not be typed.
+    let again = UsernameCaseMapped::enforce(enforced.as_ref()).map_err(|_| InvalidUsername)?;
+    if again != enforced || enforced.len() > 255 {
+        return Err(InvalidUsername);
     }
+    Ok(enforced.into_owned())
 }
 
 /// A user or an operator, as the `principals` table keeps them.
@@ -113,10 +110,7 @@ pub struct Principal {
 
 impl fmt::Debug for Principal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Principal")
-            .field("key", &self.key)
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Principal").field("key", &self.key).field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -149,7 +143,7 @@ impl Principal {
         };
         Ok(Self {
             key: key.to_string(),
-            id: stable_id(prefix, entropy)?,
+            id: format!("{prefix}{}", entropy.id()?),
             password_hash: password::hash(password, entropy)?,
             roles,
             brands,
@@ -169,14 +163,28 @@ impl Principal {
         entropy: &Entropy,
     ) -> Result<(), PasswordError> {
         self.password_hash = password::hash(password, entropy)?;
-        self.sessions_valid_from = now;
+        self.end_sessions(now);
         Ok(())
+    }
+
+    /// Lets it in no more and ends its sessions.
+    pub fn disable(&mut self, now: Timestamp) {
+        self.enabled = false;
+        self.end_sessions(now);
+    }
+
+    /// Ends its sessions: no refresh token given out so far is accepted. The moment always moves, since a session
+    /// lasts for as long as it is the one it began under.
+    pub fn end_sessions(&mut self, now: Timestamp) {
+        self.sessions_valid_from = now.max(self.sessions_valid_from.plus(Duration::from_millis(1)));
     }
 
     /// Everything that is wrong with the record, in words for the administrator.
     pub fn problems(&self) -> Vec<String> {
         let mut problems = Problems::default();
-        let is_brand = |brand: &str| brand == ANY_BRAND || is_brand_key(brand);
+        // A user logs in to the brand of its key, which is never the word for all of them.
+        let is_operator = matches!(PrincipalKey::parse(&self.key), Some(PrincipalKey::Operator { .. }));
+        let is_brand = |brand: &str| (is_operator && brand == ANY_BRAND) || is_brand_key(brand);
         problems.check_list("brand", &self.brands, BRAND_RULE, is_brand);
         problems.check_list("role", &self.roles, ROLE_RULE, is_role);
         problems.unless(!self.brands.is_empty(), || "brand: at least one is needed".into());
@@ -186,17 +194,14 @@ impl Principal {
         problems.0
     }
 
-    pub(crate) fn serves(&self, brand: &str) -> bool {
-        brand::allows(&self.brands, brand)
+    /// Whether it may act for `brand`; where a token has none, there is nothing to serve.
+    pub(crate) fn serves(&self, brand: Option<&str>) -> bool {
+        brand.is_none_or(|brand| brand::allows(&self.brands, brand))
     }
 
     pub(crate) fn has_password(&self, password: &str) -> bool {
         password::verify(password, &self.password_hash)
     }
-}
-
-fn stable_id(prefix: &str, entropy: &Entropy) -> Result<String, EntropyError> {
-    Ok(format!("{prefix}{}", entropy.id()?))
 }
 
 #[cfg(test)]
@@ -214,10 +219,7 @@ mod tests {
 
     #[test]
     fn a_hash_sign_in_a_username_moves_no_boundary() {
-        let key = PrincipalKey::User {
-            brand: "acme".into(),
-            username: "a#b".into(),
-        };
+        let key = PrincipalKey::User { brand: "acme".into(), username: "a#b".into() };
         assert_eq!(PrincipalKey::parse(&key.to_string()), Some(key));
     }
 }

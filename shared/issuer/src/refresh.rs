@@ -11,7 +11,9 @@ use crate::Issuer;
 use crate::authenticate::AuthenticatedClient;
 use crate::error::{GrantRefusal, OAuthError};
 use crate::mint::TokenType;
+use crate::principal::Principal;
 use crate::scope::Scope;
+use crate::store::Record;
 
 /// What a refresh token says. Its audience is the issuer itself, so that no API takes it for an access token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,17 +23,22 @@ pub(crate) struct RefreshClaims {
     pub(crate) sub: String,
     pub(crate) client_id: String,
     pub(crate) iat: u64,
-    /// Absolute from the first token of the family: a successor has its predecessor's.
+    /// Absolute from the login: a successor has its predecessor's, unless a cap has been lowered since.
     pub(crate) exp: u64,
     pub(crate) jti: String,
     /// Which tokens descend from one login.
     pub(crate) family: String,
     /// 0 for the token of the login, one more with every refresh.
     pub(crate) generation: u64,
-    /// The moment of the login.
-    pub(crate) started: Timestamp,
+    /// When the user or operator logged in, in seconds (`auth_time` is the name that OIDC gives it).
+    pub(crate) auth_time: u64,
     /// The key of the user's or operator's record.
     pub(crate) principal: String,
+    /// `sessions_valid_from` of the record whose password was verified. Compared for equality, so that no clock and
+    /// no race lets a session outlive a password change.
+    pub(crate) sessions_valid_from: Timestamp,
+    /// `created` of the client's record: a client of the same name is another client.
+    pub(crate) client_created: Timestamp,
     #[serde(rename = "brandKey", default, skip_serializing_if = "Option::is_none")]
     pub(crate) brand_key: Option<String>,
     /// What was granted at first; a refresh narrows the access token, never this.
@@ -41,10 +48,16 @@ pub(crate) struct RefreshClaims {
     pub(crate) resource: String,
 }
 
+impl RefreshClaims {
+    /// The same, living no longer than until `latest`.
+    pub(crate) fn expiring_by(self, latest: u64) -> Self {
+        Self { exp: self.exp.min(latest), ..self }
+    }
+}
+
 /// The login that a family of refresh tokens comes from.
 pub(crate) struct Login<'a> {
-    pub(crate) sub: &'a str,
-    pub(crate) principal: String,
+    pub(crate) principal: &'a Principal,
     pub(crate) brand_key: Option<&'a str>,
     pub(crate) scope: &'a Scope,
     pub(crate) resource: &'a str,
@@ -55,21 +68,23 @@ impl Issuer {
     pub(crate) fn first_refresh_token(
         &self,
         client: &AuthenticatedClient,
-        login: Login<'_>,
+        login: &Login<'_>,
     ) -> Result<RefreshClaims, OAuthError> {
         let now = self.clock.now();
         Ok(RefreshClaims {
             iss: self.url.as_str().to_owned(),
             aud: self.url.as_str().to_owned(),
-            sub: login.sub.to_owned(),
+            sub: login.principal.id.clone(),
             client_id: client.client_id.clone(),
             iat: now.seconds(),
-            exp: now.seconds() + client.refresh_ttl.min(self.limits.refresh),
+            exp: now.seconds().saturating_add(client.refresh_ttl.min(self.limits.refresh)),
             jti: self.entropy.id()?,
             family: self.entropy.id()?,
             generation: 0,
-            started: now,
-            principal: login.principal,
+            auth_time: now.seconds(),
+            principal: login.principal.key(),
+            sessions_valid_from: login.principal.sessions_valid_from,
+            client_created: client.created,
             brand_key: login.brand_key.map(Into::into),
             scope: login.scope.to_member(),
             resource: login.resource.to_owned(),
@@ -80,8 +95,9 @@ impl Issuer {
     pub(crate) fn successor(&self, used: &RefreshClaims) -> Result<RefreshClaims, OAuthError> {
         Ok(RefreshClaims {
             iat: self.clock.now().seconds(),
+            exp: used.exp.min(used.auth_time.saturating_add(self.limits.refresh)),
             jti: self.entropy.id()?,
-            generation: used.generation + 1,
+            generation: used.generation.saturating_add(1),
             ..used.clone()
         })
     }
@@ -89,9 +105,12 @@ impl Issuer {
     /// Checks signature, type, issuer, audience and expiry. Whether it may still be used is another question.
     pub(crate) async fn verify_refresh_token(&self, token: &str) -> Result<RefreshClaims, OAuthError> {
         let ring = self.signer.ring().await?;
-        let (claims, _kid) =
-            jws::verify::<RefreshClaims>(token, ring.verification_keys(), &[TokenType::Refresh.as_str()])
-                .map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
+        let (claims, _kid) = jws::verify::<RefreshClaims>(
+            token,
+            &ring.accepted_at_refresh(self.clock.now()),
+            &[TokenType::Refresh.as_str()],
+        )
+        .map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
         let own = self.url.as_str();
         let foreign = if claims.iss != own {
             Some(countersign_verify::TokenError::WrongIssuer)

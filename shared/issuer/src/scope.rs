@@ -46,13 +46,7 @@ impl Scope {
 
     /// Those of these scopes that `allowed` has too.
     pub(crate) fn shrink_to(&self, allowed: &[String]) -> Self {
-        Self(
-            self.0
-                .iter()
-                .filter(|scope| allowed.contains(scope))
-                .cloned()
-                .collect(),
-        )
+        Self(self.0.iter().filter(|scope| allowed.contains(scope)).cloned().collect())
     }
 
     /// The value of a `scope` member; none where there are no scopes.
@@ -69,10 +63,7 @@ impl fmt::Display for Scope {
 
 /// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`
 pub(crate) fn is_scope_token(token: &str) -> bool {
-    !token.is_empty()
-        && token
-            .bytes()
-            .all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+    !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! DynamoDB: the tables, how they are made, and the operations that every administered record shares.
 
+use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
@@ -11,6 +12,8 @@ use aws_sdk_dynamodb::types::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
+
+use crate::aws;
 
 /// A table: its name without the prefix, its key, and the attribute that expires its items.
 struct TableShape {
@@ -27,31 +30,11 @@ pub(crate) const SIGNING_KEYS: &str = "signing-keys";
 pub(crate) const REFRESH_FAMILIES: &str = "refresh-families";
 
 const TABLES: [TableShape; 4] = [
-    TableShape {
-        name: CLIENTS,
-        partition_key: "client_id",
-        sort_key: None,
-        ttl: None,
-    },
-    TableShape {
-        name: PRINCIPALS,
-        partition_key: "principal",
-        sort_key: None,
-        ttl: None,
-    },
+    TableShape { name: CLIENTS, partition_key: "client_id", sort_key: None, ttl: None },
+    TableShape { name: PRINCIPALS, partition_key: "principal", sort_key: None, ttl: None },
     // Keys never expire by themselves: one that vanished early would take its tokens with it.
-    TableShape {
-        name: SIGNING_KEYS,
-        partition_key: "ring",
-        sort_key: Some("seq"),
-        ttl: None,
-    },
-    TableShape {
-        name: REFRESH_FAMILIES,
-        partition_key: "family",
-        sort_key: None,
-        ttl: Some("expires"),
-    },
+    TableShape { name: SIGNING_KEYS, partition_key: "ring", sort_key: Some("seq"), ttl: None },
+    TableShape { name: REFRESH_FAMILIES, partition_key: "family", sort_key: None, ttl: Some("expires") },
 ];
 
 /// Why the store gave no answer. The detail is for the log.
@@ -84,6 +67,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
     pub(crate) fn from_sdk<E>(operation: &'static str, error: SdkError<E>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -100,22 +84,12 @@ impl StoreError {
                         | "ServiceUnavailable"
                 )
             );
-            passing
-                || error
-                    .raw_response()
-                    .is_some_and(|raw| raw.status().is_server_error())
+            passing || error.raw_response().is_some_and(|raw| raw.status().is_server_error())
         });
-        let detail = DisplayErrorContext(error).to_string();
+        let detail = aws::describe(&error);
         match answered {
             Some(false) => Self::Refused { operation, detail },
             Some(true) | None => Self::Unavailable { operation, detail },
-        }
-    }
-
-    pub(crate) fn corrupt(operation: &'static str, error: &serde_dynamo::Error) -> Self {
-        Self::Corrupt {
-            operation,
-            detail: error.to_string(),
         }
     }
 }
@@ -142,19 +116,11 @@ async fn create_table(db: &Client, prefix: &str, shape: &TableShape) -> Result<(
         .billing_mode(BillingMode::PayPerRequest);
     let key = [
         Some((shape.partition_key, KeyType::Hash, ScalarAttributeType::S)),
-        shape
-            .sort_key
-            .map(|name| (name, KeyType::Range, ScalarAttributeType::N)),
+        shape.sort_key.map(|name| (name, KeyType::Range, ScalarAttributeType::N)),
     ];
     for (name, role, kind) in key.into_iter().flatten() {
-        let definition = AttributeDefinition::builder()
-            .attribute_name(name)
-            .attribute_type(kind)
-            .build();
-        let element = KeySchemaElement::builder()
-            .attribute_name(name)
-            .key_type(role)
-            .build();
+        let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
+        let element = KeySchemaElement::builder().attribute_name(name).key_type(role).build();
         request = request
             .attribute_definitions(definition.map_err(|error| incomplete(OPERATION, &error))?)
             .key_schema(element.map_err(|error| incomplete(OPERATION, &error))?);
@@ -162,9 +128,7 @@ async fn create_table(db: &Client, prefix: &str, shape: &TableShape) -> Result<(
     match request.send().await {
         Ok(_) => Ok(()),
         Err(error)
-            if error
-                .as_service_error()
-                .is_some_and(CreateTableError::is_resource_in_use_exception) =>
+            if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
             Ok(())
         }
@@ -183,18 +147,12 @@ async fn await_active(db: &Client, table: &str) -> Result<(), StoreError> {
         }
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
-    Err(StoreError::Unavailable {
-        operation: OPERATION,
-        detail: format!("{table} did not become active"),
-    })
+    Err(StoreError::Unavailable { operation: OPERATION, detail: format!("{table} did not become active") })
 }
 
 async fn expire_by(db: &Client, table: &str, attribute: &str) -> Result<(), StoreError> {
     const OPERATION: &str = "update time to live";
-    let specification = TimeToLiveSpecification::builder()
-        .enabled(true)
-        .attribute_name(attribute)
-        .build();
+    let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
     let request = db
         .update_time_to_live()
         .table_name(table)
@@ -208,10 +166,7 @@ async fn expire_by(db: &Client, table: &str, attribute: &str) -> Result<(), Stor
 }
 
 fn incomplete(operation: &'static str, error: &aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError::Refused {
-        operation,
-        detail: error.to_string(),
-    }
+    StoreError::Refused { operation, detail: error.to_string() }
 }
 
 /// A record that an administrator writes: a client or a principal.
@@ -251,54 +206,44 @@ pub enum WriteError {
 impl<R: Record> Table<R> {
     /// The table below `prefix`.
     pub fn new(db: Client, prefix: &str) -> Self {
-        Self {
-            db,
-            name: format!("{prefix}{}", R::TABLE),
-            record: PhantomData,
-        }
+        Self { db, name: format!("{prefix}{}", R::TABLE), record: PhantomData }
     }
 
     /// The record of that key. Eventually consistent, which costs half: a record may be a second old.
     pub async fn get(&self, key: &str) -> Result<Option<R>, StoreError> {
         const OPERATION: &str = "get item";
-        let request = self
-            .db
-            .get_item()
-            .table_name(&self.name)
-            .key(R::KEY, AttributeValue::S(key.into()));
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk(OPERATION, error))?;
-        answer
-            .item
-            .map(from_item)
-            .transpose()
-            .map_err(|error| StoreError::corrupt(OPERATION, &error))
+        let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
+        let answer = request.send().await.map_err(|error| StoreError::from_sdk(OPERATION, error))?;
+        answer.item.map(|item| self.read(item)).transpose()
     }
 
-    /// Every record, in no order.
-    pub async fn list(&self) -> Result<Vec<R>, StoreError> {
-        const OPERATION: &str = "scan";
-        let mut pages = self
-            .db
-            .scan()
-            .table_name(&self.name)
-            .into_paginator()
-            .items()
-            .send();
+    /// Every record, in no order; one that cannot be read hides no other.
+    pub async fn list(&self) -> Result<Vec<Result<R, StoreError>>, StoreError> {
+        let mut pages = self.db.scan().table_name(&self.name).into_paginator().items().send();
         let mut records = Vec::new();
         while let Some(item) = pages.next().await {
-            let item = item.map_err(|error| StoreError::from_sdk(OPERATION, error))?;
-            records.push(from_item(item).map_err(|error| StoreError::corrupt(OPERATION, &error))?);
+            records.push(self.read(item.map_err(|error| StoreError::from_sdk("scan", error))?));
         }
         Ok(records)
+    }
+
+    fn read(&self, item: HashMap<String, AttributeValue>) -> Result<R, StoreError> {
+        let key = item.get(R::KEY).and_then(|key| key.as_s().ok()).cloned().unwrap_or_default();
+        from_item(item).map_err(|error| StoreError::Corrupt {
+            operation: "read record",
+            detail: format!("{key:?} in {}: {error}", self.name),
+        })
+    }
+
+    fn write(record: &R) -> Result<HashMap<String, AttributeValue>, StoreError> {
+        to_item(record)
+            .map_err(|error| StoreError::Corrupt { operation: "write record", detail: error.to_string() })
     }
 
     /// Writes a record that must not exist yet.
     pub async fn create(&self, record: &R) -> Result<(), WriteError> {
         const OPERATION: &str = "put item";
-        let item = to_item(record).map_err(|error| StoreError::corrupt(OPERATION, &error))?;
+        let item = Self::write(record)?;
         let request = self
             .db
             .put_item()
@@ -318,7 +263,7 @@ impl<R: Record> Table<R> {
         const OPERATION: &str = "put item";
         let read_version = *record.version();
         *record.version() += 1;
-        let item = to_item(&*record).map_err(|error| StoreError::corrupt(OPERATION, &error))?;
+        let item = Self::write(record)?;
         let request = self
             .db
             .put_item()
@@ -342,14 +287,17 @@ impl<R: Record> Table<R> {
             .table_name(&self.name)
             .key(R::KEY, AttributeValue::S(key.into()))
             .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk("delete item", error))?;
+        let answer = request.send().await.map_err(|error| StoreError::from_sdk("delete item", error))?;
         Ok(answer.attributes.is_some())
     }
 }
 
-fn is_conditional_check_failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+/// Whether a write was refused for its condition.
+pub(crate) fn is_conditional_check_failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.code() == Some("ConditionalCheckFailedException")
+}
+
+/// An attribute that is a whole number.
+pub(crate) fn number(item: &HashMap<String, AttributeValue>, name: &str) -> Option<u64> {
+    item.get(name)?.as_n().ok()?.parse().ok()
 }

@@ -22,20 +22,12 @@ pub struct Claims {
     /// The client that asked for the token.
     pub client_id: String,
     /// Space-separated scope (RFC 6749 section 3.3); absent where the client has none.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "not_null"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub scope: Option<String>,
     /// What the subject may act as; empty where it has no roles.
     pub roles: Vec<String>,
     /// The username of the operator who acts, or is acted for.
-    #[serde(
-        default,
-        skip_serializing_if = "Option::is_none",
-        deserialize_with = "not_null"
-    )]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub operator: Option<String>,
     /// The brand that the token is confined to.
     #[serde(
@@ -50,9 +42,7 @@ pub struct Claims {
 impl Claims {
     /// Whether `scope` is one of the token's scopes.
     pub fn has_scope(&self, scope: &str) -> bool {
-        self.scope
-            .as_deref()
-            .is_some_and(|granted| granted.split(' ').any(|one| one == scope))
+        self.scope.as_deref().is_some_and(|granted| granted.split(' ').any(|one| one == scope))
     }
 
     /// Whether `role` is one of the subject's roles.

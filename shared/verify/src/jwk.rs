@@ -27,16 +27,12 @@ pub struct InvalidJwk(&'static str);
 impl Jwk {
     /// The key at an uncompressed SEC 1 point (65 bytes, the first `0x04`), named by its RFC 7638 thumbprint.
     pub fn from_uncompressed_point(point: &[u8]) -> Result<Self, InvalidJwk> {
-        let point: [u8; 1 + 2 * COORDINATE_BYTES] = point
-            .try_into()
-            .map_err(|_| InvalidJwk("not an uncompressed P-256 point"))?;
+        let point: [u8; 1 + 2 * COORDINATE_BYTES] =
+            point.try_into().map_err(|_| InvalidJwk("not an uncompressed P-256 point"))?;
         if point[0] != 0x04 {
             return Err(InvalidJwk("not an uncompressed P-256 point"));
         }
-        let mut jwk = Self {
-            kid: String::new(),
-            point,
-        };
+        let mut jwk = Self { kid: String::new(), point };
         jwk.kid = jwk.thumbprint();
         Ok(jwk)
     }
@@ -100,10 +96,7 @@ impl TryFrom<Members> for Jwk {
         }
         if members.usage.as_deref().is_some_and(|usage| usage != "sig")
             || members.alg.as_deref().is_some_and(|alg| alg != "ES256")
-            || members
-                .key_ops
-                .as_ref()
-                .is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
+            || members.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
         {
             return Err(InvalidJwk("not a key for verifying ES256 signatures"));
         }
@@ -116,18 +109,14 @@ impl TryFrom<Members> for Jwk {
         let mut point = Vec::with_capacity(1 + 2 * COORDINATE_BYTES);
         point.push(0x04);
         for coordinate in [&members.x, &members.y] {
-            let bytes = BASE64URL
-                .decode(coordinate)
-                .map_err(|_| InvalidJwk("a coordinate is not base64url"))?;
+            let bytes =
+                BASE64URL.decode(coordinate).map_err(|_| InvalidJwk("a coordinate is not base64url"))?;
             if bytes.len() != COORDINATE_BYTES {
                 return Err(InvalidJwk("a coordinate is not 32 bytes"));
             }
             point.extend_from_slice(&bytes);
         }
-        Ok(Self {
-            kid: members.kid,
-            ..Self::from_uncompressed_point(&point)?
-        })
+        Ok(Self { kid: members.kid, ..Self::from_uncompressed_point(&point)? })
     }
 }
 
@@ -176,15 +165,15 @@ impl JwkSet {
         }
         let document: Document = serde_json::from_str(json)
             .map_err(|_| InvalidJwk("not a JWK Set: no JSON object with an array keys"))?;
-        let usable: Vec<Jwk> = document
-            .keys
-            .into_iter()
-            .filter_map(|key| serde_json::from_value(key).ok())
-            .collect();
+        let usable: Vec<Jwk> =
+            document.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
         let ambiguous = |key: &Jwk| usable.iter().any(|other| other.kid == key.kid && other != key);
-        Ok(Self {
-            keys: usable.iter().filter(|key| !ambiguous(key)).cloned().collect(),
-        })
+        Ok(Self { keys: usable.iter().filter(|key| !ambiguous(key)).cloned().collect() })
+    }
+
+    /// Whether there is no key in it.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     /// The key that a `kid` header names.
@@ -227,6 +216,16 @@ mod tests {
             assert_eq!(keys.find("bad"), None, "{key}");
             assert!(keys.find("a3").is_some(), "{key}");
         }
+    }
+
+    #[test]
+    fn the_thumbprint_is_that_of_rfc_9449() {
+        // Section 4.1's key and section 6.1's thumbprint of it.
+        let key = r#"{"kty":"EC","crv":"P-256","kid":"any",
+            "x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",
+            "y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}"#;
+        let keys = set(&[key.to_owned()]);
+        assert_eq!(keys.find("any").unwrap().thumbprint(), "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I");
     }
 
     #[test]

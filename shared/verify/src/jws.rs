@@ -30,12 +30,7 @@ struct Header<'a> {
 /// The encoded protected header of tokens of type `typ` signed by the key `kid`.
 pub fn encode_header(typ: &str, kid: &str) -> String {
     // A struct of three strings cannot fail to serialise.
-    let json = serde_json::to_vec(&Header {
-        alg: "ES256",
-        typ,
-        kid,
-    })
-    .unwrap_or_default();
+    let json = serde_json::to_vec(&Header { alg: "ES256", typ, kid }).unwrap_or_default();
     BASE64URL.encode(json)
 }
 
@@ -69,12 +64,10 @@ pub fn verify<T: DeserializeOwned>(
     if token.len() > MAX_TOKEN_BYTES {
         return Err(TokenError::Malformed("the token is too long"));
     }
-    let (signing_input, signature) = token
-        .rsplit_once('.')
-        .ok_or(TokenError::Malformed("not three segments"))?;
-    let (header, payload) = signing_input
-        .split_once('.')
-        .ok_or(TokenError::Malformed("not three segments"))?;
+    let (signing_input, signature) =
+        token.rsplit_once('.').ok_or(TokenError::Malformed("not three segments"))?;
+    let (header, payload) =
+        signing_input.split_once('.').ok_or(TokenError::Malformed("not three segments"))?;
 
     let header = decode(header, "the header is not unpadded base64url")?;
     let header: Header<'_> = serde_json::from_slice(&header)
@@ -105,9 +98,7 @@ pub fn verify<T: DeserializeOwned>(
 pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::Value), TokenError> {
     let mut segments = token.splitn(3, '.');
     let mut next = || {
-        let segment = segments
-            .next()
-            .ok_or(TokenError::Malformed("not three segments"))?;
+        let segment = segments.next().ok_or(TokenError::Malformed("not three segments"))?;
         let bytes = decode(segment, "a segment is not unpadded base64url")?;
         serde_json::from_slice(&bytes).map_err(|_| TokenError::Malformed("a segment is not JSON"))
     };
@@ -116,9 +107,7 @@ pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::
 
 fn decode(segment: &str, complaint: &'static str) -> Result<Vec<u8>, TokenError> {
     // The engine refuses padding and non-zero trailing bits, so that one token has one spelling.
-    BASE64URL
-        .decode(segment)
-        .map_err(|_| TokenError::Malformed(complaint))
+    BASE64URL.decode(segment).map_err(|_| TokenError::Malformed(complaint))
 }
 
 /// A JSON object in which no member's name stands twice: parsers differ in which one they believe (RFC 7519

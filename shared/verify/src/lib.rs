@@ -1,4 +1,4 @@
-//! Verifies [Countersign](https://www.rfc-editor.org/rfc/rfc9068) access tokens offline, with nothing but the
+//! Verifies Countersign access tokens ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)) offline, with nothing but the
 //! issuer's published key set.
 //!
 //! ```

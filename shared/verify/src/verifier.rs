@@ -59,11 +59,7 @@ impl Verifier {
         if claims.iss != self.issuer {
             return Err(TokenError::WrongIssuer);
         }
-        if self
-            .audience
-            .as_ref()
-            .is_some_and(|audience| claims.aud != *audience)
-        {
+        if self.audience.as_ref().is_some_and(|audience| claims.aud != *audience) {
             return Err(TokenError::WrongAudience);
         }
         let now = self.clock.now().seconds();

@@ -20,10 +20,7 @@ struct Forge {
 }
 
 fn random() -> SystemRandom {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "ring takes its own generator and no other"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "ring takes its own generator and no other")]
     SystemRandom::new()
 }
 
@@ -86,10 +83,7 @@ fn a_token_as_the_issuer_mints_it_is_accepted() {
     let verified = forge.verifier().build().verify(&token).unwrap();
     assert_eq!((verified.sub.as_str(), verified.kid()), ("svc", forge.jwk.kid()));
     assert!(verified.has_scope("b") && !verified.has_scope("a b") && verified.has_role("r"));
-    assert_eq!(
-        (verified.brand_key.as_deref(), verified.operator.as_deref()),
-        (Some("acme"), None)
-    );
+    assert_eq!((verified.brand_key.as_deref(), verified.operator.as_deref()), (Some("acme"), None));
 }
 
 #[test]
@@ -165,26 +159,15 @@ fn claims_that_are_missing_repeated_or_of_another_type_are_refused() {
     }
     payloads.push(claims().to_string().replacen('{', r#"{"sub":"admin","#, 1));
     payloads.push(claims().to_string().replacen('{', r#"{"x":1,"x":2,"#, 1));
-    payloads.push(
-        claims()
-            .to_string()
-            .replacen('{', r#"{"exp":99999999999999999999999,"#, 1),
-    );
+    payloads.push(claims().to_string().replacen('{', r#"{"exp":99999999999999999999999,"#, 1));
     payloads.push(format!("{}{}", "[".repeat(5000), "]".repeat(5000)));
     payloads.push("null".into());
     for payload in payloads {
         assert!(forge.verify(&forge.sign(&header, &payload)).is_err(), "{payload}");
     }
     let later = with(claims(), "iat", json!(NOW + 120));
-    assert_eq!(
-        forge.verify(&forge.sign(&header, &later)),
-        Ok(()),
-        "clocks differ"
-    );
-    assert_eq!(
-        forge.verify(&forge.sign(&header, &with(claims(), "unknown", json!(1)))),
-        Ok(())
-    );
+    assert_eq!(forge.verify(&forge.sign(&header, &later)), Ok(()), "clocks differ");
+    assert_eq!(forge.verify(&forge.sign(&header, &with(claims(), "unknown", json!(1)))), Ok(()));
 }
 
 #[test]
@@ -214,10 +197,7 @@ fn one_token_has_one_spelling() {
         assert!(forge.verify(&respelled).is_err(), "{respelled}");
     }
     let long = forge.sign(&header, &with(claims(), "x", json!("a".repeat(1 << 20))));
-    assert_eq!(
-        forge.verify(&long),
-        Err(TokenError::Malformed("the token is too long"))
-    );
+    assert_eq!(forge.verify(&long), Err(TokenError::Malformed("the token is too long")));
 }
 
 #[test]
@@ -226,28 +206,18 @@ fn signatures_of_other_keys_and_none_are_refused() {
     let (header, payload) = (forge.header().to_string(), claims().to_string());
     let token = forge.sign(&header, &payload);
     let input = token.rsplit_once('.').unwrap().0;
-    assert_eq!(
-        forge.verify(&stranger.sign(&header, &payload)),
-        Err(TokenError::BadSignature)
-    );
+    assert_eq!(forge.verify(&stranger.sign(&header, &payload)), Err(TokenError::BadSignature));
     assert_eq!(stranger.verify(&token), Err(TokenError::UnknownKey));
     for bytes in [[0; 64], [0xff; 64]] {
         let forged = format!("{input}.{}", BASE64URL.encode(bytes));
-        assert_eq!(
-            forge.verify(&forged),
-            Err(TokenError::BadSignature),
-            "r and s out of range"
-        );
+        assert_eq!(forge.verify(&forged), Err(TokenError::BadSignature), "r and s out of range");
     }
     let der = format!("{input}.{}", BASE64URL.encode([0x30; 70]));
     assert!(forge.verify(&der).is_err());
     let tampered = forge.sign_segments(&BASE64URL.encode(&header), &BASE64URL.encode(&payload));
     let other = BASE64URL.encode(with(claims(), "sub", json!("admin")));
     let parts: Vec<&str> = tampered.split('.').collect();
-    assert_eq!(
-        forge.verify(&format!("{}.{other}.{}", parts[0], parts[2])),
-        Err(TokenError::BadSignature)
-    );
+    assert_eq!(forge.verify(&format!("{}.{other}.{}", parts[0], parts[2])), Err(TokenError::BadSignature));
 }
 
 #[test]
@@ -255,14 +225,9 @@ fn a_verifier_that_was_told_nothing_accepts_nothing() {
     let forge = Forge::new();
     let header = forge.header().to_string();
     let token = forge.sign(&header, &claims().to_string());
-    assert_eq!(
-        Verifier::builder(ISSUER).build().verify(&token).err(),
-        Some(TokenError::UnknownKey)
-    );
+    assert_eq!(Verifier::builder(ISSUER).build().verify(&token).err(), Some(TokenError::UnknownKey));
     let keys = JwkSet::new(vec![forge.jwk.clone()]);
-    let no_audience = Verifier::builder(ISSUER)
-        .keys(keys)
-        .clock(Clock::new(|| Timestamp::from_seconds(NOW)))
-        .build();
+    let no_audience =
+        Verifier::builder(ISSUER).keys(keys).clock(Clock::new(|| Timestamp::from_seconds(NOW))).build();
     assert_eq!(no_audience.verify(&token).err(), Some(TokenError::WrongAudience));
 }

@@ -46,10 +46,7 @@ pub async fn introspect(issuer: &Issuer, request: Request) -> Response {
             Some(active) => Some(active),
             None => refresh_token(issuer, client, &token).await?,
         };
-        Ok(Introspection {
-            active: claims.is_some(),
-            claims,
-        })
+        Ok(Introspection { active: claims.is_some(), claims })
     })
     .await
 }
@@ -64,15 +61,12 @@ async fn access_token(
         // Whose token it is decides below, and the client asking is no API that would act on it.
         .dangerously_accept_any_audience()
         .accept_typ_jwt()
-        .keys(ring.verification_keys().clone())
+        .keys(ring.published(issuer.clock.now()))
         .clock(issuer.clock.clone())
         .build();
     Ok(match verifier.verify(token) {
         Ok(claims) if claims.client_id == client.client_id || client.audiences.contains(&claims.aud) => {
-            Some(ActiveToken::Access {
-                token_type: "Bearer",
-                claims: Claims::clone(&claims),
-            })
+            Some(ActiveToken::Access { token_type: "Bearer", claims: Claims::clone(&claims) })
         }
         _ => None,
     })

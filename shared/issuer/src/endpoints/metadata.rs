@@ -7,31 +7,43 @@ use http::{Method, StatusCode};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
-use super::{Request, Response, error_response};
+use super::{Request, Response, refuse};
 use crate::client::GrantType;
-use crate::error::{OAuthError, WireError};
-use crate::{IssuerUrl, Publisher, audit};
-
-/// For this long anybody may go by a document without asking again.
-const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=900");
+use crate::error::OAuthError;
+use crate::keys::KeyError;
+use crate::{IssuerUrl, Publisher};
 
 /// `GET /.well-known/jwks.json`: the public keys that tokens are verified with.
 pub async fn jwks(publisher: &Publisher, request: Request) -> Response {
-    let keys = publisher.ring.current().await;
-    match keys.map_err(OAuthError::from) {
-        Ok(ring) => publish(&request, "application/jwk-set+json", ring.verification_keys()),
-        Err(error) => {
-            let wire = WireError::from(&error);
-            audit::refused("jwks", None, wire.code(), &error);
-            error_response(&wire)
-        }
+    key_set(publisher, &request).await.unwrap_or_else(|error| refuse("jwks", None, &error))
+}
+
+async fn key_set(publisher: &Publisher, request: &Request) -> Result<Response, OAuthError> {
+    require_get(request)?;
+    let keys = publisher.ring.current().await?.published(publisher.clock.now());
+    if keys.is_empty() {
+        // An empty set would be kept for as long as a good one.
+        return Err(KeyError::NoSigningKey.into());
     }
+    publish(publisher, request, "application/jwk-set+json", &keys)
 }
 
 /// `GET /.well-known/oauth-authorization-server`, and the same at `/.well-known/openid-configuration` for verifiers
 /// that look nowhere else.
 pub fn authorization_server_metadata(publisher: &Publisher, request: &Request) -> Response {
-    publish(request, "application/json", &Metadata::of(&publisher.url))
+    let metadata = Metadata::of(&publisher.url);
+    let answer =
+        require_get(request).and_then(|()| publish(publisher, request, "application/json", &metadata));
+    answer.unwrap_or_else(|error| refuse("metadata", None, &error))
+}
+
+fn require_get(request: &Request) -> Result<(), OAuthError> {
+    const ALLOWED: &[Method] = &[Method::GET, Method::HEAD];
+    if ALLOWED.contains(request.method()) {
+        Ok(())
+    } else {
+        Err(OAuthError::MethodNotAllowed { allowed: ALLOWED })
+    }
 }
 
 /// RFC 8414 section 2.
@@ -69,22 +81,15 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Answers GET and HEAD with a document that may be kept, or with 304 to whoever has it.
-fn publish(request: &Request, content_type: &'static str, document: &impl Serialize) -> Response {
-    const ALLOWED: &[Method] = &[Method::GET, Method::HEAD];
-    if !ALLOWED.contains(request.method()) {
-        return error_response(&WireError::from(&OAuthError::MethodNotAllowed {
-            allowed: ALLOWED,
-        }));
-    }
-    let body = match serde_json::to_string(document) {
-        Ok(body) => body,
-        Err(error) => return error_response(&WireError::from(&OAuthError::from(error))),
-    };
-    let tag = format!(
-        "\"{}\"",
-        BASE64URL.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..16])
-    );
+/// Answers with a document that may be kept, or with 304 to whoever has it.
+fn publish(
+    publisher: &Publisher,
+    request: &Request,
+    content_type: &'static str,
+    document: &impl Serialize,
+) -> Result<Response, OAuthError> {
+    let body = serde_json::to_string(document)?;
+    let tag = format!("\"{}\"", BASE64URL.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..16]));
     let unchanged = is_known(request.headers(), &tag);
     let is_empty = unchanged || request.method() == Method::HEAD;
     let mut response = Response::new(if is_empty { String::new() } else { body });
@@ -93,19 +98,18 @@ fn publish(request: &Request, content_type: &'static str, document: &impl Serial
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    headers.insert(CACHE_CONTROL, CACHE);
-    if let Ok(tag) = HeaderValue::from_str(&tag) {
-        headers.insert(ETAG, tag);
+    let max_age = publisher.timers.settings().jwks_max_age.as_secs();
+    for (name, value) in [(CACHE_CONTROL, format!("public, max-age={max_age}")), (ETAG, tag)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
     }
-    response
+    Ok(response)
 }
 
 /// RFC 9110 section 13.1.2: weak comparison with any of the tags, or `*`.
 fn is_known(headers: &HeaderMap, tag: &str) -> bool {
-    let tags = headers
-        .get_all(IF_NONE_MATCH)
-        .iter()
-        .filter_map(|value| value.to_str().ok());
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     tags.flat_map(|value| value.split(','))
         .map(str::trim)
         .any(|known| known == "*" || known.trim_start_matches("W/") == tag)

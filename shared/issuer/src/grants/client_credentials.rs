@@ -18,9 +18,7 @@ pub(super) async fn authorize(
     let operator = match form.take("operator") {
         Some(typed) => Some(find_operator(issuer, client, &typed, terms.brand_key.as_deref()).await?),
         None if client.require_operator => {
-            return Err(OAuthError::InvalidRequest(
-                "operator is missing, and the client must name one",
-            ));
+            return Err(OAuthError::InvalidRequest("operator is missing, and the client must name one"));
         }
         None => None,
     };
@@ -55,9 +53,7 @@ async fn find_operator(
     match issuer.principals.get(&key.to_string()).await? {
         None => refused(GrantRefusal::UnknownPrincipal),
         Some(operator) if !operator.enabled => refused(GrantRefusal::Disabled),
-        Some(operator) if !brand_key.is_none_or(|brand| operator.serves(brand)) => {
-            refused(GrantRefusal::OperatorOutsideBrand)
-        }
+        Some(operator) if !operator.serves(brand_key) => refused(GrantRefusal::OperatorOutsideBrand),
         Some(_) => Ok(key.username().to_owned()),
     }
 }

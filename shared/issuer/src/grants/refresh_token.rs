@@ -2,6 +2,7 @@
 
 use super::{operator_claim, requested_scope};
 use crate::Issuer;
+use crate::audit;
 use crate::authenticate::AuthenticatedClient;
 use crate::brand;
 use crate::client::GrantType;
@@ -20,17 +21,11 @@ pub(super) async fn authorize(
     let token = form.require("refresh_token", "refresh_token is missing")?;
     let claims = issuer.verify_refresh_token(&token).await?;
     let (key, principal) = check_session(issuer, client, &claims).await?;
-    if form
-        .take("brandKey")
-        .is_some_and(|brand| Some(brand) != claims.brand_key)
-    {
+    if form.take("brandKey").is_some_and(|brand| Some(brand) != claims.brand_key) {
         return Err(OAuthError::InvalidGrant(GrantRefusal::ForeignBrand));
     }
     let scope = narrowed_scope(client, &claims, form)?;
-    if form
-        .take("resource")
-        .is_some_and(|resource| resource != claims.resource)
-    {
+    if form.take("resource").is_some_and(|resource| resource != claims.resource) {
         return Err(OAuthError::InvalidTarget);
     }
 
@@ -45,6 +40,7 @@ pub(super) async fn authorize(
         Advance::Unknown => Some(GrantRefusal::UnknownFamily),
     };
     if let Some(refusal) = refusal {
+        audit::refresh_refused(&claims, refusal);
         return Err(OAuthError::InvalidGrant(refusal));
     }
     Ok(Authorization {
@@ -77,7 +73,9 @@ pub(crate) async fn check_session(
         PrincipalKey::Operator { .. } => GrantType::OperatorPassword,
     };
     let brand_key = claims.brand_key.as_deref();
-    if !client.grant_types.contains(&original_grant)
+    if claims.client_created != client.created
+        || !client.grant_types.contains(&GrantType::RefreshToken)
+        || !client.grant_types.contains(&original_grant)
         || !brand_key.is_none_or(|brand| brand::allows(&client.brands, brand))
         || !client.audiences.contains(&claims.resource)
     {
@@ -92,17 +90,17 @@ pub(crate) async fn check_session(
     if !principal.enabled {
         return refused(GrantRefusal::Disabled);
     }
-    if claims.started < principal.sessions_valid_from {
+    if claims.sessions_valid_from != principal.sessions_valid_from {
         return refused(GrantRefusal::SessionEnded);
     }
-    if !brand_key.is_none_or(|brand| principal.serves(brand)) {
+    if !principal.serves(brand_key) {
         return refused(GrantRefusal::OperatorOutsideBrand);
     }
     Ok((key, principal))
 }
 
-/// What the access token gets: what is asked for, within what was granted at first, as far as the client may still
-/// have it.
+/// What the access token gets: what is asked for, if it was granted at first and the client may still have it; else
+/// what is left of the first grant.
 fn narrowed_scope(
     client: &AuthenticatedClient,
     claims: &RefreshClaims,
@@ -114,14 +112,9 @@ fn narrowed_scope(
         }
         None => Scope::default(),
     };
-    let requested = requested_scope(form)?;
-    if requested
-        .as_ref()
-        .is_some_and(|scope| !scope.is_subset_of(&granted))
-    {
-        return Err(OAuthError::InvalidScope(
-            "a scope is not one that was granted at first",
-        ));
+    match requested_scope(form)? {
+        None => Ok(granted.shrink_to(&client.scopes)),
+        Some(scope) if scope.is_subset_of(&granted) && scope.is_within(&client.scopes) => Ok(scope),
+        Some(_) => Err(OAuthError::InvalidScope("a scope is not one that was granted at first and still is")),
     }
-    Ok(requested.unwrap_or(granted).shrink_to(&client.scopes))
 }

@@ -1,98 +1,182 @@
-//! The ring of keys as it was last read, and what follows from it and the time.
+//! The life of a key, as a pure function of the whole ring and the time:
+//! announced → signing → published only → kept for refresh alone → gone.
 
-use std::sync::Arc;
-use std::time::Duration;
+use countersign_verify::{Jwk, JwkSet, Timestamp};
 
-use countersign_verify::{Clock, Jwk, JwkSet, Timestamp};
-use tokio::sync::Mutex;
+use crate::keys::{Lifetimes, Timers};
 
-use crate::keys::{KeyError, KeyTable};
-
-/// How long a process goes by the ring as it read it: a new or withdrawn key is known this much later.
-const FRESHNESS: Duration = Duration::from_mins(5);
-
-/// The public half of a signing key.
+/// What the ring holds of a key: its public half, and what was decided about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingKey {
     /// The order of creation, from 1.
     pub seq: u64,
     /// The public key; its `kid` is its thumbprint.
     pub jwk: Jwk,
+    /// From when on it has been published.
+    pub announced_at: Timestamp,
     /// From when on it signs, until a later key does.
     pub activates_at: Timestamp,
+    /// No token that it signs lives longer, whatever the configuration says by then: so what must be kept of it
+    /// follows from the ring alone.
+    pub longest: Lifetimes,
+    /// When it was found to be compromised.
+    pub withdrawn_at: Option<Timestamp>,
 }
 
-/// All keys at one reading.
+/// Where a key is in its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyState {
+    /// Published, and to sign from a later moment on.
+    Announced,
+    /// The one that signs.
+    Signing,
+    /// Published for the access tokens that it signed.
+    Published,
+    /// Kept for the refresh tokens that it signed; no longer published.
+    Kept,
+    /// Of no more use: every token that it signed has expired.
+    Gone,
+    /// Compromised: neither published nor accepted.
+    Withdrawn,
+}
+
+/// A key with the times that follow from its neighbours in the ring.
+#[derive(Debug, Clone)]
+pub struct Tenure {
+    /// The key.
+    pub key: RingKey,
+    /// From when on it signs.
+    pub signs_from: Timestamp,
+    /// Until when; none while it has no successor. The end of a withdrawn key is its withdrawal.
+    pub signs_until: Option<Timestamp>,
+    /// Until when its private half may be needed.
+    pub wrapped_until: Option<Timestamp>,
+    /// Until when it is in the key set.
+    pub published_until: Option<Timestamp>,
+    /// Until when it is kept at all.
+    pub kept_until: Option<Timestamp>,
+}
+
+/// All keys at one reading, in the order in which they sign.
 #[derive(Debug, Clone)]
 pub struct Ring {
-    keys: Vec<RingKey>,
-    verification_keys: JwkSet,
+    tenures: Vec<Tenure>,
 }
 
 impl Ring {
-    /// A ring of these keys.
-    pub fn new(keys: Vec<RingKey>) -> Self {
-        let verification_keys = JwkSet::new(keys.iter().map(|key| key.jwk.clone()).collect());
-        Self {
-            keys,
-            verification_keys,
+    /// Works out who signs when: each key from `activates_at` on until the next one starts, or until it is
+    /// withdrawn. One that is withdrawn before it signs is passed over.
+    pub fn new(mut keys: Vec<RingKey>, timers: &Timers) -> Self {
+        keys.sort_by_key(|key| (key.activates_at, key.seq));
+        let mut tenures: Vec<Tenure> = Vec::with_capacity(keys.len());
+        let mut current: Option<usize> = None;
+        for key in keys {
+            let mut tenure = Tenure {
+                signs_from: key.activates_at,
+                signs_until: None,
+                wrapped_until: None,
+                published_until: None,
+                kept_until: None,
+                key,
+            };
+            if let Some(withdrawn) = tenure.key.withdrawn_at {
+                tenure.end(withdrawn, timers);
+            }
+            if tenure.has_signed_or_will() {
+                if let Some(before) = current {
+                    tenures[before].end(tenure.signs_from, timers);
+                }
+                current = Some(tenures.len());
+            }
+            tenures.push(tenure);
         }
+        Self { tenures }
     }
 
-    /// The key that signs at `now`: the last one to have become active. A key stops signing only because its
-    /// successor starts.
-    pub fn signing_key(&self, now: Timestamp) -> Option<&RingKey> {
-        let active = self.keys.iter().filter(|key| key.activates_at <= now);
-        active.max_by_key(|key| (key.activates_at, key.seq))
+    /// Every key with its times.
+    pub fn tenures(&self) -> &[Tenure] {
+        &self.tenures
     }
 
-    /// What is published, and what tokens are verified with.
-    pub fn verification_keys(&self) -> &JwkSet {
-        &self.verification_keys
+    /// The key that signs at `now`: the last one to have started. A clock that is behind may not have reached the
+    /// successor of a withdrawn key; it signs nonetheless, since the withdrawn one must not.
+    pub fn signing(&self, now: Timestamp) -> Option<&Tenure> {
+        let mut started = None;
+        for tenure in self.tenures.iter().filter(|tenure| tenure.has_signed_or_will()) {
+            let is_heir = started.is_some_and(|before: &Tenure| before.key.withdrawn_at.is_some());
+            if tenure.signs_from <= now || is_heir {
+                started = Some(tenure);
+            }
+        }
+        started.filter(|tenure| tenure.key.withdrawn_at.is_none())
+    }
+
+    /// Whether the key may sign although its time is over, for want of its successor: only for as long as it is
+    /// sure to be published, and never once it is withdrawn.
+    pub(crate) fn may_sign_on(&self, jwk: &Jwk, now: Timestamp, timers: &Timers) -> bool {
+        let tenure = self.tenures.iter().find(|tenure| tenure.key.jwk == *jwk);
+        tenure.is_some_and(|tenure| {
+            tenure.key.withdrawn_at.is_none()
+                && tenure.signs_until.is_some_and(|end| now.since(end) < timers.ring_staleness())
+        })
+    }
+
+    /// Every key with where it is in its life at `now`.
+    pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&Tenure, KeyState)> {
+        let signing = self.signing(now).map(|tenure| tenure.key.seq);
+        self.tenures.iter().map(move |tenure| (tenure, tenure.state(signing, now)))
+    }
+
+    /// The key that will sign next.
+    pub fn announced(&self, now: Timestamp) -> Option<&Tenure> {
+        self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(tenure, _)| tenure)
+    }
+
+    /// The key set that anybody may see.
+    pub fn published(&self, now: Timestamp) -> JwkSet {
+        self.jwks(now, &[KeyState::Announced, KeyState::Signing, KeyState::Published])
+    }
+
+    /// The keys that a refresh token may be signed by.
+    pub fn accepted_at_refresh(&self, now: Timestamp) -> JwkSet {
+        self.jwks(now, &[KeyState::Announced, KeyState::Signing, KeyState::Published, KeyState::Kept])
+    }
+
+    fn jwks(&self, now: Timestamp, shown: &[KeyState]) -> JwkSet {
+        let shown = self.states(now).filter(|(_, state)| shown.contains(state));
+        JwkSet::new(shown.map(|(tenure, _)| tenure.key.jwk.clone()).collect())
     }
 }
 
-/// Keeps the ring as it was last read.
-#[derive(Debug)]
-pub struct KeyRing {
-    table: KeyTable,
-    clock: Clock,
-    read: Mutex<Option<(Timestamp, Arc<Ring>)>>,
-}
+impl Tenure {
+    /// Whether it was not withdrawn before its time came.
+    fn has_signed_or_will(&self) -> bool {
+        self.key.withdrawn_at.is_none_or(|withdrawn| withdrawn > self.signs_from)
+    }
 
-impl KeyRing {
-    /// The ring in `table`; nothing is read yet.
-    pub fn new(table: KeyTable, clock: Clock) -> Self {
-        Self {
-            table,
-            clock,
-            read: Mutex::new(None),
+    fn state(&self, signing: Option<u64>, now: Timestamp) -> KeyState {
+        let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+        if self.key.withdrawn_at.is_some() {
+            KeyState::Withdrawn
+        } else if signing == Some(self.key.seq) {
+            KeyState::Signing
+        } else if self.signs_from > now {
+            KeyState::Announced
+        } else if is_over(self.kept_until) {
+            KeyState::Gone
+        } else if is_over(self.published_until) {
+            KeyState::Kept
+        } else {
+            KeyState::Published
         }
     }
 
-    /// The ring, read again when it is older than five minutes. While it cannot be read the last one stands. The
-    /// lock is held during the reading: many waiting requests cause one.
-    pub async fn current(&self) -> Result<Arc<Ring>, KeyError> {
-        let mut read = self.read.lock().await;
-        let now = self.clock.now();
-        if let Some((at, ring)) = &*read
-            && now.since(*at) < FRESHNESS
-        {
-            return Ok(Arc::clone(ring));
-        }
-        match (self.table.public_keys().await, &*read) {
-            // An empty ring is not remembered, so that a first key is noticed at once.
-            (Ok(keys), _) if keys.is_empty() => Ok(Arc::new(Ring::new(keys))),
-            (Ok(keys), _) => {
-                let ring = Arc::new(Ring::new(keys));
-                *read = Some((now, Arc::clone(&ring)));
-                Ok(ring)
-            }
-            (Err(error), Some((_, ring))) => {
-                tracing::warn!(%error, "the ring of keys cannot be read; going on with the last one");
-                Ok(Arc::clone(ring))
-            }
-            (Err(error), None) => Err(error.into()),
-        }
+    /// Fixes the end, and what follows from it. The earliest end stands.
+    fn end(&mut self, at: Timestamp, timers: &Timers) {
+        let end = self.signs_until.map_or(at, |known| known.min(at));
+        self.signs_until = Some(end);
+        self.wrapped_until = Some(end.plus(timers.wrapped_after_signing()));
+        self.published_until = Some(end.plus(timers.published_after_signing(self.key.longest)));
+        self.kept_until = Some(end.plus(timers.kept_after_signing(self.key.longest)));
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_verify::{Clock, Jwk, jws};
+use countersign_verify::{Clock, Jwk, Timestamp, jws};
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::DecodePrivateKey;
@@ -12,13 +12,13 @@ use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::keys::{KeyError, KeyRing, KeyTable, LocalWrapper, Ring};
+use crate::keys::{KeyError, KeyRing, KeyTable, Lifetimes, Ring, RingKey, Timers, Wrapping};
 use crate::mint::TokenType;
 
 /// A private key, ready to sign. It was unwrapped and checked once; signing touches nothing but memory.
 pub struct SigningKey {
-    seq: u64,
     jwk: Jwk,
+    longest: Lifetimes,
     pair: EcdsaKeyPair,
     /// ECDSA's per-signature nonce: ring takes its own generator for it and no other.
     nonces: SystemRandom,
@@ -28,36 +28,29 @@ pub struct SigningKey {
 
 impl SigningKey {
     /// Reads a PKCS#8 private key, with or without the public key in it, and checks that it is the other half of
-    /// `jwk`.
-    fn from_pkcs8(seq: u64, jwk: Jwk, pkcs8: &[u8]) -> Result<Self, KeyError> {
-        let unusable = |reason| KeyError::Unusable { seq, reason };
+    /// the published one.
+    fn from_pkcs8(key: &RingKey, pkcs8: &[u8]) -> Result<Self, KeyError> {
+        let unusable = |reason| KeyError::Unusable { seq: key.seq, reason };
         // p256 derives the public key where the encoding leaves it out; ring would refuse that.
         let secret =
             SecretKey::from_pkcs8_der(pkcs8).map_err(|_| unusable("not a PKCS#8 P-256 private key"))?;
         let point = uncompressed_point(&secret);
-        if point != jwk.uncompressed_point() {
-            return Err(unusable(
-                "the private key is not the one of the published public key",
-            ));
+        if point != key.jwk.uncompressed_point() {
+            return Err(unusable("the private key is not the one of the published public key"));
         }
         #[expect(clippy::disallowed_methods, reason = "ring signs with its own generator only")]
         let nonces = SystemRandom::new();
         let scalar = Zeroizing::new(<[u8; 32]>::from(secret.to_bytes()));
-        let pair = EcdsaKeyPair::from_private_key_and_public_key(
-            &ECDSA_P256_SHA256_FIXED_SIGNING,
-            &*scalar,
-            &point,
-            &nonces,
-        )
-        .map_err(|_| unusable("the key pair was refused"))?;
-        let headers = TokenType::ALL.map(|typ| jws::encode_header(typ.as_str(), jwk.kid()));
-        Ok(Self {
-            seq,
-            jwk,
-            pair,
-            nonces,
-            headers,
-        })
+        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
+        let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &*scalar, &point, &nonces)
+            .map_err(|_| unusable("the key pair was refused"))?;
+        let headers = TokenType::ALL.map(|typ| jws::encode_header(typ.as_str(), key.jwk.kid()));
+        Ok(Self { jwk: key.jwk.clone(), longest: key.longest, pair, nonces, headers })
+    }
+
+    /// The longest lifetimes of what it may sign.
+    pub(crate) fn longest(&self) -> Lifetimes {
+        self.longest
     }
 
     /// The key's name.
@@ -67,19 +60,14 @@ impl SigningKey {
 
     /// A token of type `typ` with this payload.
     pub(crate) fn sign(&self, typ: TokenType, payload: &[u8]) -> Result<String, KeyError> {
-        jws::assemble(&self.headers[typ.index()], payload, |input| {
-            self.pair.sign(&self.nonces, input)
-        })
-        .map_err(|_| KeyError::Signing)
+        jws::assemble(&self.headers[typ.index()], payload, |input| self.pair.sign(&self.nonces, input))
+            .map_err(|_| KeyError::Signing)
     }
 }
 
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SigningKey")
-            .field("seq", &self.seq)
-            .field("kid", &self.kid())
-            .finish_non_exhaustive()
+        f.debug_struct("SigningKey").field("kid", &self.kid()).finish_non_exhaustive()
     }
 }
 
@@ -87,27 +75,28 @@ pub(super) fn uncompressed_point(secret: &SecretKey) -> Vec<u8> {
     secret.public_key().to_sec1_point(false).as_bytes().to_vec()
 }
 
-/// Knows the ring and can unwrap the key that signs.
+/// Knows the ring and can open the key that signs.
 #[derive(Debug)]
 pub struct Signer {
     ring: KeyRing,
     table: KeyTable,
-    wrapper: LocalWrapper,
+    wrapping: Wrapping,
     clock: Clock,
-    unwrapped: Mutex<Option<Arc<SigningKey>>>,
+    opened: Mutex<Opened>,
+}
+
+#[derive(Debug, Default)]
+struct Opened {
+    key: Option<Arc<SigningKey>>,
+    /// When opening the next key last failed: the next try waits a little, since a try may cost seconds.
+    failed_at: Option<Timestamp>,
 }
 
 impl Signer {
     /// A signer over `table`; nothing is read yet.
-    pub fn new(table: KeyTable, wrapper: LocalWrapper, clock: Clock) -> Self {
-        let ring = KeyRing::new(table.clone(), clock.clone());
-        Self {
-            ring,
-            table,
-            wrapper,
-            clock,
-            unwrapped: Mutex::new(None),
-        }
+    pub fn new(table: KeyTable, wrapping: Wrapping, timers: Timers, clock: Clock) -> Self {
+        let ring = KeyRing::new(table.clone(), timers, clock.clone());
+        Self { ring, table, wrapping, clock, opened: Mutex::default() }
     }
 
     /// The ring, for verifying.
@@ -115,31 +104,109 @@ impl Signer {
         self.ring.current().await
     }
 
-    /// The key that signs now. Unwrapped when it is first needed and kept until another one takes over.
+    /// The key that signs now: opened when it is first needed and kept until another one takes over. Where the
+    /// successor does not open, the key in memory signs on for as long as it is sure to be published.
     pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeyError> {
         let ring = self.ring.current().await?;
-        let active = ring.signing_key(self.clock.now()).ok_or(KeyError::NoSigningKey)?;
-        let mut unwrapped = self.unwrapped.lock().await;
-        if let Some(key) = &*unwrapped
-            && key.jwk == active.jwk
+        let now = self.clock.now();
+        let active = ring.signing(now).ok_or(KeyError::NoSigningKey)?;
+        let mut opened = self.opened.lock().await;
+        if let Some(key) = &opened.key
+            && key.jwk == active.key.jwk
         {
             return Ok(Arc::clone(key));
         }
-        let seq = active.seq;
-        let unusable = |reason| KeyError::Unusable { seq, reason };
-        let wrapped = self
-            .table
-            .wrapped(seq)
-            .await?
-            .ok_or(unusable("its private half has been erased"))?;
-        let pkcs8 = self
-            .wrapper
-            .unwrap(&wrapped, &self.table.encryption_context(seq))
-            .ok_or(unusable(
-                "it does not unwrap: another COUNTERSIGN_LOCAL_KEY, or a changed item",
-            ))?;
-        let key = Arc::new(SigningKey::from_pkcs8(seq, active.jwk.clone(), &pkcs8)?);
-        *unwrapped = Some(Arc::clone(&key));
-        Ok(key)
+        let overtime = opened.key.clone().filter(|key| ring.may_sign_on(&key.jwk, now, self.ring.timers()));
+        let pause = self.ring.timers().ring_staleness() / 50;
+        if let Some(key) = &overtime
+            && opened.failed_at.is_some_and(|failed| now >= failed && now.since(failed) < pause)
+        {
+            return Ok(Arc::clone(key));
+        }
+        match (self.open(&active.key).await, overtime) {
+            (Ok(key), _) => {
+                let key = Arc::new(key);
+                *opened = Opened { key: Some(Arc::clone(&key)), failed_at: None };
+                Ok(key)
+            }
+            (Err(error), Some(key)) => {
+                tracing::error!(%error, kid = key.kid(), "the next signing key does not open; the one before signs on");
+                opened.failed_at = Some(now);
+                Ok(key)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    async fn open(&self, key: &RingKey) -> Result<SigningKey, KeyError> {
+        let seq = key.seq;
+        let wrapped = self.table.wrapped(seq).await?;
+        let wrapped =
+            wrapped.ok_or(KeyError::Unusable { seq, reason: "its private half has been erased" })?;
+        let context = self.table.encryption_context(seq);
+        let pkcs8 = self.wrapping.unwrap(&wrapped, &context).await;
+        let pkcs8 = pkcs8.map_err(|error| KeyError::Wrapping { seq, error })?;
+        SigningKey::from_pkcs8(key, &pkcs8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use p256::pkcs8::EncodePrivateKey;
+
+    use super::*;
+
+    fn key_of(secret: &SecretKey) -> RingKey {
+        RingKey {
+            seq: 1,
+            jwk: Jwk::from_uncompressed_point(&uncompressed_point(secret)).unwrap(),
+            announced_at: Timestamp::from_seconds(0),
+            activates_at: Timestamp::from_seconds(0),
+            longest: Lifetimes::default(),
+            withdrawn_at: None,
+        }
+    }
+
+    fn secret(byte: u8) -> SecretKey {
+        SecretKey::from_slice(&[byte; 32]).unwrap()
+    }
+
+    /// PKCS#8 without the optional public key, built around the SEC 1 structure of RFC 5915 by hand: KMS's exact
+    /// encoding is not known here.
+    fn pkcs8_without_public_key(scalar: [u8; 32]) -> Vec<u8> {
+        let sec1 = [&[0x30, 0x25, 0x02, 0x01, 0x01, 0x04, 0x20], &scalar[..]].concat();
+        let algorithm = [
+            0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48,
+            0xce, 0x3d, 0x03, 0x01, 0x07,
+        ];
+        [&[0x30, 0x41, 0x02, 0x01, 0x00][..], &algorithm, &[0x04, 0x27], &sec1].concat()
+    }
+
+    #[test]
+    fn a_private_key_is_read_with_and_without_its_public_key_and_only_as_the_published_one() {
+        let own = secret(7);
+        let with = own.to_pkcs8_der().unwrap();
+        let without = pkcs8_without_public_key([7; 32]);
+        for pkcs8 in [with.as_bytes(), &without] {
+            let key = SigningKey::from_pkcs8(&key_of(&own), pkcs8).unwrap();
+            assert_eq!(key.sign(TokenType::Refresh, b"{}").unwrap().split('.').count(), 3);
+            assert!(SigningKey::from_pkcs8(&key_of(&secret(8)), pkcs8).is_err(), "another public key");
+            for cut in 0..pkcs8.len() {
+                assert!(SigningKey::from_pkcs8(&key_of(&own), &pkcs8[..cut]).is_err(), "cut at {cut}");
+            }
+        }
+    }
+
+    #[test]
+    fn coordinates_with_leading_zeros_keep_their_32_bytes() {
+        let found = (1_u16..).map(|n| {
+            let mut scalar = [1; 32];
+            scalar[..2].copy_from_slice(&n.to_be_bytes());
+            key_of(&SecretKey::from_slice(&scalar).unwrap())
+        });
+        let mut found = found.filter(|key| key.jwk.uncompressed_point()[1] == 0);
+        let json = serde_json::to_value(found.next().unwrap().jwk).unwrap();
+        let x = json["x"].as_str().unwrap();
+        assert!(x.len() == 43 && x.starts_with('A'), "{x}");
     }
 }

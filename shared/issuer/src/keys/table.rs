@@ -3,17 +3,31 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::operation::put_item::PutItemError;
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use countersign_verify::{Jwk, Timestamp};
 
-use crate::keys::RingKey;
-use crate::keys::wrapper::EncryptionContext;
-use crate::store::{SIGNING_KEYS, StoreError};
+use crate::keys::wrapping::EncryptionContext;
+use crate::keys::{Lifetimes, RingKey};
+use crate::store::{SIGNING_KEYS, StoreError, is_conditional_check_failure, number};
 
 /// The one partition: a deployment has one ring.
 const RING: &str = "issuer";
+
+/// What a function that only publishes may see of an item.
+const PUBLIC_ATTRIBUTES: &str =
+    "#ring, #seq, kid, jwk, announced_at, activates_at, longest_access, longest_refresh, withdrawn_at";
+
+/// The ring as it stands in the table.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    /// The keys that can be read.
+    pub(crate) keys: Vec<RingKey>,
+    /// The highest number given so far, to whatever stands there.
+    pub(crate) last_seq: u64,
+}
 
 /// Reads and writes the items of the ring.
 #[derive(Debug, Clone)]
@@ -25,60 +39,54 @@ pub struct KeyTable {
 impl KeyTable {
     /// The table below `prefix`.
     pub fn new(db: Client, prefix: &str) -> Self {
-        Self {
-            db,
-            name: format!("{prefix}{SIGNING_KEYS}"),
-        }
+        Self { db, name: format!("{prefix}{SIGNING_KEYS}") }
     }
 
     pub(crate) fn encryption_context(&self, seq: u64) -> EncryptionContext {
-        EncryptionContext {
-            table: self.name.clone(),
-            seq,
-        }
+        EncryptionContext { table: self.name.clone(), seq }
     }
 
-    /// The public half of every key, in the order of `seq`. Asks for the public attributes and no others, so that
-    /// a function whose permissions end there can read the ring. Items that are no keys are logged and passed over.
-    pub(crate) async fn public_keys(&self) -> Result<Vec<RingKey>, StoreError> {
+    /// The public half of every key. Asks for the public attributes and no others, so that a function whose
+    /// permissions end there can read the ring. Items that are no keys are logged, passed over and left alone.
+    pub(crate) async fn read(&self) -> Result<Contents, StoreError> {
         let mut pages = self
             .db
             .query()
             .table_name(&self.name)
+            // The lead counts from the announcement: a copy may be old, but is not older than it says.
+            .consistent_read(true)
             .key_condition_expression("#ring = :ring")
             .select(Select::SpecificAttributes)
-            .projection_expression("#ring, #seq, kid, jwk, activates_at")
+            .projection_expression(PUBLIC_ATTRIBUTES)
             .expression_attribute_names("#ring", "ring")
             .expression_attribute_names("#seq", "seq")
             .expression_attribute_values(":ring", AttributeValue::S(RING.into()))
             .into_paginator()
             .items()
             .send();
-        let mut keys = Vec::new();
+        let mut contents = Contents::default();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| StoreError::from_sdk("query signing keys", error))?;
+            let seq = number(&item, "seq").unwrap_or(0);
+            contents.last_seq = contents.last_seq.max(seq);
             match read(&item) {
-                Ok(key) => keys.push(key),
+                Ok(key) => contents.keys.push(key),
                 Err(reason) => {
-                    tracing::error!(seq = ?item.get("seq"), reason, "a signing key's item cannot be used; repair or delete it");
+                    tracing::error!(
+                        seq,
+                        reason,
+                        "a signing key's item cannot be used; repair it or delete it"
+                    );
                 }
             }
         }
-        Ok(keys)
+        Ok(contents)
     }
 
     /// The wrapped private half of a key; none once it has been erased.
     pub(crate) async fn wrapped(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let request = self
-            .db
-            .get_item()
-            .table_name(&self.name)
-            .key("ring", AttributeValue::S(RING.into()))
-            .key("seq", AttributeValue::N(seq.to_string()));
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk("get signing key", error))?;
+        let request = self.db.get_item().table_name(&self.name).set_key(Some(key_of(seq)));
+        let answer = request.send().await.map_err(|error| StoreError::from_sdk("get signing key", error))?;
         let wrapped = answer.item.and_then(|mut item| item.remove("wrapped"));
         Ok(match wrapped {
             Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
@@ -86,51 +94,111 @@ impl KeyTable {
         })
     }
 
-    /// Adds a key, on condition that its `seq` is free. Where it is not, another run was faster and nothing is done.
-    pub(crate) async fn put(&self, key: &RingKey, wrapped: Vec<u8>) -> Result<(), StoreError> {
-        let jwk = serde_json::to_string(&key.jwk).unwrap_or_default();
+    /// Adds a key, on condition that its number is free; says whether it was.
+    pub(crate) async fn put(&self, key: &RingKey, wrapped: Vec<u8>) -> Result<bool, StoreError> {
+        const OPERATION: &str = "put signing key";
+        let jwk = serde_json::to_string(&key.jwk)
+            .map_err(|error| StoreError::Corrupt { operation: OPERATION, detail: error.to_string() })?;
         let request = self
             .db
             .put_item()
             .table_name(&self.name)
-            .item("ring", AttributeValue::S(RING.into()))
-            .item("seq", AttributeValue::N(key.seq.to_string()))
+            .set_item(Some(key_of(key.seq)))
             .item("kid", AttributeValue::S(key.jwk.kid().into()))
             .item("jwk", AttributeValue::S(jwk))
-            .item(
-                "activates_at",
-                AttributeValue::N(key.activates_at.millis().to_string()),
-            )
+            .item("announced_at", moment(key.announced_at))
+            .item("activates_at", moment(key.activates_at))
+            .item("longest_access", AttributeValue::N(key.longest.access.to_string()))
+            .item("longest_refresh", AttributeValue::N(key.longest.refresh.to_string()))
             .item("wrapped", AttributeValue::B(Blob::new(wrapped)))
             .condition_expression("attribute_not_exists(#ring)")
             .expression_attribute_names("#ring", "ring");
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(StoreError::from_sdk("put signing key", error)),
-        }
+        was_applied(OPERATION, request.send().await)
+    }
+
+    /// Lets an announced key sign from `now` on. Does nothing where it signs already.
+    pub(crate) async fn activate(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
+        let request = self
+            .update(seq)
+            .update_expression("SET activates_at = :now")
+            .condition_expression("activates_at > :now")
+            .expression_attribute_values(":now", moment(now));
+        was_applied("activate signing key", request.send().await)
+    }
+
+    /// Marks a key as compromised and erases its private half. The first mark stands.
+    pub(crate) async fn withdraw(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
+        let request = self
+            .update(seq)
+            .update_expression("SET withdrawn_at = :now REMOVE wrapped")
+            .condition_expression("attribute_exists(kid) AND attribute_not_exists(withdrawn_at)")
+            .expression_attribute_values(":now", moment(now));
+        was_applied("withdraw signing key", request.send().await)
+    }
+
+    /// Erases the private half of a key that has signed for the last time.
+    pub(crate) async fn erase_wrapped(&self, seq: u64) -> Result<bool, StoreError> {
+        let request = self
+            .update(seq)
+            .update_expression("REMOVE wrapped")
+            .condition_expression("attribute_exists(wrapped)");
+        was_applied("erase signing key", request.send().await)
+    }
+
+    pub(crate) async fn delete(&self, seq: u64) -> Result<(), StoreError> {
+        let request = self.db.delete_item().table_name(&self.name).set_key(Some(key_of(seq)));
+        request.send().await.map_err(|error| StoreError::from_sdk("delete signing key", error))?;
+        Ok(())
+    }
+
+    fn update(&self, seq: u64) -> UpdateItemFluentBuilder {
+        self.db.update_item().table_name(&self.name).set_key(Some(key_of(seq)))
     }
 }
 
+/// Whether a conditional write was applied: a refused condition means that somebody else was there before.
+fn was_applied<T, E>(operation: &'static str, answer: Result<T, SdkError<E>>) -> Result<bool, StoreError>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if is_conditional_check_failure(&error) => Ok(false),
+        Err(error) => Err(StoreError::from_sdk(operation, error)),
+    }
+}
+
+fn key_of(seq: u64) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("ring".into(), AttributeValue::S(RING.into())),
+        ("seq".into(), AttributeValue::N(seq.to_string())),
+    ])
+}
+
+fn moment(at: Timestamp) -> AttributeValue {
+    AttributeValue::N(at.millis().to_string())
+}
+
 fn read(item: &HashMap<String, AttributeValue>) -> Result<RingKey, &'static str> {
-    let number = |name: &str| -> Option<u64> { item.get(name)?.as_n().ok()?.parse().ok() };
     let text = |name: &str| -> Option<&str> { Some(item.get(name)?.as_s().ok()?.as_str()) };
-    let seq = number("seq").ok_or("no number seq")?;
-    let activates_at = number("activates_at").ok_or("no number activates_at")?;
+    let moment = |name: &str| number(item, name).map(Timestamp::from_millis);
     let jwk = text("jwk").ok_or("no string jwk")?;
     let jwk: Jwk = serde_json::from_str(jwk).map_err(|_| "jwk is not a public P-256 signing key")?;
     if text("kid") != Some(jwk.kid()) || jwk.kid() != jwk.thumbprint() {
         return Err("kid is not the thumbprint of jwk");
     }
     Ok(RingKey {
-        seq,
+        seq: number(item, "seq").ok_or("no number seq")?,
         jwk,
-        activates_at: Timestamp::from_millis(activates_at),
+        announced_at: moment("announced_at").ok_or("no number announced_at")?,
+        activates_at: moment("activates_at").ok_or("no number activates_at")?,
+        longest: Lifetimes {
+            access: number(item, "longest_access").ok_or("no number longest_access")?,
+            refresh: number(item, "longest_refresh").ok_or("no number longest_refresh")?,
+        },
+        withdrawn_at: match item.get("withdrawn_at") {
+            None => None,
+            Some(_) => Some(moment("withdrawn_at").ok_or("withdrawn_at is no number")?),
+        },
     })
 }

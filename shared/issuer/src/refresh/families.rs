@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use countersign_verify::Timestamp;
 
 use crate::refresh::RefreshClaims;
-use crate::store::{REFRESH_FAMILIES, StoreError};
+use crate::store::{REFRESH_FAMILIES, StoreError, number};
 
 /// For this long after a refresh its answer may be asked for again: the first one may have got lost.
 const GRACE: Duration = Duration::from_secs(10);
@@ -44,15 +44,14 @@ struct Standing {
 
 impl Standing {
     fn read(item: &HashMap<String, AttributeValue>) -> Result<Self, StoreError> {
-        let number = |name: &str| -> Option<u64> { item.get(name)?.as_n().ok()?.parse().ok() };
-        let generation = number("generation").ok_or_else(|| StoreError::Corrupt {
+        let generation = number(item, "generation").ok_or_else(|| StoreError::Corrupt {
             operation: "read refresh family",
             detail: "no number generation".into(),
         })?;
         Ok(Self {
             generation,
             // A family that was revoked before its first refresh has not rotated.
-            rotated_at: Timestamp::from_millis(number("rotated_at").unwrap_or(0)),
+            rotated_at: Timestamp::from_millis(number(item, "rotated_at").unwrap_or(0)),
             revoked: item.contains_key("revoked_at"),
         })
     }
@@ -67,10 +66,7 @@ pub(crate) struct Families {
 
 impl Families {
     pub(crate) fn new(db: Client, prefix: &str) -> Self {
-        Self {
-            db,
-            name: format!("{prefix}{REFRESH_FAMILIES}"),
-        }
+        Self { db, name: format!("{prefix}{REFRESH_FAMILIES}") }
     }
 
     /// Uses a refresh token: one conditional write, and no read. Of any number of simultaneous uses one moves the
@@ -86,9 +82,9 @@ impl Families {
             .expression_attribute_names("#generation", "generation")
             .expression_attribute_names("#rotated_at", "rotated_at")
             .expression_attribute_names("#expires", "expires")
-            .expression_attribute_values(":next", number(used.generation + 1))
-            .expression_attribute_values(":now", number(now.millis()))
-            .expression_attribute_values(":expires", number(used.exp + KEPT_AFTER_EXPIRY_SECONDS))
+            .expression_attribute_values(":next", numeric(used.generation + 1))
+            .expression_attribute_values(":now", numeric(now.millis()))
+            .expression_attribute_values(":expires", numeric(used.exp + KEPT_AFTER_EXPIRY_SECONDS))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         request = if used.generation == 0 {
             request.condition_expression("attribute_not_exists(#generation)")
@@ -96,7 +92,7 @@ impl Families {
             request
                 .condition_expression("#generation = :used AND attribute_not_exists(#revoked_at)")
                 .expression_attribute_names("#revoked_at", "revoked_at")
-                .expression_attribute_values(":used", number(used.generation))
+                .expression_attribute_values(":used", numeric(used.generation))
         };
         let refused = match request.send().await {
             Ok(_) => return Ok(Advance::Advanced),
@@ -115,11 +111,7 @@ impl Families {
         // A difference below zero, from clocks that differ, counts as zero: `since` saturates.
         if now.since(standing.rotated_at) <= GRACE && standing.generation > used.generation {
             let is_successor = standing.generation == used.generation + 1;
-            return Ok(if is_successor {
-                Advance::Repeated
-            } else {
-                Advance::LateRetry
-            });
+            return Ok(if is_successor { Advance::Repeated } else { Advance::LateRetry });
         }
         self.revoke(used, now).await?;
         Ok(Advance::Reused)
@@ -138,9 +130,9 @@ impl Families {
             .expression_attribute_names("#revoked_at", "revoked_at")
             .expression_attribute_names("#generation", "generation")
             .expression_attribute_names("#expires", "expires")
-            .expression_attribute_values(":now", number(now.millis()))
-            .expression_attribute_values(":generation", number(token.generation))
-            .expression_attribute_values(":expires", number(token.exp + KEPT_AFTER_EXPIRY_SECONDS))
+            .expression_attribute_values(":now", numeric(now.millis()))
+            .expression_attribute_values(":generation", numeric(token.generation))
+            .expression_attribute_values(":expires", numeric(token.exp + KEPT_AFTER_EXPIRY_SECONDS))
             .send()
             .await
             .map_err(|error| StoreError::from_sdk("revoke refresh family", error))?;
@@ -155,10 +147,8 @@ impl Families {
             .table_name(&self.name)
             .key("family", AttributeValue::S(token.family.clone()))
             .consistent_read(true);
-        let answer = request
-            .send()
-            .await
-            .map_err(|error| StoreError::from_sdk("get refresh family", error))?;
+        let answer =
+            request.send().await.map_err(|error| StoreError::from_sdk("get refresh family", error))?;
         match answer.item {
             Some(item) => {
                 let standing = Standing::read(&item)?;
@@ -169,6 +159,6 @@ impl Families {
     }
 }
 
-fn number(value: u64) -> AttributeValue {
+fn numeric(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }

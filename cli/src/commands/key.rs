@@ -1,0 +1,152 @@
+//! `countersign key`.
+
+use clap::Subcommand;
+use countersign_issuer::keys::{ChangeRefused, KeyState, Ring, Rotation, Tenure, human};
+use countersign_verify::{Clock, Timestamp};
+use serde_json::{Value, json};
+
+use super::{Outcome, confirm, rotator_from_environment};
+use crate::output::{line, list, moment, show};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum KeyCommand {
+    /// List the signing keys with their states and the times of their changes
+    List,
+    /// Let the announced successor sign from now on, and announce the next one; breaks no verifier
+    #[command(after_help = "\
+Where the ring is empty, this makes its first two keys. Where the successor is too young, this says from when on it
+can be done. On AWS a schedule rotates; this is for not waiting.
+
+Example:
+  countersign key rotate")]
+    Rotate,
+    /// Take a compromised key away at once: tokens that it signed are refused wherever that is noticed
+    #[command(after_help = "\
+Example:
+  countersign key list
+  countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE")]
+    Withdraw {
+        /// The key's id, as `key list` shows it
+        kid: String,
+        /// Withdraw it although verifiers may not know the successor yet
+        #[arg(long)]
+        force: bool,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+    },
+}
+
+impl KeyCommand {
+    pub(super) async fn run(self, json: bool) -> Outcome {
+        let rotator = rotator_from_environment()?;
+        let clock = Clock::system();
+        match self {
+            Self::List => {
+                let ring = rotator.ring().await?;
+                let now = clock.now();
+                let views: Vec<Value> = ring.states(now).map(view).collect();
+                let columns =
+                    ["seq", "state", "kid", "signs_from", "signs_until", "published_until", "kept_until"];
+                list(&views, &columns, json);
+                Ok(())
+            }
+            Self::Rotate => {
+                let ring = rotator.ring().await?;
+                let rotation = match ring.signing(clock.now()) {
+                    Some(_) => rotator.rotate_now().await.map_err(in_words)?,
+                    None => rotator.rotate().await?,
+                };
+                report(&rotator.ring().await?, &rotation, clock.now(), json);
+                Ok(())
+            }
+            Self::Withdraw { kid, force, yes } => {
+                let ring = rotator.ring().await?;
+                let Some(tenure) = ring.tenures().iter().find(|tenure| tenure.key.jwk.kid() == kid) else {
+                    return Err(in_words(ChangeRefused::NoSuchKey));
+                };
+                confirm(&format!("Withdraw key {kid}? Every token that it signed dies."), yes)?;
+                let last_access = clock.now().plus(std::time::Duration::from_secs(tenure.key.longest.access));
+                let rotation = rotator.withdraw(&kid, force).await.map_err(in_words)?;
+                let forgotten = rotator.forgotten_after();
+                let by = clock.now().plus(forgotten);
+                let ring = rotator.ring().await?;
+                if json {
+                    let signing = ring.signing(clock.now()).map(|tenure| tenure.key.jwk.kid());
+                    let view = json!({
+                        "withdrawn": kid, "signing": signing, "forgotten_by": moment(by),
+                        "access_tokens_expire_by": moment(last_access),
+                    });
+                    show(&view, true);
+                    return Ok(());
+                }
+                report(&ring, &rotation, clock.now(), false);
+                line(&format!("\nwithdrawn  {kid}"));
+                line(
+                    "refresh tokens that it signed are refused within five minutes; their owners log in again",
+                );
+                line(&format!(
+                    "access tokens that it signed are refused as soon as a verifier reads the key set again: \
+                     by {} ({}) no cache shows the key any more; the last of them expires by {}",
+                    moment(by),
+                    human(forgotten),
+                    moment(last_access),
+                ));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn report(ring: &Ring, rotation: &Rotation, now: Timestamp, json: bool) {
+    let kids = |wanted| {
+        let in_state = ring.states(now).filter(move |(_, state)| *state == wanted);
+        in_state.map(|(tenure, _)| tenure.key.jwk.kid().to_owned()).collect::<Vec<_>>()
+    };
+    let created: Vec<&str> = rotation.created.iter().map(|key| key.jwk.kid()).collect();
+    let view = json!({
+        "signing": kids(KeyState::Signing), "announced": kids(KeyState::Announced), "created": created,
+        "deleted": rotation.deleted,
+    });
+    show(&view, json);
+}
+
+/// The remedy beside the refusal.
+fn in_words(refused: ChangeRefused) -> Box<dyn std::error::Error + Send + Sync> {
+    match refused {
+        ChangeRefused::NotYetKnown { since, known } => format!(
+            "the successor has been announced since {} only, and verifiers may not know it before {}: wait until \
+             then, or, for a compromised key, withdraw it with --force and let verifiers fail until they read the \
+             key set again",
+            moment(since),
+            moment(known),
+        )
+        .into(),
+        ChangeRefused::NoSuccessor => "no successor is announced: run the rotate function, wait for the lead, or \
+             withdraw a compromised key with --force"
+            .into(),
+        other => other.into(),
+    }
+}
+
+fn view((tenure, state): (&Tenure, KeyState)) -> Value {
+    let state = match state {
+        KeyState::Announced => "announced",
+        KeyState::Signing => "signing",
+        KeyState::Published => "published",
+        KeyState::Kept => "kept for refresh",
+        KeyState::Gone => "gone",
+        KeyState::Withdrawn => "withdrawn",
+    };
+    json!({
+        "seq": tenure.key.seq,
+        "state": state,
+        "kid": tenure.key.jwk.kid(),
+        "announced_at": moment(tenure.key.announced_at),
+        "signs_from": moment(tenure.signs_from),
+        "signs_until": tenure.signs_until.map(moment),
+        "published_until": tenure.published_until.map(moment),
+        "kept_until": tenure.kept_until.map(moment),
+        "withdrawn_at": tenure.key.withdrawn_at.map(moment),
+    })
+}

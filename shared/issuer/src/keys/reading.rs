@@ -1,0 +1,89 @@
+//! A copy of the ring in memory, and how long it is good for.
+
+use std::sync::Arc;
+
+use countersign_verify::{Clock, Timestamp};
+use tokio::sync::Mutex;
+
+use crate::keys::{KeyError, KeyTable, Ring, Timers};
+
+/// A ring and the moment at which it was read.
+#[derive(Debug, Clone)]
+pub(crate) struct Reading {
+    pub(crate) ring: Arc<Ring>,
+    pub(crate) at: Timestamp,
+}
+
+impl Reading {
+    /// Whether it need not be read again. A clock that was set back makes it look older or newer than it is, never
+    /// fresh for longer than a clock that runs on.
+    pub(crate) fn is_fresh(&self, now: Timestamp, timers: &Timers) -> bool {
+        now >= self.at && now.since(self.at) < timers.ring_freshness()
+    }
+
+    /// Whether it may be used while the ring cannot be read.
+    pub(crate) fn is_usable(&self, now: Timestamp, timers: &Timers) -> bool {
+        now.since(self.at) < timers.ring_staleness()
+    }
+}
+
+/// Reads the ring when it must and keeps it while it may.
+#[derive(Debug)]
+pub struct KeyRing {
+    table: KeyTable,
+    timers: Timers,
+    clock: Clock,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    reading: Option<Reading>,
+    /// When reading last failed: the next try waits a little, since a try may cost seconds.
+    failed_at: Option<Timestamp>,
+}
+
+impl KeyRing {
+    /// The ring in `table`; nothing is read yet.
+    pub fn new(table: KeyTable, timers: Timers, clock: Clock) -> Self {
+        Self { table, timers, clock, state: Mutex::default() }
+    }
+
+    /// The ring. Read again once it is no longer fresh; while that fails, the last one stands until it is too old.
+    /// The lock is held during the reading: many waiting requests cause one.
+    pub async fn current(&self) -> Result<Arc<Ring>, KeyError> {
+        let mut state = self.state.lock().await;
+        let now = self.clock.now();
+        let usable = state.reading.as_ref().filter(|reading| reading.is_usable(now, &self.timers)).cloned();
+        if let Some(reading) = &usable {
+            // A fiftieth of the staleness is 72 s, or 80 ms where a person watches.
+            let pause = self.timers.ring_staleness() / 50;
+            let waits = state.failed_at.is_some_and(|failed| now >= failed && now.since(failed) < pause);
+            if reading.is_fresh(now, &self.timers) || waits {
+                return Ok(Arc::clone(&reading.ring));
+            }
+        }
+        match self.table.read().await {
+            Ok(contents) => {
+                let ring = Arc::new(Ring::new(contents.keys, &self.timers));
+                state.failed_at = None;
+                // A ring without a key that signs is not kept, so that a first key is noticed at once.
+                state.reading = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
+                Ok(ring)
+            }
+            Err(error) => {
+                state.failed_at = Some(now);
+                let Some(reading) = usable else {
+                    return Err(error.into());
+                };
+                let age = now.since(reading.at).as_secs();
+                tracing::warn!(%error, age, "the ring of keys cannot be read; going on with the last reading");
+                Ok(reading.ring)
+            }
+        }
+    }
+
+    pub(crate) fn timers(&self) -> &Timers {
+        &self.timers
+    }
+}

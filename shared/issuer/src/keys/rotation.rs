@@ -1,0 +1,185 @@
+//! Rotation: what the ring lacks is added, and what nothing needs any more is erased.
+
+use std::time::Duration;
+
+use countersign_verify::{Clock, Timestamp};
+
+use crate::entropy::Entropy;
+use crate::keys::{KeyError, KeyTable, Ring, RingKey, Tenure, Timers, Wrapping};
+
+/// What a run has to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// New keys, by the moment at which they activate.
+    pub(crate) create: Vec<Timestamp>,
+    /// Keys whose private half nobody needs any more.
+    pub(crate) erase: Vec<u64>,
+    /// Keys of which nobody needs anything any more.
+    pub(crate) delete: Vec<u64>,
+}
+
+/// Works out what a ring needs at `now`: a key that signs, and one announced successor, which takes over a period
+/// after the key before it, but not before it has been announced for the lead. A key without which nothing can be
+/// signed does not wait: an outage is worse than a verifier that has to fetch.
+pub(crate) fn plan(ring: &Ring, now: Timestamp, timers: &Timers) -> Plan {
+    let settings = timers.settings();
+    let mut plan = Plan::default();
+    let signing = ring.signing(now);
+    if signing.is_none() {
+        plan.create.push(now);
+    }
+    if ring.announced(now).is_none() {
+        let started = signing.map_or(now, |tenure| tenure.signs_from);
+        plan.create.push(started.plus(settings.rotation_period).max(now.plus(settings.announcement_lead)));
+    }
+    let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
+    for tenure in ring.tenures() {
+        if is_over(tenure.kept_until) {
+            plan.delete.push(tenure.key.seq);
+        } else if is_over(tenure.wrapped_until) {
+            plan.erase.push(tenure.key.seq);
+        }
+    }
+    plan
+}
+
+/// What a run has done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Rotation {
+    /// The new keys.
+    pub created: Vec<RingKey>,
+    /// The kids of which nothing is left.
+    pub deleted: Vec<String>,
+}
+
+/// Whoever may change the ring.
+#[derive(Debug)]
+pub struct Rotator {
+    table: KeyTable,
+    wrapping: Wrapping,
+    timers: Timers,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+/// Why a key was not rotated or withdrawn.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeRefused {
+    /// The successor has not been announced for its lead.
+    #[error("the successor was announced less than its lead ago")]
+    NotYetKnown {
+        /// When it was announced.
+        since: Timestamp,
+        /// When every verifier knows it.
+        known: Timestamp,
+    },
+    /// There is no successor.
+    #[error("there is no announced successor")]
+    NoSuccessor,
+    /// There is no such key, or it was withdrawn before.
+    #[error("there is no such key in the ring, or it has been withdrawn before")]
+    NoSuchKey,
+    /// The ring could not be read or written.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+}
+
+impl Rotator {
+    /// Rotates the ring in `table`.
+    pub fn new(table: KeyTable, wrapping: Wrapping, timers: Timers, clock: Clock, entropy: Entropy) -> Self {
+        Self { table, wrapping, timers, clock, entropy }
+    }
+
+    /// The ring as it is.
+    pub async fn ring(&self) -> Result<Ring, KeyError> {
+        Ok(Ring::new(self.table.read().await?.keys, &self.timers))
+    }
+
+    /// Gives the ring what it lacks and takes away what nothing needs. Safe to run at any time, twice, and twice at
+    /// once: a new key takes the number after the last on condition that it is free.
+    pub async fn rotate(&self) -> Result<Rotation, KeyError> {
+        let contents = self.table.read().await?;
+        let now = self.clock.now();
+        let ring = Ring::new(contents.keys, &self.timers);
+        let plan = plan(&ring, now, &self.timers);
+        let mut done = Rotation::default();
+        for (seq, activates_at) in (contents.last_seq + 1..).zip(plan.create) {
+            let pair = self
+                .wrapping
+                .generate(&self.table.encryption_context(seq), &self.entropy)
+                .await
+                .map_err(|error| KeyError::Wrapping { seq, error })?;
+            let key = RingKey {
+                seq,
+                jwk: pair.jwk,
+                announced_at: now,
+                activates_at,
+                longest: self.timers.settings().longest,
+                withdrawn_at: None,
+            };
+            if !self.table.put(&key, pair.wrapped).await? {
+                // Another run was faster, and does the rest too.
+                break;
+            }
+            tracing::info!(target: "audit", event = "rotated", kid = key.jwk.kid(), seq, activates_at = activates_at.seconds());
+            done.created.push(key);
+        }
+        for seq in plan.erase {
+            self.table.erase_wrapped(seq).await?;
+        }
+        for tenure in ring.tenures().iter().filter(|tenure| plan.delete.contains(&tenure.key.seq)) {
+            self.table.delete(tenure.key.seq).await?;
+            done.deleted.push(tenure.key.jwk.kid().to_owned());
+        }
+        Ok(done)
+    }
+
+    /// Lets the announced successor sign from now on, and announces the next one. The key before it goes on being
+    /// published: nothing breaks, provided that the successor has been announced for its lead.
+    pub async fn rotate_now(&self) -> Result<Rotation, ChangeRefused> {
+        let ring = self.ring().await?;
+        let now = self.clock.now();
+        let successor = self.successor(&ring, now)?;
+        self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
+        Ok(self.rotate().await?)
+    }
+
+    /// Takes a compromised key out of the ring at once; if it signs, its successor takes over. Where no verifier may
+    /// know the successor yet, `force` says that this is the lesser evil.
+    pub async fn withdraw(&self, kid: &str, force: bool) -> Result<Rotation, ChangeRefused> {
+        let ring = self.ring().await?;
+        let now = self.clock.now();
+        let found = ring.tenures().iter().find(|tenure| tenure.key.jwk.kid() == kid);
+        let Some(tenure) = found.filter(|tenure| tenure.key.withdrawn_at.is_none()) else {
+            return Err(ChangeRefused::NoSuchKey);
+        };
+        if ring.signing(now).is_some_and(|signing| signing.key.seq == tenure.key.seq) {
+            let successor = match self.successor(&ring, now) {
+                Err(ChangeRefused::NotYetKnown { .. } | ChangeRefused::NoSuccessor) if force => {
+                    ring.announced(now)
+                }
+                known => Some(known?),
+            };
+            // First the heir, then the withdrawal: cut off between the two, this was an early rotation.
+            if let Some(successor) = successor {
+                self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
+            }
+        }
+        self.table.withdraw(tenure.key.seq, now).await.map_err(KeyError::from)?;
+        tracing::warn!(target: "audit", event = "withdrawn", kid, seq = tenure.key.seq);
+        Ok(self.rotate().await?)
+    }
+
+    /// How long after a change some cache may still show the ring as it was before.
+    pub fn forgotten_after(&self) -> Duration {
+        self.timers.forgotten_after()
+    }
+
+    /// The announced successor, if every verifier knows it by `now`.
+    fn successor<'a>(&self, ring: &'a Ring, now: Timestamp) -> Result<&'a Tenure, ChangeRefused> {
+        let successor = ring.announced(now).ok_or(ChangeRefused::NoSuccessor)?;
+        let since = successor.key.announced_at;
+        let known = since.plus(self.timers.least_lead());
+        if now < known { Err(ChangeRefused::NotYetKnown { since, known }) } else { Ok(successor) }
+    }
+}

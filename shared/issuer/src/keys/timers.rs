@@ -1,0 +1,277 @@
+//! The times that rotation goes by, and the two promises that they keep.
+//!
+//! The promises hold for every verifier that honours the key set's max-age, and for those that keep a set for two
+//! hours regardless, while no clock is further off than [`CLOCK_ERROR`].
+
+use std::time::Duration;
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// How far any clock may be off.
+const CLOCK_ERROR: Duration = MINUTE;
+/// Some verifiers keep a key set this long whatever its max-age says (API Gateway's own does).
+const STUBBORN_CACHE: Duration = Duration::from_secs(2 * 3600);
+/// A process reads the ring again when its copy is older than this.
+const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
+/// While the ring cannot be read, its copy is used until it is older than this; then nothing is signed or published.
+const RING_STALENESS: Duration = HOUR;
+
+/// The longest lifetimes that any client may have, in seconds. They apply when a client is written and again when a
+/// token is minted. Every key keeps those that it was made under and signs nothing that lives longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Lifetimes {
+    /// Of an access token.
+    pub access: u64,
+    /// Of a refresh token, counted from the first of its family.
+    pub refresh: u64,
+}
+
+impl Lifetimes {
+    /// The shorter ones of these and `others`.
+    #[must_use]
+    pub fn within(self, others: Self) -> Self {
+        Self { access: self.access.min(others.access), refresh: self.refresh.min(others.refresh) }
+    }
+}
+
+impl Default for Lifetimes {
+    /// A day and ninety days.
+    fn default() -> Self {
+        Self { access: DAY.as_secs(), refresh: 90 * DAY.as_secs() }
+    }
+}
+
+/// What an operator may set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimerSettings {
+    /// How long a key signs before its successor does. `COUNTERSIGN_ROTATION_PERIOD`.
+    pub rotation_period: Duration,
+    /// For how long a key is published before it signs, at the least. `COUNTERSIGN_ANNOUNCEMENT_LEAD`.
+    pub announcement_lead: Duration,
+    /// For how long a verifier may keep the key set. `COUNTERSIGN_JWKS_MAX_AGE`.
+    pub jwks_max_age: Duration,
+    /// `COUNTERSIGN_MAX_ACCESS_TTL`, `COUNTERSIGN_MAX_REFRESH_TTL`.
+    pub longest: Lifetimes,
+}
+
+impl Default for TimerSettings {
+    /// A new key every thirty days, known a day before it signs; key sets kept for 15 minutes.
+    fn default() -> Self {
+        Self {
+            rotation_period: 30 * DAY,
+            announcement_lead: DAY,
+            jwks_max_age: 15 * MINUTE,
+            longest: Lifetimes::default(),
+        }
+    }
+}
+
+/// Timers that keep the promises: nothing else makes a value of this type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timers {
+    settings: TimerSettings,
+    clock_error: Duration,
+    stubborn_cache: Duration,
+    ring_freshness: Duration,
+    ring_staleness: Duration,
+}
+
+/// Why a combination of timers was refused, with the arithmetic.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct TimersRefused(String);
+
+impl Default for Timers {
+    fn default() -> Self {
+        Self::unchecked(TimerSettings::default())
+    }
+}
+
+impl Timers {
+    /// The timers of these settings, if they keep the promises.
+    pub fn new(settings: TimerSettings) -> Result<Self, TimersRefused> {
+        let timers = Self::unchecked(settings);
+        let (lead, least) = (settings.announcement_lead, timers.least_lead());
+        if lead < least {
+            return Err(TimersRefused(format!(
+                "COUNTERSIGN_ANNOUNCEMENT_LEAD is {}, but a key must be announced for {} before it signs: \
+                 a process may go by a ring that is {} old, a verifier may keep the key set for {}, \
+                 and two clocks may be {} apart",
+                human(lead),
+                human(least),
+                human(timers.ring_staleness),
+                human(timers.longest_cache()),
+                human(2 * timers.clock_error),
+            )));
+        }
+        if settings.rotation_period < lead {
+            return Err(TimersRefused(format!(
+                "COUNTERSIGN_ROTATION_PERIOD is {}, shorter than COUNTERSIGN_ANNOUNCEMENT_LEAD, which is {}: \
+                 a successor is announced when its predecessor starts to sign, and must be known by the end of it",
+                human(settings.rotation_period),
+                human(lead),
+            )));
+        }
+        if settings.jwks_max_age < SECOND {
+            return Err(TimersRefused("COUNTERSIGN_JWKS_MAX_AGE must be at least a second".into()));
+        }
+        Ok(timers)
+    }
+
+    const fn unchecked(settings: TimerSettings) -> Self {
+        Self {
+            settings,
+            clock_error: CLOCK_ERROR,
+            stubborn_cache: STUBBORN_CACHE,
+            ring_freshness: RING_FRESHNESS,
+            ring_staleness: RING_STALENESS,
+        }
+    }
+
+    /// A life of keys to watch: every time shrunk alike, so that a key signs for `period`. For development alone;
+    /// at the least 20 s, since max-age counts whole seconds.
+    pub fn compressed(period: Duration) -> Result<Self, TimersRefused> {
+        let real = Self::unchecked(TimerSettings {
+            rotation_period: 5 * HOUR,
+            longest: Lifetimes { access: HOUR.as_secs(), refresh: DAY.as_secs() },
+            ..TimerSettings::default()
+        });
+        let factor = period.as_secs_f64() / real.settings.rotation_period.as_secs_f64();
+        let shrunk = |time: Duration| time.mul_f64(factor);
+        let jwks_max_age = Duration::from_secs(shrunk(real.settings.jwks_max_age).as_secs());
+        if jwks_max_age < SECOND || factor > 1.0 {
+            return Err(TimersRefused("the period must be between 20 s and 5 h".into()));
+        }
+        let seconds = |time: u64| shrunk(Duration::from_secs(time)).as_secs();
+        let mut compressed = Self {
+            settings: TimerSettings {
+                rotation_period: period,
+                announcement_lead: Duration::ZERO,
+                jwks_max_age,
+                longest: Lifetimes {
+                    access: seconds(real.settings.longest.access),
+                    refresh: seconds(real.settings.longest.refresh),
+                },
+            },
+            clock_error: shrunk(real.clock_error),
+            stubborn_cache: shrunk(real.stubborn_cache),
+            ring_freshness: shrunk(real.ring_freshness),
+            ring_staleness: shrunk(real.ring_staleness),
+        };
+        compressed.settings.announcement_lead = compressed.least_lead();
+        Ok(compressed)
+    }
+
+    /// What was set.
+    pub const fn settings(&self) -> &TimerSettings {
+        &self.settings
+    }
+
+    /// **No key signs before every verifier can know it.** A process that publishes may go by a ring from before
+    /// the announcement for `ring_staleness`; whoever asks it then keeps that set for the longest cache; the clock
+    /// that wrote `activates_at` may be behind and the clock that signs ahead.
+    pub(crate) fn least_lead(&self) -> Duration {
+        self.ring_staleness + self.longest_cache() + 2 * self.clock_error
+    }
+
+    /// **No key leaves the key set while an access token lives that it signed.** A process may sign with it for
+    /// `ring_staleness` after its end, because its ring is as old, or because the successor does not unwrap; the
+    /// token then lives as long as the key allows. Four clocks take part, each of which may be off: the one that
+    /// wrote the end, the one that signs, the one that publishes, and the one that verifies.
+    pub(crate) fn published_after_signing(&self, longest: Lifetimes) -> Duration {
+        Duration::from_secs(longest.access) + self.ring_staleness + 4 * self.clock_error
+    }
+
+    /// The same for refresh tokens, which the issuer alone verifies.
+    pub(crate) fn kept_after_signing(&self, longest: Lifetimes) -> Duration {
+        let longest = Duration::from_secs(longest.refresh.max(longest.access));
+        longest + self.ring_staleness + 4 * self.clock_error
+    }
+
+    /// For this long after its end a process may still need to unwrap a key.
+    pub(crate) fn wrapped_after_signing(&self) -> Duration {
+        self.ring_staleness + 2 * self.clock_error
+    }
+
+    /// By when, after a change of the ring, no cache shows what was before.
+    pub fn forgotten_after(&self) -> Duration {
+        self.ring_staleness + self.longest_cache()
+    }
+
+    fn longest_cache(&self) -> Duration {
+        self.settings.jwks_max_age.max(self.stubborn_cache)
+    }
+
+    /// Until when a copy of the ring needs no second reading.
+    pub(crate) const fn ring_freshness(&self) -> Duration {
+        self.ring_freshness
+    }
+
+    /// How old a copy of the ring may be while it cannot be read, and how long a key in memory may sign on while
+    /// its successor does not unwrap.
+    pub(crate) const fn ring_staleness(&self) -> Duration {
+        self.ring_staleness
+    }
+}
+
+/// A duration in the two largest units that it has.
+pub fn human(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let parts = [
+        (seconds / 86_400, "d"),
+        (seconds / 3600 % 24, "h"),
+        (seconds / 60 % 60, "min"),
+        (seconds % 60, "s"),
+    ];
+    let shown: Vec<String> = parts
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .take(2)
+        .map(|(count, unit)| format!("{count} {unit}"))
+        .collect();
+    if shown.is_empty() { format!("{} ms", duration.as_millis()) } else { shown.join(" ") }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// Timers that keep no promise, to show that the simulation notices.
+    pub(in crate::keys) fn unchecked(settings: TimerSettings) -> Timers {
+        Timers::unchecked(settings)
+    }
+
+    /// The same, but as if no process ever went by an old ring.
+    pub(in crate::keys) fn without_staleness(timers: Timers) -> Timers {
+        Timers { ring_staleness: Duration::ZERO, ..timers }
+    }
+
+    #[test]
+    fn a_lead_below_the_invariant_is_refused_with_the_arithmetic() {
+        let settings = TimerSettings { announcement_lead: 3 * HOUR, ..TimerSettings::default() };
+        assert_eq!(
+            Timers::new(settings).unwrap_err().to_string(),
+            "COUNTERSIGN_ANNOUNCEMENT_LEAD is 3 h, but a key must be announced for 3 h 2 min before it signs: \
+             a process may go by a ring that is 1 h old, a verifier may keep the key set for 2 h, \
+             and two clocks may be 2 min apart"
+        );
+        let settings = TimerSettings { announcement_lead: 3 * HOUR + 2 * MINUTE, ..settings };
+        assert!(Timers::new(settings).is_ok());
+        assert!(Timers::new(TimerSettings { jwks_max_age: 3 * HOUR, ..settings }).is_err());
+        assert!(Timers::new(TimerSettings { rotation_period: 3 * HOUR, ..settings }).is_err());
+        assert!(Timers::new(TimerSettings { jwks_max_age: Duration::ZERO, ..settings }).is_err());
+    }
+
+    #[test]
+    fn compressed_timers_keep_the_proportions() {
+        let timers = Timers::compressed(20 * SECOND).unwrap();
+        assert_eq!(timers.settings.jwks_max_age, SECOND);
+        assert!(timers.settings.announcement_lead >= timers.least_lead());
+        assert!(timers.settings.announcement_lead <= timers.settings.rotation_period);
+        assert_eq!(timers.settings.longest.access, 4);
+        assert!(Timers::compressed(19 * SECOND).is_err());
+    }
+}

@@ -1,0 +1,88 @@
+//! Key pairs from KMS: the private half leaves it encrypted and is opened where it signs, nowhere else.
+
+use aws_sdk_kms::Client;
+use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_kms::primitives::Blob;
+use aws_sdk_kms::types::DataKeyPairSpec;
+use countersign_verify::Jwk;
+use p256::PublicKey;
+use p256::elliptic_curve::sec1::ToSec1Point;
+use p256::pkcs8::DecodePublicKey;
+use zeroize::Zeroizing;
+
+use super::{EncryptionContext, WrappedKeyPair, WrappingError};
+use crate::aws;
+
+/// A symmetric KMS key that signing keys are wrapped with.
+#[derive(Debug)]
+pub struct KmsWrapping {
+    client: Client,
+    key_id: String,
+}
+
+impl KmsWrapping {
+    /// Wraps with the KMS key `key_id`: an id, an alias or an ARN.
+    pub fn new(client: Client, key_id: String) -> Self {
+        Self { client, key_id }
+    }
+
+    pub(super) async fn generate(
+        &self,
+        context: &EncryptionContext,
+    ) -> Result<WrappedKeyPair, WrappingError> {
+        let mut request = self
+            .client
+            .generate_data_key_pair_without_plaintext()
+            .key_id(&self.key_id)
+            .key_pair_spec(DataKeyPairSpec::EccNistP256);
+        for (name, value) in context.pairs() {
+            request = request.encryption_context(name, value);
+        }
+        let pair = request.send().await.map_err(from_sdk)?;
+        let (Some(public), Some(wrapped)) = (pair.public_key, pair.private_key_ciphertext_blob) else {
+            return Err(WrappingError::NotAKey("KMS left out a half of the pair"));
+        };
+        // KMS gives the public half as a DER SubjectPublicKeyInfo.
+        let public = PublicKey::from_public_key_der(public.as_ref())
+            .map_err(|_| WrappingError::NotAKey("the public half does not parse"))?;
+        let jwk = Jwk::from_uncompressed_point(public.to_sec1_point(false).as_bytes())
+            .map_err(|_| WrappingError::NotAKey("the public half is no point"))?;
+        Ok(WrappedKeyPair { jwk, wrapped: wrapped.into_inner() })
+    }
+
+    pub(super) async fn unwrap(
+        &self,
+        wrapped: &[u8],
+        context: &EncryptionContext,
+    ) -> Result<Zeroizing<Vec<u8>>, WrappingError> {
+        let mut request = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(Blob::new(wrapped));
+        for (name, value) in context.pairs() {
+            request = request.encryption_context(name, value);
+        }
+        let opened = request.send().await.map_err(from_sdk)?;
+        let plaintext = opened.plaintext.ok_or(WrappingError::NotAKey("KMS left out the private half"))?;
+        Ok(Zeroizing::new(plaintext.into_inner()))
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+fn from_sdk<E>(error: SdkError<E>) -> WrappingError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    let passing = match error.as_service_error() {
+        None => true,
+        Some(service) => matches!(
+            service.code(),
+            Some(
+                "ThrottlingException"
+                    | "DependencyTimeoutException"
+                    | "KMSInternalException"
+                    | "KeyUnavailableException"
+            )
+        ),
+    };
+    let passing = passing || error.raw_response().is_some_and(|raw| raw.status().is_server_error());
+    let detail = aws::describe(&error);
+    if passing { WrappingError::Unavailable(detail) } else { WrappingError::Refused(detail) }
+}
