@@ -16,8 +16,11 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign::dev::{DevServer, Options, start};
-use countersign_issuer::config::{AwsConfig, DEFAULT_TABLE_PREFIX};
-use countersign_issuer::{Client, Entropy, Principal, PrincipalKey, Record, Table, dynamodb};
+use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
+use countersign_issuer::keys::{Rotator, Wrapping};
+use countersign_issuer::{
+    Client, Config, Entropy, Principal, PrincipalKey, Record, Table, dynamodb, rotator,
+};
 use countersign_verify::{Clock, Timestamp};
 use jsonwebtoken::jwk::{JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -110,6 +113,24 @@ impl TestIssuer {
         Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), folder }
     }
 
+    /// What the functions read from the `env` file.
+    pub fn config(&self) -> (Config, Wrapping) {
+        let text = std::fs::read_to_string(&self.server.environment).unwrap();
+        let lookup = |name: &str| {
+            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+        };
+        let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
+        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
+        (config, wrapping)
+    }
+
+    /// Whoever rotates this issuer's keys, by this issuer's clock.
+    pub fn rotator(&self) -> Rotator {
+        let (config, wrapping) = self.config();
+        let db = dynamodb(&config.store.aws).unwrap();
+        rotator(&config.store, &db, wrapping, self.clock.clock(), Entropy::system())
+    }
+
     /// The embedded store, to change records in.
     pub fn table<R: Record>(&self) -> Table<R> {
         Table::new(self.dynamodb(), DEFAULT_TABLE_PREFIX)
@@ -117,14 +138,8 @@ impl TestIssuer {
 
     /// A client of the embedded store.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
-        let config = AwsConfig {
-            region: "eu-central-1".into(),
-            endpoint: Some(self.server.dynamodb.endpoint()),
-            access_key_id: "local".into(),
-            secret_access_key: "local".into(),
-            session_token: None,
-        };
-        dynamodb(&config).unwrap()
+        let (config, _) = self.config();
+        dynamodb(&config.store.aws).unwrap()
     }
 
     /// How many items the table holds.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::endpoints::{self, Response};
-use countersign_issuer::{Config, Entropy, Issuer, Publisher, dynamodb, lambda};
+use countersign_issuer::{Entropy, Issuer, Publisher, dynamodb, lambda};
 use countersign_tests::TestIssuer;
 use serde_json::Value;
 
@@ -45,13 +45,8 @@ struct Functions {
 
 impl Functions {
     fn of(issuer: &TestIssuer) -> Self {
-        let text = fs::read_to_string(&issuer.server.environment).unwrap();
         let clock = issuer.clock.clock();
-        let lookup = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-        };
-        let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
+        let (config, wrapping) = issuer.config();
         let db = dynamodb(&config.store.aws).unwrap();
         let publisher = Publisher::new(&config, &db, clock.clone());
         Self { issuer: Issuer::new(&config, &db, wrapping, clock, Entropy::system()), publisher }

@@ -130,8 +130,9 @@ impl KeyTable {
     pub(crate) async fn withdraw(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("SET withdrawn_at = :now REMOVE wrapped")
+            .update_expression("SET withdrawn_at = :now REMOVE #wrapped")
             .condition_expression("attribute_exists(kid) AND attribute_not_exists(withdrawn_at)")
+            .expression_attribute_names("#wrapped", "wrapped")
             .expression_attribute_values(":now", moment(now));
         was_applied("withdraw signing key", request.send().await)
     }
@@ -140,8 +141,9 @@ impl KeyTable {
     pub(crate) async fn erase_wrapped(&self, seq: u64) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("REMOVE wrapped")
-            .condition_expression("attribute_exists(wrapped)");
+            .update_expression("REMOVE #wrapped")
+            .condition_expression("attribute_exists(#wrapped)")
+            .expression_attribute_names("#wrapped", "wrapped");
         was_applied("erase signing key", request.send().await)
     }
 

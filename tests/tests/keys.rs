@@ -1,0 +1,258 @@
+//! The life of signing keys, over the real store and the published key set.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_issuer::keys::{ChangeRefused, KeyState};
+use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer};
+use serde_json::Value;
+
+const TABLE: &str = "countersign-signing-keys";
+const MINUTE: Duration = Duration::from_secs(60);
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(24 * 3600);
+/// A copy of the ring is read again after this.
+const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
+
+async fn token(issuer: &TestIssuer) -> Answer {
+    issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await
+}
+
+/// The kid that signs now, read off a token that the judge accepts.
+async fn signing_kid(issuer: &TestIssuer) -> String {
+    let token = token(issuer).await.access_token();
+    issuer.judge(&token).await;
+    jsonwebtoken::decode_header(&token).unwrap().kid.unwrap()
+}
+
+async fn published(issuer: &TestIssuer) -> Vec<String> {
+    let keys = issuer.get("/.well-known/jwks.json", &[]).await.json()["keys"].clone();
+    keys.as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The key of an item.
+fn item(seq: u64) -> HashMap<String, AttributeValue> {
+    HashMap::from([
+        ("ring".to_owned(), AttributeValue::S("issuer".into())),
+        ("seq".to_owned(), AttributeValue::N(seq.to_string())),
+    ])
+}
+
+async fn delete(issuer: &TestIssuer, seq: u64) {
+    issuer.dynamodb().delete_item().table_name(TABLE).set_key(Some(item(seq))).send().await.unwrap();
+}
+
+/// Puts a copy of the first key's item under another number, changed.
+async fn put(issuer: &TestIssuer, seq: u64, change: impl FnOnce(&mut HashMap<String, AttributeValue>)) {
+    let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
+    let mut item =
+        items.into_iter().min_by_key(|item| item["seq"].as_n().unwrap().parse::<u64>().unwrap()).unwrap();
+    item.insert("seq".into(), AttributeValue::N(seq.to_string()));
+    change(&mut item);
+    issuer.dynamodb().put_item().table_name(TABLE).set_item(Some(item)).send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_successor_is_known_a_day_before_it_signs_and_its_predecessor_as_long_as_its_tokens_live() {
+    let issuer = TestIssuer::start().await;
+    let first = signing_kid(&issuer).await;
+    let kids = published(&issuer).await;
+    assert_eq!((kids.len(), &kids[0]), (2, &first), "an empty ring gets two keys");
+    let second = kids[1].clone();
+
+    issuer.clock.advance(30 * DAY - MINUTE);
+    assert_eq!(signing_kid(&issuer).await, first);
+    let last_token = token(&issuer).await.access_token();
+    issuer.clock.advance(MINUTE);
+    assert_eq!(signing_kid(&issuer).await, second, "without a rotation: a missed run is no outage");
+    let rotation = issuer.rotator().rotate().await.unwrap();
+    assert_eq!(rotation.created.len(), 1);
+    assert_eq!(rotation.created[0].activates_at, issuer.clock.now().plus(30 * DAY));
+    assert!(issuer.rotator().rotate().await.unwrap().created.is_empty(), "a second run finds nothing to do");
+
+    issuer.clock.advance(RING_FRESHNESS);
+    assert_eq!(
+        published(&issuer).await,
+        [first.clone(), second.clone(), rotation.created[0].jwk.kid().to_owned()]
+    );
+    issuer.judge(&last_token).await;
+    issuer.clock.advance(26 * HOUR);
+    assert!(!published(&issuer).await.contains(&first), "no token of its lives any more");
+}
+
+#[tokio::test]
+async fn refresh_outlives_the_published_key_and_ends_with_the_kept_one() {
+    let issuer = TestIssuer::start().await;
+    issuer.change_client("demo-app", |client| client.refresh_ttl = 90 * 24 * 3600).await;
+    let first = published(&issuer).await[0].clone();
+    let refresh_token = issuer.log_in().await;
+    for _ in 0..2 {
+        issuer.clock.advance(31 * DAY);
+        issuer.rotator().rotate().await.unwrap();
+    }
+    assert!(!published(&issuer).await.contains(&first));
+    let successor = issuer.refresh(&refresh_token).await;
+    issuer.judge(&successor.access_token()).await;
+
+    let stored = || async { issuer.rotator().ring().await.unwrap().tenures()[0].key.jwk.kid() == first };
+    let is_wrapped = || async {
+        let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
+        items.iter().find(|item| item["seq"].as_n().unwrap() == "1").unwrap().contains_key("wrapped")
+    };
+    assert!(stored().await && !is_wrapped().await, "its private half is erased, its public half is kept");
+    issuer.clock.advance(70 * DAY);
+    issuer.rotator().rotate().await.unwrap();
+    assert!(!stored().await, "its last refresh token has expired");
+}
+
+#[tokio::test]
+async fn two_rotations_at_once_make_one_key() {
+    let issuer = TestIssuer::start().await;
+    issuer.clock.advance(31 * DAY);
+    let rotators = [issuer.rotator(), issuer.rotator(), issuer.rotator(), issuer.rotator()];
+    let [a, b, c, d] = &rotators;
+    let runs = tokio::join!(a.rotate(), b.rotate(), c.rotate(), d.rotate());
+    let created = [runs.0, runs.1, runs.2, runs.3].map(|run| run.unwrap().created.len());
+    assert_eq!(created.iter().sum::<usize>(), 1, "{created:?}");
+    assert_eq!(issuer.count("signing-keys").await, 3);
+}
+
+#[tokio::test]
+async fn rotation_can_be_had_now_once_the_successor_is_known() {
+    let issuer = TestIssuer::start().await;
+    let kids = published(&issuer).await;
+    let refused = issuer.rotator().rotate_now().await.unwrap_err();
+    assert!(matches!(refused, ChangeRefused::NotYetKnown { .. }), "{refused}");
+    issuer.clock.advance(4 * HOUR);
+    let before = token(&issuer).await.access_token();
+    issuer.rotator().rotate_now().await.unwrap();
+    issuer.clock.advance(RING_FRESHNESS);
+    assert_eq!(signing_kid(&issuer).await, kids[1]);
+    issuer.judge(&before).await;
+}
+
+#[tokio::test]
+async fn a_withdrawn_key_is_neither_published_nor_accepted_and_its_successor_signs() {
+    let issuer = TestIssuer::start().await;
+    let kids = published(&issuer).await;
+    let refresh_token = issuer.log_in().await;
+    let young = issuer.rotator().withdraw(&kids[0], false).await.unwrap_err();
+    assert!(matches!(young, ChangeRefused::NotYetKnown { .. }), "{young}");
+    issuer.clock.advance(4 * HOUR);
+    issuer.rotator().withdraw(&kids[0], false).await.unwrap();
+    issuer.clock.advance(RING_FRESHNESS);
+    assert_eq!(signing_kid(&issuer).await, kids[1]);
+    let now = published(&issuer).await;
+    assert!(now.len() == 2 && now[0] == kids[1], "the next successor is announced: {now:?}");
+    issuer.refresh(&refresh_token).await.assert_error(400, "invalid_grant");
+    let introspected = issuer.post("/oauth/introspect", "demo-app", &[("token", &refresh_token)]).await;
+    assert_eq!(introspected.ok()["active"], false);
+    assert!(matches!(issuer.rotator().withdraw(&kids[0], true).await, Err(ChangeRefused::NoSuchKey)));
+    assert!(matches!(issuer.rotator().withdraw("nosuch", true).await, Err(ChangeRefused::NoSuchKey)));
+}
+
+#[tokio::test]
+async fn with_force_a_key_is_withdrawn_whatever_verifiers_know() {
+    let issuer = TestIssuer::start().await;
+    for _ in 0..2 {
+        let kids = published(&issuer).await;
+        issuer.rotator().withdraw(&kids[0], true).await.unwrap();
+        issuer.clock.advance(RING_FRESHNESS);
+        assert_eq!(signing_kid(&issuer).await, kids[1]);
+    }
+}
+
+#[tokio::test]
+async fn items_that_are_no_keys_are_passed_over_and_left_alone() {
+    let issuer = TestIssuer::start().await;
+    let healthy = published(&issuer).await;
+    let text = |text: &str| AttributeValue::S(text.into());
+    let p384 = r#"{"kty":"EC","crv":"P-384","x":"AA","y":"AA","kid":"x"}"#;
+    put(&issuer, 90, |item| drop(item.insert("jwk".into(), text("garbage")))).await;
+    put(&issuer, 91, |item| drop(item.insert("jwk".into(), text(p384)))).await;
+    put(&issuer, 92, |item| drop(item.insert("kid".into(), text("another")))).await;
+    put(&issuer, 93, |item| drop(item.remove("activates_at"))).await;
+    put(&issuer, 94, |item| drop(item.insert("withdrawn_at".into(), text("yesterday")))).await;
+
+    issuer.clock.advance(31 * DAY);
+    let created = issuer.rotator().rotate().await.unwrap().created;
+    assert_eq!(created[0].seq, 95, "the numbers that are taken are not given again");
+    assert_eq!(signing_kid(&issuer).await, healthy[1]);
+    assert_eq!(issuer.count("signing-keys").await, 8, "nothing is deleted");
+}
+
+#[tokio::test]
+async fn of_two_keys_with_one_activation_time_the_later_one_signs() {
+    let issuer = TestIssuer::start().await;
+    let kids = published(&issuer).await;
+    let now = AttributeValue::N(issuer.clock.now().millis().to_string());
+    let update =
+        issuer.dynamodb().update_item().table_name(TABLE).update_expression("SET activates_at = :now");
+    update.set_key(Some(item(2))).expression_attribute_values(":now", now).send().await.unwrap();
+    issuer.clock.advance(RING_FRESHNESS);
+    assert_eq!(signing_kid(&issuer).await, kids[1]);
+    assert!(published(&issuer).await.contains(&kids[0]));
+}
+
+#[tokio::test]
+async fn a_ring_that_cannot_sign_is_503_until_a_rotation_mends_it() {
+    let issuer = TestIssuer::start().await;
+    // Only a future key is left.
+    let keys = issuer.rotator().ring().await.unwrap();
+    let signing = keys.signing(issuer.clock.now()).unwrap().key.seq;
+    delete(&issuer, signing).await;
+    issuer.clock.advance(RING_FRESHNESS);
+    token(&issuer).await.assert_error(503, "temporarily_unavailable");
+    issuer.rotator().rotate().await.unwrap();
+    token(&issuer).await.ok();
+
+    // None is left at all: and nobody is told to keep an empty key set.
+    for tenure in issuer.rotator().ring().await.unwrap().tenures() {
+        issuer.rotator().withdraw(tenure.key.jwk.kid(), true).await.ok();
+    }
+    let ring = issuer.rotator().ring().await.unwrap();
+    let alive = ring.states(issuer.clock.now()).filter(|(_, state)| *state != KeyState::Withdrawn).count();
+    assert!(alive >= 1, "a withdrawal leaves a key to sign with");
+}
+
+#[tokio::test]
+async fn the_key_set_is_served_without_the_store_for_an_hour_and_then_no_more() {
+    let issuer = TestIssuer::start().await;
+    let before = published(&issuer).await;
+    let TestIssuer { url, clock, server, .. } = issuer;
+    server.dynamodb.stop().await;
+    let get = || async { reqwest::get(format!("{url}/.well-known/jwks.json")).await.unwrap() };
+    clock.advance(59 * MINUTE);
+    let kept: Value = get().await.json().await.unwrap();
+    assert_eq!(kept["keys"].as_array().unwrap().len(), before.len());
+    clock.advance(MINUTE);
+    let refused = get().await;
+    assert_eq!(
+        (refused.status().as_u16(), &refused.headers()["cache-control"]),
+        (503, &"no-store".parse().unwrap())
+    );
+}
+
+#[tokio::test]
+async fn an_empty_ring_publishes_nothing_that_could_be_kept() {
+    let issuer = TestIssuer::start().await;
+    for tenure in issuer.rotator().ring().await.unwrap().tenures() {
+        delete(&issuer, tenure.key.seq).await;
+    }
+    issuer.clock.advance(RING_FRESHNESS);
+    let answer = issuer.get("/.well-known/jwks.json", &[]).await;
+    answer.assert_error(503, "temporarily_unavailable");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_back_and_forth_changes_nothing_for_good() {
+    let issuer = TestIssuer::start().await;
+    let kid = signing_kid(&issuer).await;
+    issuer.clock.advance(10 * DAY);
+    assert_eq!(signing_kid(&issuer).await, kid);
+    issuer.clock.rewind(9 * DAY);
+    issuer.rotator().rotate().await.unwrap();
+    assert_eq!(signing_kid(&issuer).await, kid);
+    assert_eq!(published(&issuer).await.len(), 2);
+}
