@@ -246,3 +246,51 @@ async fn a_missing_environment_is_reported_whole() {
         assert!(error.contains(&format!("{variable} is not set")), "{error}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
+    let issuer = TestIssuer::start_at(Clock::system().now()).await;
+    let shell = Shell { issuer: &issuer };
+    let listed = shell.ok("key list", "");
+    let states: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["signing", "announced"]);
+    let (kid, successor) = (listed[0]["kid"].as_str().unwrap(), listed[1]["kid"].as_str().unwrap());
+
+    let young = shell.refused("key rotate", "");
+    assert!(young.contains("verifiers may not know it before"), "{young}");
+    let young = shell.refused(&format!("key withdraw {kid} --yes"), "");
+    assert!(young.contains("--force"), "{young}");
+    assert!(shell.refused("key withdraw nosuch --yes", "").contains("no such key"));
+    assert!(shell.refused(&format!("key withdraw {kid} --force"), "").contains("--yes"));
+
+    let output = shell.run(&format!("key withdraw {kid} --force --yes"), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for consequence in ["log in again", "no cache shows the key any more", "expires by", successor] {
+        assert!(said.contains(consequence), "{consequence} in {said}");
+    }
+    let listed = shell.ok("key list", "");
+    let states: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["withdrawn", "signing", "announced"]);
+}
+
+#[test]
+fn timers_that_would_break_a_verifier_are_refused_with_the_arithmetic() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["key", "rotate"])
+        .env_clear()
+        .env("COUNTERSIGN_ANNOUNCEMENT_LEAD", "3600")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    for part in [
+        "COUNTERSIGN_ANNOUNCEMENT_LEAD is 1 h",
+        "3 h 2 min",
+        "AWS_REGION is not set",
+        "COUNTERSIGN_KMS_KEY_ID",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}

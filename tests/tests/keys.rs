@@ -1,5 +1,7 @@
 //! The life of signing keys, over the real store and the published key set.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
 use std::collections::HashMap;
 use std::time::Duration;
 

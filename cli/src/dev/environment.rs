@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -24,6 +25,7 @@ impl Environment {
     pub(super) fn new(
         issuer: &str,
         dynamodb: &str,
+        rotate_every: Option<Duration>,
         folder: &Path,
         entropy: &Entropy,
     ) -> Result<Self, DevError> {
@@ -31,7 +33,7 @@ impl Environment {
             Some(key) => key,
             None => BASE64URL.encode(entropy.bytes::<32>().map_err(DevError::setup)?),
         };
-        Ok(Self(vec![
+        let mut variables = vec![
             ("COUNTERSIGN_ISSUER", issuer.to_owned()),
             ("COUNTERSIGN_TABLE_PREFIX", DEFAULT_TABLE_PREFIX.to_owned()),
             (LOCAL_KEY, local_key),
@@ -39,7 +41,11 @@ impl Environment {
             ("AWS_REGION", "eu-central-1".to_owned()),
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
-        ]))
+        ];
+        if let Some(period) = rotate_every {
+            variables.push(("COUNTERSIGN_DEV_ROTATION_PERIOD", period.as_secs().to_string()));
+        }
+        Ok(Self(variables))
     }
 
     /// A variable's value.

@@ -10,7 +10,7 @@ use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::routing::any;
 use countersign_issuer::endpoints::{self, MAX_BODY_BYTES};
-use countersign_issuer::keys::{Rotator, Timers};
+use countersign_issuer::keys::Rotator;
 use countersign_issuer::{Config, Entropy, Issuer, Publisher, create_tables, dynamodb, rotator};
 use countersign_verify::Clock;
 use tokio::net::TcpListener;
@@ -68,15 +68,13 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
 
     let file = options.data_dir.as_ref().map(|folder| folder.join("dynamodb.sqlite3"));
     let dynamodb_server = EmbeddedDynamoDb::start(options.dynamodb_port, file.as_deref()).await?;
-    let environment = Environment::new(&url, &dynamodb_server.endpoint(), &folder, &entropy)?;
+    let environment =
+        Environment::new(&url, &dynamodb_server.endpoint(), options.rotate_every, &folder, &entropy)?;
 
     // The one place where the wrapping key is kept: written before anything is wrapped with it.
     let environment_file = environment.write(&folder)?;
     let lookup = |name: &str| environment.lookup(name);
-    let (mut config, _) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
-    if let Some(period) = options.rotate_every {
-        config.store.timers = Timers::compressed(period).map_err(DevError::setup)?;
-    }
+    let (config, _) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
     let wrapping = || {
         let (_, wrapping) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
         wrapping.into_wrapping(&config.store.aws).map_err(DevError::setup)

@@ -100,7 +100,8 @@ impl StoreConfig {
     fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
         let aws = AwsConfig::read(variables);
         let table_prefix = variables.optional("COUNTERSIGN_TABLE_PREFIX", table_prefix);
-        let timers = read_timers(variables);
+        let is_local = aws.as_ref().is_some_and(AwsConfig::is_local);
+        let timers = read_timers(variables, is_local);
         Some(Self {
             aws: aws?,
             table_prefix: table_prefix.unwrap_or_else(|| DEFAULT_TABLE_PREFIX.into()),
@@ -109,7 +110,10 @@ impl StoreConfig {
     }
 }
 
-fn read_timers<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Timers> {
+fn read_timers<L: Fn(&str) -> Option<String>>(
+    variables: &mut Variables<L>,
+    is_local: bool,
+) -> Option<Timers> {
     let unset = TimerSettings::default();
     let mut seconds = |name: &str, unset: u64| {
         let read = variables.optional(name, |value| match value.parse() {
@@ -133,7 +137,14 @@ fn read_timers<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> O
             refresh: seconds("COUNTERSIGN_MAX_REFRESH_TTL", unset.longest.refresh),
         },
     };
-    Timers::new(settings).map_err(|refused| variables.wrong.push(refused.to_string())).ok()
+    let name = "COUNTERSIGN_DEV_ROTATION_PERIOD";
+    let compressed = variables.optional(name, |value| match value.parse() {
+        Ok(period) if is_local => Ok(Duration::from_secs(period)),
+        Ok(_) => Err("is for a local store alone".to_owned()),
+        Err(_) => Err("must be a whole number of seconds".to_owned()),
+    });
+    let timers = compressed.map_or_else(|| Timers::new(settings), Timers::compressed);
+    timers.map_err(|refused| variables.wrong.push(refused.to_string())).ok()
 }
 
 /// How private keys are wrapped: by KMS, or by a key of this machine's.
@@ -197,6 +208,11 @@ fn url(value: &str) -> Result<String, String> {
 pub const DEFAULT_TABLE_PREFIX: &str = "countersign-";
 
 impl AwsConfig {
+    /// Whether the store is on a developer's machine: nothing else speaks plain http.
+    fn is_local(&self) -> bool {
+        self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
+    }
+
     fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
         let text = |value: &str| Ok::<_, String>(value.to_owned());
         let region = variables.required("AWS_REGION", text);
