@@ -57,22 +57,17 @@ impl fmt::Debug for AwsConfig {
 impl Config {
     /// Reads the configuration through `lookup`, which gives a variable's value by its name.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut variables = Variables::new(lookup);
-        let config = Self::read(&mut variables);
-        variables.finish(config)
+        Variables::read(&lookup, Self::read)
     }
 
     /// The same together with how private keys are wrapped: for the functions that sign.
     pub fn with_wrapping_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, WrappingConfig), ConfigErrors> {
-        let mut variables = Variables::new(lookup);
-        let config = Self::read(&mut variables);
-        let wrapping = WrappingConfig::read(&mut variables);
-        variables.finish(config.zip(wrapping))
+        Variables::read(&lookup, |variables| Self::read(variables).zip(WrappingConfig::read(variables)))
     }
 
-    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+    fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
         Some(Self { issuer: issuer?, store: store? })
@@ -82,22 +77,17 @@ impl Config {
 impl StoreConfig {
     /// Reads the configuration through `lookup`, which gives a variable's value by its name.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        let mut variables = Variables::new(lookup);
-        let config = Self::read(&mut variables);
-        variables.finish(config)
+        Variables::read(&lookup, Self::read)
     }
 
     /// The same together with how private keys are wrapped: for whoever rotates.
     pub fn with_wrapping_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, WrappingConfig), ConfigErrors> {
-        let mut variables = Variables::new(lookup);
-        let config = Self::read(&mut variables);
-        let wrapping = WrappingConfig::read(&mut variables);
-        variables.finish(config.zip(wrapping))
+        Variables::read(&lookup, |variables| Self::read(variables).zip(WrappingConfig::read(variables)))
     }
 
-    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+    fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let aws = AwsConfig::read(variables);
         let table_prefix = variables.optional("COUNTERSIGN_TABLE_PREFIX", table_prefix);
         let is_local = aws.as_ref().is_some_and(AwsConfig::is_local);
@@ -110,10 +100,7 @@ impl StoreConfig {
     }
 }
 
-fn read_timers<L: Fn(&str) -> Option<String>>(
-    variables: &mut Variables<L>,
-    is_local: bool,
-) -> Option<Timers> {
+fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<Timers> {
     let unset = TimerSettings::default();
     let mut seconds = |name: &str, unset: u64| {
         let read = variables.optional(name, |value| match value.parse() {
@@ -161,7 +148,7 @@ pub enum WrappingConfig {
 }
 
 impl WrappingConfig {
-    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+    fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let kms = variables.optional("COUNTERSIGN_KMS_KEY_ID", |value| Ok(value.to_owned()));
         let endpoint = variables.optional("AWS_ENDPOINT_URL_KMS", url);
         let wrong_before = variables.wrong.len();
@@ -213,7 +200,7 @@ impl AwsConfig {
         self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
 
-    fn read<L: Fn(&str) -> Option<String>>(variables: &mut Variables<L>) -> Option<Self> {
+    fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let text = |value: &str| Ok::<_, String>(value.to_owned());
         let region = variables.required("AWS_REGION", text);
         let endpoint = variables.optional("AWS_ENDPOINT_URL_DYNAMODB", url);
@@ -290,14 +277,22 @@ impl std::error::Error for ConfigErrors {}
 
 /// Reads variables one by one and remembers what is wrong with them. An empty one counts as not set: that is how
 /// SAM declares what a deployment leaves out.
-struct Variables<L> {
-    lookup: L,
+struct Variables<'a> {
+    lookup: &'a dyn Fn(&str) -> Option<String>,
     wrong: Vec<String>,
 }
 
-impl<L: Fn(&str) -> Option<String>> Variables<L> {
-    fn new(lookup: L) -> Self {
-        Self { lookup, wrong: Vec::new() }
+impl<'a> Variables<'a> {
+    /// What `read` makes of the variables, if nothing was wrong with them. Where it gives none, it has said why.
+    fn read<T>(
+        lookup: &'a dyn Fn(&str) -> Option<String>,
+        read: impl FnOnce(&mut Self) -> Option<T>,
+    ) -> Result<T, ConfigErrors> {
+        let mut variables = Self { lookup, wrong: Vec::new() };
+        match read(&mut variables) {
+            Some(value) if variables.wrong.is_empty() => Ok(value),
+            _ => Err(ConfigErrors(variables.wrong)),
+        }
     }
 
     fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
@@ -311,14 +306,6 @@ impl<L: Fn(&str) -> Option<String>> Variables<L> {
             return None;
         }
         self.optional(name, parse)
-    }
-
-    /// `value` where nothing was wrong. A value that is `None` always has its reason in the list.
-    fn finish<T>(self, value: Option<T>) -> Result<T, ConfigErrors> {
-        match value {
-            Some(value) if self.wrong.is_empty() => Ok(value),
-            _ => Err(ConfigErrors(self.wrong)),
-        }
     }
 }
 

@@ -242,7 +242,6 @@ impl<R: Record> Table<R> {
 
     /// Writes a record that must not exist yet.
     pub async fn create(&self, record: &R) -> Result<(), WriteError> {
-        const OPERATION: &str = "put item";
         let item = Self::write(record)?;
         let request = self
             .db
@@ -251,16 +250,11 @@ impl<R: Record> Table<R> {
             .set_item(Some(item))
             .condition_expression("attribute_not_exists(#key)")
             .expression_attribute_names("#key", R::KEY);
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_conditional_check_failure(&error) => Err(WriteError::Exists),
-            Err(error) => Err(StoreError::from_sdk(OPERATION, error).into()),
-        }
+        if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Exists) }
     }
 
     /// Writes a record that was read before, on condition that nobody has written it since; its version goes up.
     pub async fn save(&self, record: &mut R) -> Result<(), WriteError> {
-        const OPERATION: &str = "put item";
         let read_version = *record.version();
         *record.version() += 1;
         let item = Self::write(record)?;
@@ -272,11 +266,7 @@ impl<R: Record> Table<R> {
             .condition_expression("#version = :read")
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":read", AttributeValue::N(read_version.to_string()));
-        match request.send().await {
-            Ok(_) => Ok(()),
-            Err(error) if is_conditional_check_failure(&error) => Err(WriteError::Changed),
-            Err(error) => Err(StoreError::from_sdk(OPERATION, error).into()),
-        }
+        if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Changed) }
     }
 
     /// Deletes the record of that key; says whether there was one.
@@ -292,9 +282,19 @@ impl<R: Record> Table<R> {
     }
 }
 
-/// Whether a write was refused for its condition.
-pub(crate) fn is_conditional_check_failure<E: ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
-    error.code() == Some("ConditionalCheckFailedException")
+/// Whether a conditional write was applied: a refused condition means that somebody else was there before.
+pub(crate) fn was_applied<T, E>(
+    operation: &'static str,
+    answer: Result<T, SdkError<E>>,
+) -> Result<bool, StoreError>
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    match answer {
+        Ok(_) => Ok(true),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(false),
+        Err(error) => Err(StoreError::from_sdk(operation, error)),
+    }
 }
 
 /// An attribute that is a whole number.

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
@@ -11,7 +10,7 @@ use countersign_verify::{Jwk, Timestamp};
 
 use crate::keys::wrapping::EncryptionContext;
 use crate::keys::{Lifetimes, RingKey};
-use crate::store::{SIGNING_KEYS, StoreError, is_conditional_check_failure, number};
+use crate::store::{SIGNING_KEYS, StoreError, number, was_applied};
 
 /// The one partition: a deployment has one ring.
 const RING: &str = "issuer";
@@ -155,18 +154,6 @@ impl KeyTable {
 
     fn update(&self, seq: u64) -> UpdateItemFluentBuilder {
         self.db.update_item().table_name(&self.name).set_key(Some(key_of(seq)))
-    }
-}
-
-/// Whether a conditional write was applied: a refused condition means that somebody else was there before.
-fn was_applied<T, E>(operation: &'static str, answer: Result<T, SdkError<E>>) -> Result<bool, StoreError>
-where
-    E: std::error::Error + ProvideErrorMetadata + 'static,
-{
-    match answer {
-        Ok(_) => Ok(true),
-        Err(error) if is_conditional_check_failure(&error) => Ok(false),
-        Err(error) => Err(StoreError::from_sdk(operation, error)),
     }
 }
 
