@@ -14,7 +14,7 @@ pub(super) enum KeyCommand {
     List,
     /// Let the announced successor sign from now on, and announce the next one; breaks no verifier
     #[command(after_help = "\
-Where the ring is empty, this makes its first two keys. Where the successor is too young, this says from when on it
+Where the ring lacks a key, this makes it (an empty one gets two). Where the successor is too young, this says from when on it
 can be done. On AWS a schedule rotates; this is for not waiting.
 
 Example:
@@ -53,9 +53,13 @@ impl KeyCommand {
             }
             Self::Rotate => {
                 let ring = rotator.ring().await?;
-                let rotation = match ring.signing(clock.now()) {
-                    Some(_) => rotator.rotate_now().await.map_err(in_words)?,
-                    None => rotator.rotate().await?,
+                let now = clock.now();
+                // A ring that lacks a key gets it first; whether a successor may take over is another question.
+                let is_complete = ring.signing(now).is_some() && ring.announced(now).is_some();
+                let rotation = if is_complete {
+                    rotator.rotate_now().await.map_err(in_words)?
+                } else {
+                    rotator.rotate().await?
                 };
                 report(&rotator.ring().await?, &rotation, clock.now(), json);
                 Ok(())
@@ -122,8 +126,8 @@ fn in_words(refused: ChangeRefused) -> Box<dyn std::error::Error + Send + Sync> 
             moment(known),
         )
         .into(),
-        ChangeRefused::NoSuccessor => "no successor is announced: run the rotate function, wait for the lead, or \
-             withdraw a compromised key with --force"
+        ChangeRefused::NoSuccessor => "no successor is announced: `countersign key rotate` makes one, which every \
+             verifier knows once it has been announced for the lead; or withdraw a compromised key with --force"
             .into(),
         other => other.into(),
     }
