@@ -11,9 +11,12 @@ use std::error::Error;
 use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
-use countersign_issuer::keys::{Lifetimes, Rotator, Timers};
+use countersign_issuer::keys::{KeyTable, Lifetimes, Ring, Rotator, Timers};
 use countersign_issuer::{Entropy, Record, Secret, StoreConfig, StoreError, Table, dynamodb, rotator};
 use countersign_verify::Clock;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// What a command comes to. An error is shown to the person as it stands.
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
@@ -27,7 +30,8 @@ Examples:
   curl … | countersign token verify --jwks jwks.json --issuer https://issuer.example.com
 
 Administration reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where set, AWS_SESSION_TOKEN,
-AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX. For the store of a running `countersign dev`:
+AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX; `key rotate` and `key withdraw` also COUNTERSIGN_KMS_KEY_ID and
+the timers as the functions have them (docs/keys.md). For the store of a running `countersign dev`:
   set -a; . .countersign/env; set +a";
 
 /// A stateless OAuth 2.0 token issuer: a local one to try, and the administration of a deployed one.
@@ -119,6 +123,27 @@ fn rotator_from_environment() -> Outcome<Rotator> {
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(|name| std::env::var(name).ok())?;
     let wrapping = wrapping.into_wrapping(&config.aws)?;
     Ok(rotator(&config, &dynamodb(&config.aws)?, wrapping, Clock::system(), Entropy::system()))
+}
+
+/// The ring of keys: needs no key that wraps.
+async fn ring_from_environment() -> Outcome<Ring> {
+    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
+    let config = StoreConfig::from_lookup(|name| std::env::var(name).ok())?;
+    Ok(KeyTable::new(dynamodb(&config.aws)?, &config.table_prefix).ring(&config.timers).await?)
+}
+
+/// Lines for a person, on standard error.
+fn log_to_stderr() {
+    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
+    let filter = std::env::var("RUST_LOG").ok().and_then(|value| value.parse().ok());
+    let filter: Targets = filter.unwrap_or_else(|| {
+        // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
+        Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR)
+    });
+    let lines = tracing_subscriber::fmt::layer()
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines).with(filter).init();
 }
 
 /// Standard input, without the line's end.

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use countersign_issuer::keys::{ChangeRefused, KeyState};
+use countersign_issuer::keys::ChangeRefused;
 use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer};
 use serde_json::Value;
 
@@ -142,12 +142,22 @@ async fn a_withdrawn_key_is_neither_published_nor_accepted_and_its_successor_sig
     let young = issuer.rotator().withdraw(&kids[0], false).await.unwrap_err();
     assert!(matches!(young, ChangeRefused::NotYetKnown { .. }), "{young}");
     issuer.clock.advance(4 * HOUR);
+    // A session that has moved on to the next key is still the child of the one that is withdrawn.
+    issuer.rotator().rotate_now().await.unwrap();
+    issuer.clock.advance(RING_FRESHNESS);
+    let child = issuer.refresh(&refresh_token).await.refresh_token();
     issuer.rotator().withdraw(&kids[0], false).await.unwrap();
     issuer.clock.advance(RING_FRESHNESS);
     assert_eq!(signing_kid(&issuer).await, kids[1]);
     let now = published(&issuer).await;
     assert!(now.len() == 2 && now[0] == kids[1], "the next successor is announced: {now:?}");
     issuer.refresh(&refresh_token).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&child).await.assert_error(400, "invalid_grant");
+    let later = issuer.log_in().await;
+    issuer.refresh(&later).await.ok();
+    let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
+    let withdrawn = items.iter().find(|item| item["seq"].as_n().unwrap() == "1").unwrap();
+    assert!(!withdrawn.contains_key("wrapped"), "its private half is erased");
     let introspected = issuer.post("/oauth/introspect", "demo-app", &[("token", &refresh_token)]).await;
     assert_eq!(introspected.ok()["active"], false);
     assert!(matches!(issuer.rotator().withdraw(&kids[0], true).await, Err(ChangeRefused::NoSuchKey)));
@@ -176,12 +186,16 @@ async fn items_that_are_no_keys_are_passed_over_and_left_alone() {
     put(&issuer, 92, |item| drop(item.insert("kid".into(), text("another")))).await;
     put(&issuer, 93, |item| drop(item.remove("activates_at"))).await;
     put(&issuer, 94, |item| drop(item.insert("withdrawn_at".into(), text("yesterday")))).await;
+    let huge = || AttributeValue::N(u64::MAX.to_string());
+    put(&issuer, 95, |item| drop(item.insert("longest_access".into(), huge()))).await;
+    put(&issuer, 96, |item| drop(item.insert("activates_at".into(), huge()))).await;
+    put(&issuer, 97, |_the_same_key_again| ()).await;
 
     issuer.clock.advance(31 * DAY);
     let created = issuer.rotator().rotate().await.unwrap().created;
-    assert_eq!(created[0].seq, 95, "the numbers that are taken are not given again");
+    assert_eq!(created[0].seq, 98, "the numbers that are taken are not given again");
     assert_eq!(signing_kid(&issuer).await, healthy[1]);
-    assert_eq!(issuer.count("signing-keys").await, 8, "nothing is deleted");
+    assert_eq!(issuer.count("signing-keys").await, 11, "nothing is deleted");
 }
 
 #[tokio::test]
@@ -209,13 +223,12 @@ async fn a_ring_that_cannot_sign_is_503_until_a_rotation_mends_it() {
     issuer.rotator().rotate().await.unwrap();
     token(&issuer).await.ok();
 
-    // None is left at all: and nobody is told to keep an empty key set.
+    // And where every key is withdrawn, one after the other.
     for tenure in issuer.rotator().ring().await.unwrap().tenures() {
-        issuer.rotator().withdraw(tenure.key.jwk.kid(), true).await.ok();
+        issuer.rotator().withdraw(tenure.key.jwk.kid(), true).await.unwrap();
     }
-    let ring = issuer.rotator().ring().await.unwrap();
-    let alive = ring.states(issuer.clock.now()).filter(|(_, state)| *state != KeyState::Withdrawn).count();
-    assert!(alive >= 1, "a withdrawal leaves a key to sign with");
+    issuer.clock.advance(RING_FRESHNESS);
+    token(&issuer).await.ok();
 }
 
 #[tokio::test]

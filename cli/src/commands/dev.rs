@@ -1,19 +1,16 @@
 //! `countersign dev`.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use countersign_issuer::Entropy;
+use countersign_issuer::keys::Timers;
 use countersign_verify::Clock;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
-use super::Outcome;
+use super::{Outcome, log_to_stderr};
 use crate::dev::{DevServer, Options, curl_commands, start};
 use crate::output::{line, show};
 
@@ -44,12 +41,17 @@ pub(super) struct DevCommand {
 fn period(value: &str) -> Result<Duration, String> {
     let period: jiff::SignedDuration =
         value.parse().map_err(|_| "a duration, e.g. 20s or 5min".to_owned())?;
-    Duration::try_from(period).map_err(|_| "a duration, e.g. 20s or 5min".to_owned())
+    let period = Duration::try_from(period).map_err(|_| "a duration, e.g. 20s or 5min".to_owned())?;
+    if period.subsec_nanos() != 0 {
+        return Err("whole seconds".into());
+    }
+    Timers::compressed(period).map_err(|refused| refused.to_string())?;
+    Ok(period)
 }
 
 impl DevCommand {
     pub(super) async fn run(self, json: bool) -> Outcome {
-        log();
+        log_to_stderr();
         let mut terminate = signal(SignalKind::terminate())?;
         let options = Options {
             port: self.port,
@@ -92,18 +94,4 @@ fn introduce(server: &DevServer, data_dir: Option<&Path>) {
         None => line("data is in memory and gone when this stops; --data-dir DIR keeps it"),
     }
     line(&format!("\n{}", curl_commands(&server.url)));
-}
-
-/// Lines for a person, on standard error.
-fn log() {
-    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
-    let filter = std::env::var("RUST_LOG").ok().and_then(|value| value.parse().ok());
-    let filter: Targets = filter.unwrap_or_else(|| {
-        // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
-        Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR)
-    });
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines).with(filter).init();
 }

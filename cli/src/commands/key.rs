@@ -5,7 +5,7 @@ use countersign_issuer::keys::{ChangeRefused, KeyState, Ring, Rotation, Tenure, 
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Outcome, confirm, rotator_from_environment};
+use super::{Outcome, confirm, log_to_stderr, ring_from_environment, rotator_from_environment};
 use crate::output::{line, list, moment, show};
 
 #[derive(Debug, Subcommand)]
@@ -27,6 +27,7 @@ Example:
   countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE")]
     Withdraw {
         /// The key's id, as `key list` shows it
+        #[arg(allow_hyphen_values = true)]
         kid: String,
         /// Withdraw it although verifiers may not know the successor yet
         #[arg(long)]
@@ -39,19 +40,20 @@ Example:
 
 impl KeyCommand {
     pub(super) async fn run(self, json: bool) -> Outcome {
-        let rotator = rotator_from_environment()?;
+        // Who changed the ring, and what in it cannot be read, goes where the functions' logs go elsewhere.
+        log_to_stderr();
         let clock = Clock::system();
         match self {
             Self::List => {
-                let ring = rotator.ring().await?;
-                let now = clock.now();
-                let views: Vec<Value> = ring.states(now).map(view).collect();
+                let ring = ring_from_environment().await?;
+                let views: Vec<Value> = ring.states(clock.now()).map(view).collect();
                 let columns =
                     ["seq", "state", "kid", "signs_from", "signs_until", "published_until", "kept_until"];
                 list(&views, &columns, json);
                 Ok(())
             }
             Self::Rotate => {
+                let rotator = rotator_from_environment()?;
                 let ring = rotator.ring().await?;
                 let now = clock.now();
                 // A ring that lacks a key gets it first; whether a successor may take over is another question.
@@ -64,42 +66,38 @@ impl KeyCommand {
                 report(&rotator.ring().await?, &rotation, clock.now(), json);
                 Ok(())
             }
-            Self::Withdraw { kid, force, yes } => {
-                let ring = rotator.ring().await?;
-                let Some(tenure) = ring.tenures().iter().find(|tenure| tenure.key.jwk.kid() == kid) else {
-                    return Err(in_words(ChangeRefused::NoSuchKey));
-                };
-                confirm(&format!("Withdraw key {kid}? Every token that it signed dies."), yes)?;
-                let last_access = clock.now().plus(std::time::Duration::from_secs(tenure.key.longest.access));
-                let rotation = rotator.withdraw(&kid, force).await.map_err(in_words)?;
-                let forgotten = rotator.forgotten_after();
-                let by = clock.now().plus(forgotten);
-                let ring = rotator.ring().await?;
-                if json {
-                    let signing = ring.signing(clock.now()).map(|tenure| tenure.key.jwk.kid());
-                    let view = json!({
-                        "withdrawn": kid, "signing": signing, "forgotten_by": moment(by),
-                        "access_tokens_expire_by": moment(last_access),
-                    });
-                    show(&view, true);
-                    return Ok(());
-                }
-                report(&ring, &rotation, clock.now(), false);
-                line(&format!("\nwithdrawn  {kid}"));
-                line(
-                    "refresh tokens that it signed are refused within five minutes; their owners log in again",
-                );
-                line(&format!(
-                    "access tokens that it signed are refused as soon as a verifier reads the key set again: \
-                     by {} ({}) no cache shows the key any more; the last of them expires by {}",
-                    moment(by),
-                    human(forgotten),
-                    moment(last_access),
-                ));
-                Ok(())
-            }
+            Self::Withdraw { kid, force, yes } => withdraw(&kid, force, yes, &clock, json).await,
         }
     }
+}
+
+async fn withdraw(kid: &str, force: bool, yes: bool, clock: &Clock, json: bool) -> Outcome {
+    let rotator = rotator_from_environment()?;
+    let is_known = rotator.ring().await?.tenures().iter().any(|tenure| tenure.key.jwk.kid() == kid);
+    if !is_known {
+        return Err(in_words(ChangeRefused::NoSuchKey));
+    }
+    confirm(&format!("Withdraw key {kid}? Every token that it signed dies."), yes)?;
+    let rotation = rotator.withdraw(kid, force).await.map_err(in_words)?;
+    let forgotten = rotator.forgotten_after();
+    let by = moment(clock.now().plus(forgotten));
+    let ring = rotator.ring().await?;
+    if json {
+        let signing = ring.signing(clock.now()).map(|tenure| tenure.key.jwk.kid());
+        show(&json!({ "withdrawn": kid, "signing": signing, "forgotten_by": by }), true);
+        return Ok(());
+    }
+    report(&ring, &rotation, clock.now(), false);
+    line(&format!("\nwithdrawn  {kid}"));
+    line(
+        "sessions that were ever under it end as soon as a function reads the ring again; their owners log in again",
+    );
+    line(&format!(
+        "access tokens that it signed are refused as soon as a verifier reads the key set again: by {by} ({}) \
+         no cache shows the key any more",
+        human(forgotten),
+    ));
+    Ok(())
 }
 
 fn report(ring: &Ring, rotation: &Rotation, now: Timestamp, json: bool) {
@@ -134,7 +132,7 @@ fn in_words(refused: ChangeRefused) -> Box<dyn std::error::Error + Send + Sync> 
 }
 
 fn view((tenure, state): (&Tenure, KeyState)) -> Value {
-    let state = match state {
+    let state_name = match state {
         KeyState::Announced => "announced",
         KeyState::Signing => "signing",
         KeyState::Published => "published",
@@ -142,14 +140,16 @@ fn view((tenure, state): (&Tenure, KeyState)) -> Value {
         KeyState::Gone => "gone",
         KeyState::Withdrawn => "withdrawn",
     };
+    // A withdrawn key left the key set at once, and may never have signed.
+    let unless_withdrawn = |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(moment);
     json!({
         "seq": tenure.key.seq,
-        "state": state,
+        "state": state_name,
         "kid": tenure.key.jwk.kid(),
         "announced_at": moment(tenure.key.announced_at),
-        "signs_from": moment(tenure.signs_from),
+        "signs_from": unless_withdrawn(Some(tenure.signs_from)),
         "signs_until": tenure.signs_until.map(moment),
-        "published_until": tenure.published_until.map(moment),
+        "published_until": unless_withdrawn(tenure.published_until),
         "kept_until": tenure.kept_until.map(moment),
         "withdrawn_at": tenure.key.withdrawn_at.map(moment),
     })

@@ -42,9 +42,9 @@ impl Environment {
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         ];
-        if let Some(period) = rotate_every {
-            variables.push(("COUNTERSIGN_DEV_ROTATION_PERIOD", period.as_secs().to_string()));
-        }
+        // Empty where it is not set, so that a shell that reads the file forgets an earlier one.
+        let period = rotate_every.map_or_else(String::new, |period| period.as_secs().to_string());
+        variables.push(("COUNTERSIGN_DEV_ROTATION_PERIOD", period));
         Ok(Self(variables))
     }
 

@@ -48,7 +48,7 @@ pub struct DevServer {
     pub dynamodb: EmbeddedDynamoDb,
     stop: oneshot::Sender<()>,
     served: JoinHandle<std::io::Result<()>>,
-    rotating: Option<JoinHandle<()>>,
+    rotating: JoinHandle<()>,
     /// Held while this runs.
     _lock: File,
 }
@@ -83,6 +83,12 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
     create_tables(&db, &config.store.table_prefix).await.map_err(DevError::setup)?;
     let rotator = rotator(&config.store, &db, wrapping()?, clock.clone(), entropy.clone());
     rotator.rotate().await.map_err(DevError::setup)?;
+    let ring = rotator.ring().await.map_err(DevError::setup)?;
+    let longest = ring.signing(clock.now()).map(|tenure| tenure.key.longest);
+    if longest.is_some_and(|longest| longest != config.store.timers.settings().longest) {
+        let error = "its keys were made with another --rotate-every; choose another folder".to_owned();
+        return Err(DevError::DataFolder { path: folder, error });
+    }
     demo::create_records(&db, &clock, &entropy).await?;
 
     let issuer = Issuer::new(&config, &db, wrapping()?, clock.clone(), entropy);
@@ -93,7 +99,8 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
     let publisher = Arc::new(Publisher::new(&config, &db, clock.clone()));
     let api = api::router(DemoApi { issuer: url.clone(), publisher: Arc::clone(&publisher), clock });
     let app = router(issuer, publisher).merge(api);
-    let rotating = options.rotate_every.map(|period| tokio::spawn(rotate_on_schedule(rotator, period)));
+    let period = config.store.timers.settings().rotation_period;
+    let rotating = tokio::spawn(rotate_on_schedule(rotator, period));
 
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(
@@ -118,9 +125,7 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
 impl DevServer {
     /// Finishes what is running and stops.
     pub async fn stop(self) {
-        if let Some(rotating) = self.rotating {
-            rotating.abort();
-        }
+        self.rotating.abort();
         let _ = self.stop.send(());
         let _ = self.served.await;
         self.dynamodb.stop().await;
@@ -144,6 +149,8 @@ fn lock(folder: &Path) -> Result<File, DevError> {
 /// Runs rotation ten times in a period, as a schedule on AWS does once a day. A run that fails is followed by another.
 async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
     let mut ticks = tokio::time::interval(period / 10);
+    // The first one is at once, and the start has just rotated.
+    ticks.tick().await;
     loop {
         ticks.tick().await;
         if let Err(error) = rotator.rotate().await {

@@ -77,6 +77,8 @@ pub(crate) enum GrantRefusal {
     ForeignBrand,
     #[error("the client may no longer have the original grant, brand or audience")]
     NoLongerAllowed,
+    #[error("the session has been under a key that was withdrawn")]
+    KeyWithdrawn,
     #[error("the session was ended")]
     SessionEnded,
     #[error("the refresh token was revoked")]

@@ -104,8 +104,9 @@ impl Issuer {
             brand_key: authorization.brand_key,
         };
         let access_token = key.sign(TokenType::Access(client.typ), &serde_json::to_vec(&claims)?)?;
-        let refresh =
-            authorization.refresh.map(|refresh| refresh.expiring_by(now.saturating_add(longest.refresh)));
+        let refresh = authorization
+            .refresh
+            .map(|refresh| refresh.under(key.seq(), now.saturating_add(longest.refresh)));
         let refresh_token = match &refresh {
             Some(refresh) => Some(key.sign(TokenType::Refresh, &serde_json::to_vec(refresh)?)?),
             None => None,

@@ -32,6 +32,9 @@ pub(crate) struct RefreshClaims {
     pub(crate) generation: u64,
     /// When the user or operator logged in, in seconds (`auth_time` is the name that OIDC gives it).
     pub(crate) auth_time: u64,
+    /// The number of the oldest signing key that this session has been under: when a key from then on is found to be
+    /// compromised, the session may be a forged one's child.
+    pub(crate) oldest_key: u64,
     /// The key of the user's or operator's record.
     pub(crate) principal: String,
     /// `sessions_valid_from` of the record whose password was verified. Compared for equality, so that no clock and
@@ -49,9 +52,9 @@ pub(crate) struct RefreshClaims {
 }
 
 impl RefreshClaims {
-    /// The same, living no longer than until `latest`.
-    pub(crate) fn expiring_by(self, latest: u64) -> Self {
-        Self { exp: self.exp.min(latest), ..self }
+    /// The same, as the key with the number `seq` may sign it: living no longer than until `latest`.
+    pub(crate) fn under(self, seq: u64, latest: u64) -> Self {
+        Self { exp: self.exp.min(latest), oldest_key: self.oldest_key.min(seq), ..self }
     }
 }
 
@@ -82,6 +85,8 @@ impl Issuer {
             family: self.entropy.id()?,
             generation: 0,
             auth_time: now.seconds(),
+            // Minting lowers it to the key that signs.
+            oldest_key: u64::MAX,
             principal: login.principal.key(),
             sessions_valid_from: login.principal.sessions_valid_from,
             client_created: client.created,
@@ -105,7 +110,7 @@ impl Issuer {
     /// Checks signature, type, issuer, audience and expiry. Whether it may still be used is another question.
     pub(crate) async fn verify_refresh_token(&self, token: &str) -> Result<RefreshClaims, OAuthError> {
         let ring = self.signer.ring().await?;
-        let (claims, _kid) = jws::verify::<RefreshClaims>(
+        let (claims, kid) = jws::verify::<RefreshClaims>(
             token,
             &ring.accepted_at_refresh(self.clock.now()),
             &[TokenType::Refresh.as_str()],
@@ -122,9 +127,14 @@ impl Issuer {
         if let Some(error) = foreign {
             return Err(OAuthError::InvalidGrant(GrantRefusal::BadToken(error)));
         }
+        // What the token says of its oldest key is as good as the key that signed it.
+        let oldest = ring.seq_of(&kid).map_or(claims.oldest_key, |seq| claims.oldest_key.min(seq));
+        if ring.is_tainted(oldest) {
+            return Err(OAuthError::InvalidGrant(GrantRefusal::KeyWithdrawn));
+        }
         if claims.exp <= self.clock.now().seconds() {
             return Err(OAuthError::InvalidGrant(GrantRefusal::Expired));
         }
-        Ok(claims)
+        Ok(RefreshClaims { oldest_key: oldest, ..claims })
     }
 }

@@ -83,6 +83,10 @@ def test_the_key_set_has_public_p256_signing_keys_only(metadata):
         assert "d" not in jwk
 
 
+def test_the_successor_of_the_signing_key_is_already_published(metadata):
+    assert len(requests.get(metadata["jwks_uri"]).json()["keys"]) == 2
+
+
 def test_a_tampered_claim_breaks_the_signature(verify):
     header, payload, signature = voice_token().split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=="))

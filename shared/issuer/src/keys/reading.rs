@@ -50,7 +50,8 @@ impl KeyRing {
     }
 
     /// The ring. Read again once it is no longer fresh; while that fails, the last one stands until it is too old.
-    /// The lock is held during the reading: many waiting requests cause one.
+    /// The lock is held during the reading, so that many waiting requests cause one. Without a copy that may be used
+    /// every request tries: an issuer that cannot sign has nothing else to do.
     pub async fn current(&self) -> Result<Arc<Ring>, KeyError> {
         let mut state = self.state.lock().await;
         let now = self.clock.now();

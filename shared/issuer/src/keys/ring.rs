@@ -14,6 +14,8 @@ pub struct RingKey {
     pub jwk: Jwk,
     /// From when on it has been published.
     pub announced_at: Timestamp,
+    /// From when on every verifier knows it, by the timers that it was made under.
+    pub known_at: Timestamp,
     /// From when on it signs, until a later key does.
     pub activates_at: Timestamp,
     /// No token that it signs lives longer, whatever the configuration says by then: so what must be kept of it
@@ -21,6 +23,8 @@ pub struct RingKey {
     pub longest: Lifetimes,
     /// When it was found to be compromised.
     pub withdrawn_at: Option<Timestamp>,
+    /// When its private half was erased: it never signs again, whatever becomes of the keys after it.
+    pub erased_at: Option<Timestamp>,
 }
 
 /// Where a key is in its life.
@@ -102,7 +106,9 @@ impl Ring {
     /// successor of a withdrawn key; it signs nonetheless, since the withdrawn one must not.
     pub fn signing(&self, now: Timestamp) -> Option<&Tenure> {
         let mut started = None;
-        for tenure in self.tenures.iter().filter(|tenure| tenure.has_signed_or_will()) {
+        let has_ended = |tenure: &Tenure| tenure.key.erased_at.is_some() && tenure.key.withdrawn_at.is_none();
+        let able = |tenure: &&Tenure| tenure.has_signed_or_will() && !has_ended(tenure);
+        for tenure in self.tenures.iter().filter(able) {
             let is_heir = started.is_some_and(|before: &Tenure| before.key.withdrawn_at.is_some());
             if tenure.signs_from <= now || is_heir {
                 started = Some(tenure);
@@ -130,6 +136,18 @@ impl Ring {
     /// The key that will sign next.
     pub fn announced(&self, now: Timestamp) -> Option<&Tenure> {
         self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(tenure, _)| tenure)
+    }
+
+    /// Whether a session that has been under `oldest` and every key since may have been made with a key that was
+    /// withdrawn. A token refreshed from a forged one is signed by an honest key.
+    pub(crate) fn is_tainted(&self, oldest: u64) -> bool {
+        let withdrawn = |tenure: &&Tenure| tenure.key.withdrawn_at.is_some() && tenure.has_signed_or_will();
+        self.tenures.iter().filter(withdrawn).any(|tenure| tenure.key.seq >= oldest)
+    }
+
+    /// The number of the key with that kid.
+    pub(crate) fn seq_of(&self, kid: &str) -> Option<u64> {
+        self.tenures.iter().find(|tenure| tenure.key.jwk.kid() == kid).map(|tenure| tenure.key.seq)
     }
 
     /// The key set that anybody may see.
@@ -178,5 +196,83 @@ impl Tenure {
         self.wrapped_until = Some(end.plus(timers.wrapped_after_signing()));
         self.published_until = Some(end.plus(timers.published_after_signing(self.key.longest)));
         self.kept_until = Some(end.plus(timers.kept_after_signing(self.key.longest)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use p256::SecretKey;
+
+    use super::*;
+    use crate::keys::signer::uncompressed_point;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+    const START: Timestamp = Timestamp::from_seconds(1_000_000);
+
+    fn key(seq: u8, activates_at: Timestamp) -> RingKey {
+        let secret = SecretKey::from_slice(&[seq; 32]).unwrap();
+        RingKey {
+            seq: seq.into(),
+            jwk: Jwk::from_uncompressed_point(&uncompressed_point(&secret)).unwrap(),
+            announced_at: Timestamp::from_seconds(0),
+            known_at: Timestamp::from_seconds(0),
+            activates_at,
+            longest: Lifetimes::default(),
+            withdrawn_at: None,
+            erased_at: None,
+        }
+    }
+
+    fn signing(keys: &[RingKey], now: Timestamp) -> Option<u64> {
+        Ring::new(keys.to_vec(), &Timers::default()).signing(now).map(|tenure| tenure.key.seq)
+    }
+
+    #[test]
+    fn the_heir_of_a_withdrawn_key_signs_even_where_the_clock_is_behind() {
+        let handover = START.plus(10 * MINUTE);
+        let withdrawn = RingKey { withdrawn_at: Some(handover), erased_at: Some(handover), ..key(1, START) };
+        let keys = [withdrawn, key(2, handover), key(3, handover.plus(MINUTE))];
+        assert_eq!(signing(&keys, START.plus(9 * MINUTE)), Some(2));
+        assert_eq!(signing(&keys[..1], handover), None, "without an heir nothing signs");
+        let ring = Ring::new(keys.to_vec(), &Timers::default());
+        assert!(!ring.may_sign_on(&keys[0].jwk, handover, &Timers::default()));
+        assert!(ring.published(handover).find(keys[0].jwk.kid()).is_none());
+        assert!(ring.is_tainted(1) && !ring.is_tainted(2));
+    }
+
+    #[test]
+    fn a_key_that_is_withdrawn_before_its_time_changes_nothing() {
+        let unused = RingKey { withdrawn_at: Some(START.plus(MINUTE)), ..key(2, START.plus(5 * MINUTE)) };
+        let keys = [key(1, START), unused, key(3, START.plus(20 * MINUTE))];
+        for minutes in [0, 2, 6, 19] {
+            assert_eq!(signing(&keys, START.plus(minutes * MINUTE)), Some(1));
+        }
+        assert_eq!(signing(&keys, START.plus(20 * MINUTE)), Some(3));
+        assert!(!Ring::new(keys.to_vec(), &Timers::default()).is_tainted(0));
+    }
+
+    #[test]
+    fn a_key_without_a_private_half_never_comes_back() {
+        let ended = RingKey { erased_at: Some(START), ..key(1, START) };
+        assert_eq!(signing(&[ended.clone(), key(2, START.plus(MINUTE))], START), None);
+        let ring = Ring::new(vec![ended.clone()], &Timers::default());
+        let plan = crate::keys::rotation::plan(&ring, START.plus(MINUTE), &Timers::default());
+        assert_eq!(
+            (plan.create.len(), plan.create[0]),
+            (2, START.plus(MINUTE)),
+            "a rotation mends it at once"
+        );
+        assert!(plan.erase.is_empty());
+    }
+
+    #[test]
+    fn a_key_signs_on_for_an_hour_and_no_longer() {
+        let keys = [key(1, START), key(2, START.plus(MINUTE))];
+        let (ring, timers) = (Ring::new(keys.to_vec(), &Timers::default()), Timers::default());
+        let end = START.plus(MINUTE);
+        assert!(ring.may_sign_on(&keys[0].jwk, end.plus(59 * MINUTE), &timers));
+        assert!(!ring.may_sign_on(&keys[0].jwk, end.plus(60 * MINUTE), &timers));
     }
 }

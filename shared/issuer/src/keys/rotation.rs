@@ -36,7 +36,7 @@ pub(crate) fn plan(ring: &Ring, now: Timestamp, timers: &Timers) -> Plan {
     for tenure in ring.tenures() {
         if is_over(tenure.kept_until) {
             plan.delete.push(tenure.key.seq);
-        } else if is_over(tenure.wrapped_until) {
+        } else if is_over(tenure.wrapped_until) && tenure.key.erased_at.is_none() {
             plan.erase.push(tenure.key.seq);
         }
     }
@@ -92,7 +92,7 @@ impl Rotator {
 
     /// The ring as it is.
     pub async fn ring(&self) -> Result<Ring, KeyError> {
-        Ok(Ring::new(self.table.read().await?.keys, &self.timers))
+        Ok(self.table.ring(&self.timers).await?)
     }
 
     /// Gives the ring what it lacks and takes away what nothing needs. Safe to run at any time, twice, and twice at
@@ -103,29 +103,39 @@ impl Rotator {
         let ring = Ring::new(contents.keys, &self.timers);
         let plan = plan(&ring, now, &self.timers);
         let mut done = Rotation::default();
-        for (seq, activates_at) in (contents.last_seq + 1..).zip(plan.create) {
+        let mut seq = contents.last_seq;
+        for activates_at in plan.create {
+            seq =
+                seq.checked_add(1).ok_or(KeyError::Unusable { seq, reason: "no number is left after it" })?;
             let pair = self
                 .wrapping
                 .generate(&self.table.encryption_context(seq), &self.entropy)
                 .await
                 .map_err(|error| KeyError::Wrapping { seq, error })?;
+            // KMS may have taken its time, and the lead counts from when the key can be read.
+            let announced_at = self.clock.now();
+            let is_successor = activates_at > now;
+            let soonest = announced_at.plus(self.timers.settings().announcement_lead);
             let key = RingKey {
                 seq,
                 jwk: pair.jwk,
-                announced_at: now,
-                activates_at,
+                announced_at,
+                known_at: announced_at.plus(self.timers.least_lead()),
+                activates_at: if is_successor { activates_at.max(soonest) } else { activates_at },
                 longest: self.timers.settings().longest,
                 withdrawn_at: None,
+                erased_at: None,
             };
             if !self.table.put(&key, pair.wrapped).await? {
                 // Another run was faster, and does the rest too.
                 break;
             }
-            tracing::info!(target: "audit", event = "rotated", kid = key.jwk.kid(), seq, activates_at = activates_at.seconds());
+            let (kid, activates_at) = (key.jwk.kid(), key.activates_at.seconds());
+            tracing::info!(target: "audit", event = "rotated", kid, seq, activates_at);
             done.created.push(key);
         }
         for seq in plan.erase {
-            self.table.erase_wrapped(seq).await?;
+            self.table.erase_wrapped(seq, now).await?;
         }
         for tenure in ring.tenures().iter().filter(|tenure| plan.delete.contains(&tenure.key.seq)) {
             self.table.delete(tenure.key.seq).await?;
@@ -179,7 +189,8 @@ impl Rotator {
     fn successor<'a>(&self, ring: &'a Ring, now: Timestamp) -> Result<&'a Tenure, ChangeRefused> {
         let successor = ring.announced(now).ok_or(ChangeRefused::NoSuccessor)?;
         let since = successor.key.announced_at;
-        let known = since.plus(self.timers.least_lead());
+        // By the timers of now and by those it was made under, which may be another shell's.
+        let known = since.plus(self.timers.least_lead()).max(successor.key.known_at);
         if now < known { Err(ChangeRefused::NotYetKnown { since, known }) } else { Ok(successor) }
     }
 }

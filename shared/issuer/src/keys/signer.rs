@@ -17,6 +17,7 @@ use crate::mint::TokenType;
 
 /// A private key, ready to sign. It was unwrapped and checked once; signing touches nothing but memory.
 pub struct SigningKey {
+    seq: u64,
     jwk: Jwk,
     longest: Lifetimes,
     pair: EcdsaKeyPair,
@@ -45,7 +46,12 @@ impl SigningKey {
         let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &*scalar, &point, &nonces)
             .map_err(|_| unusable("the key pair was refused"))?;
         let headers = TokenType::ALL.map(|typ| jws::encode_header(typ.as_str(), key.jwk.kid()));
-        Ok(Self { jwk: key.jwk.clone(), longest: key.longest, pair, nonces, headers })
+        Ok(Self { seq: key.seq, jwk: key.jwk.clone(), longest: key.longest, pair, nonces, headers })
+    }
+
+    /// Its number in the ring.
+    pub(crate) fn seq(&self) -> u64 {
+        self.seq
     }
 
     /// The longest lifetimes of what it may sign.
@@ -141,8 +147,7 @@ impl Signer {
     async fn open(&self, key: &RingKey) -> Result<SigningKey, KeyError> {
         let seq = key.seq;
         let wrapped = self.table.wrapped(seq).await?;
-        let wrapped =
-            wrapped.ok_or(KeyError::Unusable { seq, reason: "its private half has been erased" })?;
+        let wrapped = wrapped.ok_or(KeyError::Unusable { seq, reason: "its private half is not there" })?;
         let context = self.table.encryption_context(seq);
         let pkcs8 = self.wrapping.unwrap(&wrapped, &context).await;
         let pkcs8 = pkcs8.map_err(|error| KeyError::Wrapping { seq, error })?;
@@ -161,9 +166,11 @@ mod tests {
             seq: 1,
             jwk: Jwk::from_uncompressed_point(&uncompressed_point(secret)).unwrap(),
             announced_at: Timestamp::from_seconds(0),
+            known_at: Timestamp::from_seconds(0),
             activates_at: Timestamp::from_seconds(0),
             longest: Lifetimes::default(),
             withdrawn_at: None,
+            erased_at: None,
         }
     }
 

@@ -4,7 +4,7 @@
 //! up to a minute, the configuration changes midway. Every token minted must verify at every honest verifier until it
 //! expires by that verifier's clock. With the lead or the retention below the invariant, the fault is found.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -115,7 +115,6 @@ struct Verifier {
 
 struct Store {
     keys: Vec<RingKey>,
-    erased: BTreeSet<u64>,
     /// What processes and rotation go by.
     timers: Timers,
     /// What the ring's times follow from: the same, unless a test shortens the retention.
@@ -133,12 +132,16 @@ impl Store {
                 seq: self.last_seq,
                 jwk: jwk(self.last_seq),
                 announced_at: now,
+                known_at: now.plus(self.timers.least_lead()),
                 activates_at,
                 longest: self.timers.settings().longest,
                 withdrawn_at: None,
+                erased_at: None,
             });
         }
-        self.erased.extend(plan.erase);
+        for key in self.keys.iter_mut().filter(|key| plan.erase.contains(&key.seq)) {
+            key.erased_at = Some(now);
+        }
         self.keys.retain(|key| !plan.delete.contains(&key.seq));
     }
 
@@ -147,7 +150,7 @@ impl Store {
         let ring = Ring::new(self.keys.clone(), &self.ring_timers);
         let Some(seq) = ring.announced(now).map(|tenure| tenure.key.seq) else { return };
         if let Some(key) = self.keys.iter_mut().find(|key| key.seq == seq)
-            && now >= key.announced_at.plus(self.timers.settings().announcement_lead)
+            && now >= key.known_at
         {
             key.activates_at = now;
         }
@@ -160,14 +163,13 @@ impl Store {
         let signing = ring.signing(now)?.key.seq;
         let heir = ring.announced(now)?.key.seq;
         let heir = self.keys.iter_mut().find(|key| key.seq == heir)?;
-        if now < heir.announced_at.plus(self.timers.settings().announcement_lead) {
+        if now < heir.known_at {
             return None;
         }
         heir.activates_at = now;
         let key = self.keys.iter_mut().find(|key| key.seq == signing)?;
-        key.withdrawn_at = Some(now);
+        (key.withdrawn_at, key.erased_at) = (Some(now), Some(now));
         let kid = key.jwk.kid().to_owned();
-        self.erased.insert(signing);
         self.rotate(now);
         Some(kid)
     }
@@ -181,12 +183,14 @@ fn jwk(seq: u64) -> Jwk {
     Jwk::from_uncompressed_point(&uncompressed_point(&secret)).unwrap()
 }
 
-/// Two of the fault's tests want it named; the good ones want none.
+/// What must never happen.
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
     UnknownKey { kid: String, at: u64 },
     RefusedAtRefresh { kid: String, at: u64 },
     ErasedWhileNeeded { seq: u64, at: u64 },
+    SignedWhileWithdrawn { kid: String, at: u64 },
+    CannotSign { at: u64 },
 }
 
 /// Runs one world for some days and returns the first fault.
@@ -200,15 +204,8 @@ fn simulate(
     let dice = &mut Dice(seed);
     let timers = unchecked(settings);
     let start = 1_000 * DAY;
-    let mut store = Store {
-        keys: vec![],
-        erased: BTreeSet::new(),
-        timers,
-        ring_timers: ring_timers(timers),
-        last_seq: 0,
-    };
-    let rotator = Offset::new(dice);
-    store.rotate(rotator.now(start));
+    let mut store = Store { keys: vec![], timers, ring_timers: ring_timers(timers), last_seq: 0 };
+    store.rotate(Offset::new(dice).now(start - 2 * MINUTE));
     let mut issuers: Vec<Issuer> =
         (0..3).map(|_| Issuer { process: Process::new(dice), without_kms_until: 0, opened: None }).collect();
     let mut publishers: Vec<Process> = (0..2).map(|_| Process::new(dice)).collect();
@@ -230,15 +227,15 @@ fn simulate(
         if truth >= next_run {
             // A run every twenty minutes or so; some are doubled, some missed for hours.
             for _ in 0..=u64::from(dice.one_in(4)) {
-                store.rotate(rotator.now(truth));
+                store.rotate(Offset::new(dice).now(truth));
             }
             next_run = truth + if dice.one_in(10) { dice.below(2 * DAY) } else { dice.below(40 * MINUTE) };
         }
         if dice.one_in(2000) {
-            store.rotate_now(rotator.now(truth));
+            store.rotate_now(Offset::new(dice).now(truth));
         }
         if dice.one_in(10_000)
-            && let Some(kid) = store.withdraw(rotator.now(truth))
+            && let Some(kid) = store.withdraw(Offset::new(dice).now(truth))
         {
             living.remove(&kid);
         }
@@ -269,15 +266,16 @@ fn simulate(
             }
             let now = issuer.process.offset.now(truth);
             let Some(ring) = issuer.process.ring(&store, truth) else { continue };
-            let Some(active) = ring.signing(now) else { continue };
+            let Some(active) = ring.signing(now) else { return Some(Fault::CannotSign { at: truth }) };
             if issuer.opened.as_ref() != Some(&active.key.jwk) {
                 if truth >= issuer.without_kms_until && truth >= issuer.process.cut_off_until {
-                    let is_withdrawn =
-                        |seq| store.keys.iter().any(|key| key.seq == seq && key.withdrawn_at.is_some());
-                    if store.erased.contains(&active.key.seq) {
-                        if is_withdrawn(active.key.seq) {
-                            continue;
-                        }
+                    let stored = store.keys.iter().find(|key| key.seq == active.key.seq);
+                    let is_withdrawn = stored.is_some_and(|key| key.withdrawn_at.is_some());
+                    if is_withdrawn {
+                        // By an old copy of the ring: there is nothing to open.
+                        continue;
+                    }
+                    if stored.is_none_or(|key| key.erased_at.is_some()) {
                         return Some(Fault::ErasedWhileNeeded { seq: active.key.seq, at: truth });
                     }
                     issuer.opened = Some(active.key.jwk.clone());
@@ -288,7 +286,12 @@ fn simulate(
             }
             let Some(signed_by) = &issuer.opened else { continue };
             let Some(key) = store.keys.iter().find(|key| key.jwk == *signed_by) else { continue };
-            if key.withdrawn_at.is_none() {
+            if let Some(withdrawn) = key.withdrawn_at {
+                // Two clocks take part: the one that wrote the moment, and this one.
+                if now.since(withdrawn) > store.timers.ring_staleness() + Duration::from_millis(2 * MINUTE) {
+                    return Some(Fault::SignedWhileWithdrawn { kid: key.jwk.kid().to_owned(), at: truth });
+                }
+            } else {
                 let lives = |seconds| now.plus(Duration::from_secs(seconds));
                 let longest = key.longest.within(store.timers.settings().longest);
                 let (access, refresh) = living.entry(key.jwk.kid().to_owned()).or_insert((now, now));
@@ -351,10 +354,10 @@ fn hasty() -> TimerSettings {
 
 #[test]
 fn no_token_is_refused_while_the_invariants_hold() {
-    for seed in 0..16 {
+    for seed in 0..12 {
         assert_eq!(simulate(seed, 45, hasty(), |timers| timers), None, "seed {seed}");
     }
-    for seed in 0..2 {
+    for seed in 0..1 {
         assert_eq!(
             simulate(seed, 365, TimerSettings::default(), |timers| timers),
             None,
@@ -363,9 +366,9 @@ fn no_token_is_refused_while_the_invariants_hold() {
     }
 }
 
-/// The seeds in which a fault was found.
-fn faults(settings: TimerSettings, ring_timers: fn(Timers) -> Timers) -> Vec<Fault> {
-    (0..24).filter_map(|seed| simulate(seed, 45, settings, ring_timers)).collect()
+/// The first fault that some seed finds.
+fn find_fault(settings: TimerSettings, ring_timers: fn(Timers) -> Timers) -> Option<Fault> {
+    (0..24).find_map(|seed| simulate(seed, 45, settings, ring_timers))
 }
 
 #[test]
@@ -375,12 +378,12 @@ fn a_lead_below_the_invariant_is_found_out() {
     let short = settings.announcement_lead.saturating_sub(unchecked(settings).ring_staleness());
     let settings = TimerSettings { announcement_lead: short, rotation_period: short, ..settings };
     assert!(Timers::new(settings).is_err());
-    let found = faults(settings, |timers| timers);
-    assert!(found.iter().any(|fault| matches!(fault, Fault::UnknownKey { .. })), "{found:?}");
+    let found = find_fault(settings, |timers| timers);
+    assert!(matches!(found, Some(Fault::UnknownKey { .. })), "{found:?}");
 }
 
 #[test]
 fn a_retention_below_the_invariant_is_found_out() {
-    let found = faults(hasty(), without_staleness);
-    assert!(found.iter().any(|fault| matches!(fault, Fault::UnknownKey { .. })), "{found:?}");
+    let found = find_fault(hasty(), without_staleness);
+    assert!(matches!(found, Some(Fault::UnknownKey { .. })), "{found:?}");
 }

@@ -9,15 +9,15 @@ use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use countersign_verify::{Jwk, Timestamp};
 
 use crate::keys::wrapping::EncryptionContext;
-use crate::keys::{Lifetimes, RingKey};
+use crate::keys::{Lifetimes, Ring, RingKey, Timers};
 use crate::store::{SIGNING_KEYS, StoreError, number, was_applied};
 
 /// The one partition: a deployment has one ring.
 const RING: &str = "issuer";
 
 /// What a function that only publishes may see of an item.
-const PUBLIC_ATTRIBUTES: &str =
-    "#ring, #seq, kid, jwk, announced_at, activates_at, longest_access, longest_refresh, withdrawn_at";
+const PUBLIC_ATTRIBUTES: &str = "#ring, #seq, kid, jwk, announced_at, known_at, activates_at, longest_access, longest_refresh, \
+     withdrawn_at, erased_at";
 
 /// The ring as it stands in the table.
 #[derive(Debug, Default)]
@@ -68,7 +68,11 @@ impl KeyTable {
             let item = item.map_err(|error| StoreError::from_sdk("query signing keys", error))?;
             let seq = number(&item, "seq").unwrap_or(0);
             contents.last_seq = contents.last_seq.max(seq);
-            match read(&item) {
+            let key = read(&item).and_then(|key| {
+                let is_copy = contents.keys.iter().any(|known| known.jwk == key.jwk);
+                if is_copy { Err("the same key stands at another number") } else { Ok(key) }
+            });
+            match key {
                 Ok(key) => contents.keys.push(key),
                 Err(reason) => {
                     tracing::error!(
@@ -82,15 +86,20 @@ impl KeyTable {
         Ok(contents)
     }
 
+    /// The ring as it stands.
+    pub async fn ring(&self, timers: &Timers) -> Result<Ring, StoreError> {
+        Ok(Ring::new(self.read().await?.keys, timers))
+    }
+
     /// The wrapped private half of a key; none once it has been erased.
     pub(crate) async fn wrapped(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
-        let request = self.db.get_item().table_name(&self.name).set_key(Some(key_of(seq)));
+        let request =
+            self.db.get_item().table_name(&self.name).set_key(Some(key_of(seq))).consistent_read(true);
         let answer = request.send().await.map_err(|error| StoreError::from_sdk("get signing key", error))?;
-        let wrapped = answer.item.and_then(|mut item| item.remove("wrapped"));
-        Ok(match wrapped {
-            Some(AttributeValue::B(bytes)) => Some(bytes.into_inner()),
-            _ => None,
-        })
+        match answer.item.and_then(|mut item| item.remove("wrapped")) {
+            Some(AttributeValue::B(bytes)) => Ok(Some(bytes.into_inner())),
+            _ => Ok(None),
+        }
     }
 
     /// Adds a key, on condition that its number is free; says whether it was.
@@ -106,6 +115,7 @@ impl KeyTable {
             .item("kid", AttributeValue::S(key.jwk.kid().into()))
             .item("jwk", AttributeValue::S(jwk))
             .item("announced_at", moment(key.announced_at))
+            .item("known_at", moment(key.known_at))
             .item("activates_at", moment(key.activates_at))
             .item("longest_access", AttributeValue::N(key.longest.access.to_string()))
             .item("longest_refresh", AttributeValue::N(key.longest.refresh.to_string()))
@@ -120,7 +130,7 @@ impl KeyTable {
         let request = self
             .update(seq)
             .update_expression("SET activates_at = :now")
-            .condition_expression("activates_at > :now")
+            .condition_expression("activates_at > :now AND attribute_not_exists(withdrawn_at)")
             .expression_attribute_values(":now", moment(now));
         was_applied("activate signing key", request.send().await)
     }
@@ -129,7 +139,7 @@ impl KeyTable {
     pub(crate) async fn withdraw(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("SET withdrawn_at = :now REMOVE #wrapped")
+            .update_expression("SET withdrawn_at = :now, erased_at = :now REMOVE #wrapped")
             .condition_expression("attribute_exists(kid) AND attribute_not_exists(withdrawn_at)")
             .expression_attribute_names("#wrapped", "wrapped")
             .expression_attribute_values(":now", moment(now));
@@ -137,10 +147,11 @@ impl KeyTable {
     }
 
     /// Erases the private half of a key that has signed for the last time.
-    pub(crate) async fn erase_wrapped(&self, seq: u64) -> Result<bool, StoreError> {
+    pub(crate) async fn erase_wrapped(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("REMOVE #wrapped")
+            .update_expression("SET erased_at = :now REMOVE #wrapped")
+            .expression_attribute_values(":now", moment(now))
             .condition_expression("attribute_exists(#wrapped)")
             .expression_attribute_names("#wrapped", "wrapped");
         was_applied("erase signing key", request.send().await)
@@ -170,7 +181,15 @@ fn moment(at: Timestamp) -> AttributeValue {
 
 fn read(item: &HashMap<String, AttributeValue>) -> Result<RingKey, &'static str> {
     let text = |name: &str| -> Option<&str> { Some(item.get(name)?.as_s().ok()?.as_str()) };
-    let moment = |name: &str| number(item, name).map(Timestamp::from_millis);
+    // The bound that the configuration sets too; what lies beyond would overflow sums, or never come.
+    let bounded =
+        |name: &str, unit: u64| number(item, name).filter(|value| *value <= u64::from(u32::MAX) * unit);
+    let moment = |name: &str| bounded(name, 1000).map(Timestamp::from_millis);
+    let seconds = |name: &str| bounded(name, 1);
+    let if_there = |name: &'static str| match item.get(name) {
+        None => Ok(None),
+        Some(_) => moment(name).map(Some).ok_or("withdrawn_at or erased_at is no number"),
+    };
     let jwk = text("jwk").ok_or("no string jwk")?;
     let jwk: Jwk = serde_json::from_str(jwk).map_err(|_| "jwk is not a public P-256 signing key")?;
     if text("kid") != Some(jwk.kid()) || jwk.kid() != jwk.thumbprint() {
@@ -179,15 +198,14 @@ fn read(item: &HashMap<String, AttributeValue>) -> Result<RingKey, &'static str>
     Ok(RingKey {
         seq: number(item, "seq").ok_or("no number seq")?,
         jwk,
-        announced_at: moment("announced_at").ok_or("no number announced_at")?,
-        activates_at: moment("activates_at").ok_or("no number activates_at")?,
+        announced_at: moment("announced_at").ok_or("announced_at is no moment")?,
+        known_at: moment("known_at").ok_or("known_at is no moment")?,
+        activates_at: moment("activates_at").ok_or("activates_at is no moment")?,
         longest: Lifetimes {
-            access: number(item, "longest_access").ok_or("no number longest_access")?,
-            refresh: number(item, "longest_refresh").ok_or("no number longest_refresh")?,
+            access: seconds("longest_access").ok_or("longest_access is no number of seconds")?,
+            refresh: seconds("longest_refresh").ok_or("longest_refresh is no number of seconds")?,
         },
-        withdrawn_at: match item.get("withdrawn_at") {
-            None => None,
-            Some(_) => Some(moment("withdrawn_at").ok_or("withdrawn_at is no number")?),
-        },
+        withdrawn_at: if_there("withdrawn_at")?,
+        erased_at: if_there("erased_at")?,
     })
 }

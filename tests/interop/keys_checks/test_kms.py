@@ -1,0 +1,297 @@
+"""Keys that a KMS wrapped: what the table holds of them, and when the real functions sign with them."""
+
+import base64
+import json
+import re
+import signal
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import jwt
+import pytest
+from boto3.dynamodb.types import Binary
+from botocore.exceptions import ClientError
+from processes import Kms, event
+from ring import opened, point, public_key_of
+
+AUDIENCE = "https://api.example.com"
+TOKEN, JWKS, ROTATE = event("token-client-credentials"), event("jwks"), event("rotate")
+
+
+def granted(answer):
+    status, _, body = answer
+    assert status == 200, body
+    return body["access_token"]
+
+
+def kid_of(token):
+    return jwt.get_unverified_header(token)["kid"]
+
+
+def refused(answer, status, error):
+    """An OAuth error of the server's, in JSON that nobody keeps and with nothing of a token in it."""
+    got, headers, body = answer
+    assert (got, body["error"]) == (status, error), body
+    assert set(body) == {"error", "error_description"}
+    assert headers["content-type"] == "application/json;charset=UTF-8"
+    assert headers["cache-control"] == "no-store"
+    assert ("retry-after" in headers) == (status == 503)
+
+
+def tells_no_secret(log, *secrets):
+    for secret in [b"demo-service-secret", *secrets]:
+        encoded = base64.b64encode(secret).decode().rstrip("=")
+        spelled = [encoded, encoded.replace("+", "-").replace("/", "_"), secret.hex(), str(list(secret))]
+        assert not any(text in log for text in [*spelled, secret.decode("latin-1")])
+
+
+def secrets_of(kms, ring, seq):
+    pkcs8, key = opened(kms, ring, seq)
+    return pkcs8, key.private_numbers().private_value.to_bytes(32, "big"), ring.wrapped(seq)
+
+
+def test_an_empty_ring_gets_a_key_that_signs_and_one_that_is_announced(empty_ring, countersign):
+    done = countersign("key", "rotate")
+    signing, announced = countersign("key", "list")
+    assert (signing["seq"], signing["state"]) == (1, "signing")
+    assert (announced["seq"], announced["state"]) == (2, "announced")
+    kids = [signing["kid"], announced["kid"]]
+    assert done == {"signing": kids[:1], "announced": kids[1:], "created": kids, "deleted": []}
+
+
+def test_an_item_holds_the_private_key_for_kms_alone_and_in_its_place_alone(ring, kms):
+    for seq, item in ring.items().items():
+        assert set(item) == {
+            *("ring", "seq", "kid", "jwk", "announced_at", "known_at", "activates_at"),
+            *("longest_access", "longest_refresh", "wrapped"),
+        }
+        jwk = json.loads(item["jwk"])
+        assert set(jwk) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
+        assert jwk["kid"] == item["kid"]
+
+        pkcs8, key = opened(kms, ring, seq)
+        assert point(key.public_key()) == point(public_key_of(item))
+        scalar = key.private_numbers().private_value.to_bytes(32, "big")
+        assert scalar in pkcs8 and scalar not in ring.wrapped(seq)
+
+        right = ring.context(seq)
+        for wrong in ({**right, "seq": "3"}, {**right, "table": "other"}, {**right, "more": "x"}, {}):
+            with pytest.raises(ClientError, match="InvalidCiphertextException"):
+                kms.client.decrypt(KeyId=kms.key_id, CiphertextBlob=ring.wrapped(seq), EncryptionContext=wrong)
+
+
+def test_a_minted_token_verifies_against_the_key_set(ring, function, environment):
+    # The function that publishes knows no KMS.
+    without_kms = {name: value for name, value in environment.items() if "KMS" not in name}
+    token, jwks = function("token"), function("jwks", without_kms)
+    status, headers, key_set = jwks.answer(JWKS)
+    assert (status, headers["cache-control"]) == (200, "public, max-age=900")
+    assert [key["kid"] for key in key_set["keys"]] == [item["kid"] for item in ring.items().values()]
+    assert not any("d" in key for key in key_set["keys"])
+
+    keys = jwt.PyJWKSet.from_dict(key_set)
+    for _ in range(3):
+        access = granted(token.answer(TOKEN))
+        claims = jwt.decode(
+            access,
+            keys[kid_of(access)],
+            algorithms=["ES256"],
+            audience=AUDIENCE,
+            issuer=environment["COUNTERSIGN_ISSUER"],
+        )
+        assert (claims["sub"], claims["operator"]) == ("demo-service", "alice.ops")
+        assert kid_of(access) == ring.item(1)["kid"]
+
+
+def of_another_place(ring, _):
+    ring.set(1, wrapped=ring.item(2)["wrapped"])
+
+
+def moved(ring, _):
+    ring.copy(1, 3)
+    ring.delete(1)
+
+
+def under_another_public_key(ring, _):
+    other = ring.item(2)
+    ring.set(1, jwk=other["jwk"], kid=other["kid"])
+
+
+def generated(ring, kms, spec):
+    """What somebody may write who can use the KMS key, and in the right context."""
+    pair = kms.client.generate_data_key_pair_without_plaintext(
+        KeyId=kms.key_id, KeyPairSpec=spec, EncryptionContext=ring.context(1)
+    )
+    ring.set(1, wrapped=Binary(pair["PrivateKeyCiphertextBlob"]))
+
+
+def flipped(at):
+    return lambda ring, _: ring.flip(1, at)
+
+
+REFUSED = "KMS refuses: InvalidCiphertextException"
+OTHER_KEY = "the private key is not the one of the published public key"
+NO_KEY = "not a PKCS#8 P-256 private key"
+
+
+# ministack's ciphertext: 36 bytes of key id, 32 of the context's hash, 16 of nonce, then the PKCS#8 under a stream
+# without a tag. So it opens what AWS would refuse, and what comes out is for Countersign to judge. In the 138 bytes
+# of OpenSSL's PKCS#8 the scalar starts at 36 and the public key's 65 at 73.
+@pytest.mark.parametrize(
+    ("tamper", "reason"),
+    [
+        (of_another_place, REFUSED),
+        (moved, REFUSED),
+        (under_another_public_key, OTHER_KEY),
+        (lambda ring, kms: generated(ring, kms, "ECC_NIST_P256"), OTHER_KEY),
+        (lambda ring, kms: generated(ring, kms, "ECC_NIST_P384"), NO_KEY),
+        (lambda ring, kms: generated(ring, kms, "RSA_2048"), NO_KEY),
+        (flipped(36), REFUSED),
+        (flipped(68), NO_KEY),
+        (flipped(84), NO_KEY),
+        (flipped(84 + 36), NO_KEY),
+        (flipped(84 + 67), NO_KEY),
+        (flipped(84 + 137), NO_KEY),
+        (lambda ring, _: ring.set(1, wrapped=Binary(ring.wrapped(1)[:-1])), NO_KEY),
+        (lambda ring, _: ring.set(1, wrapped=Binary(b"x")), REFUSED),
+        (lambda ring, _: ring.set(1, wrapped=None), "its private half has been erased"),
+    ],
+    ids=[
+        *("of-another-place", "moved", "other-public-key", "other-private-key", "other-curve", "rsa"),
+        *("context-flipped", "nonce-flipped", "start-flipped", "scalar-flipped", "point-flipped", "end-flipped"),
+        *("cut", "garbage", "erased"),
+    ],
+)
+def test_a_key_that_was_tampered_with_signs_nothing(ring, kms, function, tamper, reason):
+    secrets = [*secrets_of(kms, ring, 1), *secrets_of(kms, ring, 2)]
+    tamper(ring, kms)
+    token = function("token")
+    refused(token.answer(TOKEN), 500, "server_error")
+    assert reason in token.said()
+    tells_no_secret(token.said(), *secrets)
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [
+        {"jwk": "{}", "kid": "x"},
+        {"jwk": "not JSON"},
+        {"jwk": None},
+        {"kid": "x"},
+        {"activates_at": "soon"},
+        {"withdrawn_at": "once"},
+        {"longest_access": -1},
+    ],
+    ids=str,
+)
+def test_an_item_that_is_no_key_is_passed_over_and_left_alone(ring, countersign, function, garbage):
+    healthy = [item["kid"] for item in ring.items().values()]
+    ring.copy(2, 3, **{"activates_at": 1, **garbage})
+    corrupt = ring.item(3)
+
+    token, jwks, rotate = function("token"), function("jwks"), function("rotate")
+    assert kid_of(granted(token.answer(TOKEN))) == healthy[0]
+    _, _, key_set = jwks.answer(JWKS)
+    assert [key["kid"] for key in key_set["keys"]] == healthy
+    for process in (token, jwks):
+        assert "a signing key's item cannot be used" in process.said()
+
+    # The successor has been known for a day: it takes over, and the next one takes the number after the garbage's.
+    ring.set(2, announced_at=int(ring.item(2)["announced_at"]) - 86_400_000)
+    done = countersign("key", "rotate")
+    assert (done["signing"], done["announced"]) == (healthy[1:], done["created"])
+    assert ring.item(4)["kid"] in done["created"]
+    ring.delete(4)
+    kind, done = rotate.invoke(ROTATE)
+    assert (kind, len(done["created"])) == ("response", 1)
+    assert ring.item(3) == corrupt
+
+
+@pytest.mark.parametrize(
+    "name", ["announced_at", "activates_at", "withdrawn_at", "longest_access", "longest_refresh"]
+)
+def test_an_absurd_number_in_an_item_stops_nothing(ring, countersign, function, name):
+    healthy = [item["kid"] for item in ring.items().values()]
+    ring.copy(2, 3, **{"activates_at": 1, name: 2**64 - 1})
+    assert kid_of(granted(function("token").answer(TOKEN))) == healthy[0]
+    status, _, key_set = function("jwks").answer(JWKS)
+    assert status == 200 and {key["kid"] for key in key_set["keys"]} >= set(healthy)
+    assert function("rotate").invoke(ROTATE)[0] == "response"
+    assert [key["state"] for key in countersign("key", "list") if key["seq"] < 3] == ["signing", "announced"]
+
+
+def test_the_schedule_gives_the_ring_what_it_lacks_once(empty_ring, function):
+    nothing = ("response", {"created": [], "deleted": []})
+    rotate = function("rotate")
+    for lacking in ([1, 2], [2]):
+        for seq in lacking:
+            empty_ring.delete(seq)
+        kind, done = rotate.invoke(ROTATE)
+        assert kind == "response"
+        assert done == {"created": [empty_ring.item(seq)["kid"] for seq in lacking], "deleted": []}
+        assert rotate.invoke(ROTATE) == nothing
+    # Another instance, cold, sees no more to do.
+    assert function("rotate").invoke(ROTATE) == nothing
+    assert list(empty_ring.items()) == [1, 2]
+
+
+def test_runs_at_once_make_no_key_too_many(empty_ring, function):
+    runs = [function("rotate") for _ in range(4)]
+    with ThreadPoolExecutor(len(runs)) as pool:
+        done = list(pool.map(lambda rotate: rotate.invoke(ROTATE), runs))
+    assert list(empty_ring.items()) == [1, 2]
+    assert {kind for kind, _ in done} == {"response"}
+    created = [kid for _, run in done for kid in run["created"]]
+    assert sorted(created) == sorted(item["kid"] for item in empty_ring.items().values())
+
+
+@pytest.fixture
+def own_kms(empty_ring, environment, tmp_path):
+    """One to stop, for the whole environment of a test."""
+    with Kms(tmp_path) as kms:
+        environment |= {"COUNTERSIGN_KMS_KEY_ID": kms.key_id, "AWS_ENDPOINT_URL_KMS": kms.url}
+        yield kms
+
+
+def test_without_kms_a_missing_key_is_a_loud_error(own_kms, ring, function, countersign):
+    rotate = function("rotate")
+    own_kms.stop()
+    assert rotate.invoke(ROTATE) == ("response", {"created": [], "deleted": []}), "nothing to make, no KMS needed"
+    ring.delete(2)
+    kind, error = rotate.invoke(ROTATE)
+    assert kind == "error"
+    assert "signing key 2: KMS is out of reach" in error["errorMessage"], error
+    assert re.search(r'"event":"failed","endpoint":"rotate","reason":"signing key 2: KMS', rotate.said())
+    assert list(ring.items()) == [1]
+    ring.delete(1)
+    said = countersign("key", "rotate")
+    assert "KMS is out of reach" in said
+
+
+@pytest.mark.parametrize("outage", ["stopped", "hangs", "refuses"])
+def test_without_kms_warm_functions_sign_on_and_cold_ones_say_so(own_kms, ring, function, outage):
+    warm = function("token")
+    granted(warm.answer(TOKEN))
+    match outage:
+        case "stopped":
+            own_kms.stop()
+        case "hangs":
+            own_kms.child.send_signal(signal.SIGSTOP)
+        case "refuses":
+            own_kms.client.disable_key(KeyId=own_kms.key_id)
+    granted(warm.answer(TOKEN))
+
+    cold = function("token")
+    asked = time.monotonic()
+    answer = cold.answer(TOKEN)
+    assert time.monotonic() - asked < 6
+    if outage == "refuses":
+        refused(answer, 500, "server_error")
+        assert "KMS refuses: DisabledException" in cold.said()
+        own_kms.client.enable_key(KeyId=own_kms.key_id)
+    else:
+        refused(answer, 503, "temporarily_unavailable")
+        assert "KMS is out of reach" in cold.said()
+        own_kms.child.send_signal(signal.SIGCONT)
+    if outage != "stopped":
+        granted(cold.answer(TOKEN))
