@@ -1,4 +1,5 @@
-//! Years of rotation in simulated time: the real ring, plan and readings, with everything around them going wrong.
+//! Years of rotation in simulated time: the real ring, plan and rules for old readings, with everything around them
+//! going wrong. What `KeyRing` and `Signer` do with these over the network is restated here without one.
 //!
 //! Processes are cut off from the store and from KMS, rotation runs are missed, doubled and forced, clocks are off by
 //! up to a minute, the configuration changes midway. Every token minted must verify at every honest verifier until it
