@@ -16,6 +16,8 @@ const CLOCK_ERROR: Duration = MINUTE;
 const STUBBORN_CACHE: Duration = Duration::from_secs(2 * 3600);
 /// A process reads the ring again when its copy is older than this.
 const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
+/// A key is written within this time of being announced, or its write has failed.
+const WRITING: Duration = Duration::from_secs(5);
 /// While the ring cannot be read, its copy is used until it is older than this; then nothing is signed or published.
 const RING_STALENESS: Duration = HOUR;
 
@@ -77,6 +79,7 @@ pub struct Timers {
     stubborn_cache: Duration,
     ring_freshness: Duration,
     ring_staleness: Duration,
+    writing: Duration,
 }
 
 /// Why a combination of timers was refused, with the arithmetic.
@@ -99,12 +102,13 @@ impl Timers {
             return Err(TimersRefused(format!(
                 "COUNTERSIGN_ANNOUNCEMENT_LEAD is {}, but a key must be announced for {} before it signs: \
                  a process may go by a ring that is {} old, a verifier may keep the key set for {}, \
-                 and two clocks may be {} apart",
+                 two clocks may be {} apart, and writing it may take {}",
                 human(lead),
                 human(least),
                 human(timers.ring_staleness),
                 human(timers.longest_cache()),
                 human(2 * timers.clock_error),
+                human(timers.writing),
             )));
         }
         if settings.rotation_period < lead {
@@ -128,6 +132,7 @@ impl Timers {
             stubborn_cache: STUBBORN_CACHE,
             ring_freshness: RING_FRESHNESS,
             ring_staleness: RING_STALENESS,
+            writing: WRITING,
         }
     }
 
@@ -160,6 +165,7 @@ impl Timers {
             stubborn_cache: shrunk(real.stubborn_cache),
             ring_freshness: shrunk(real.ring_freshness),
             ring_staleness: shrunk(real.ring_staleness),
+            writing: shrunk(real.writing),
         };
         compressed.settings.announcement_lead = compressed.least_lead();
         Ok(compressed)
@@ -172,9 +178,9 @@ impl Timers {
 
     /// **No key signs before every verifier can know it.** A process that publishes may go by a ring from before
     /// the announcement for `ring_staleness`; whoever asks it then keeps that set for the longest cache; the clock
-    /// that wrote `activates_at` may be behind and the clock that signs ahead.
+    /// that wrote `activates_at` may be behind and the clock that signs ahead; and the write itself takes a moment.
     pub(crate) fn least_lead(&self) -> Duration {
-        self.ring_staleness + self.longest_cache() + 2 * self.clock_error
+        self.ring_staleness + self.longest_cache() + 2 * self.clock_error + self.writing
     }
 
     /// **No key leaves the key set while an access token lives that it signed.** A process may sign with it for
@@ -217,7 +223,7 @@ impl Timers {
     }
 }
 
-/// A duration in the two largest units that it has.
+/// A duration in all the units that it has.
 pub fn human(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [
@@ -226,12 +232,8 @@ pub fn human(duration: Duration) -> String {
         (seconds / 60 % 60, "min"),
         (seconds % 60, "s"),
     ];
-    let shown: Vec<String> = parts
-        .iter()
-        .filter(|(count, _)| *count > 0)
-        .take(2)
-        .map(|(count, unit)| format!("{count} {unit}"))
-        .collect();
+    let shown: Vec<String> =
+        parts.iter().filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}")).collect();
     if shown.is_empty() { format!("{} ms", duration.as_millis()) } else { shown.join(" ") }
 }
 
@@ -254,11 +256,11 @@ pub(super) mod tests {
         let settings = TimerSettings { announcement_lead: 3 * HOUR, ..TimerSettings::default() };
         assert_eq!(
             Timers::new(settings).unwrap_err().to_string(),
-            "COUNTERSIGN_ANNOUNCEMENT_LEAD is 3 h, but a key must be announced for 3 h 2 min before it signs: \
+            "COUNTERSIGN_ANNOUNCEMENT_LEAD is 3 h, but a key must be announced for 3 h 2 min 5 s before it signs: \
              a process may go by a ring that is 1 h old, a verifier may keep the key set for 2 h, \
-             and two clocks may be 2 min apart"
+             two clocks may be 2 min apart, and writing it may take 5 s"
         );
-        let settings = TimerSettings { announcement_lead: 3 * HOUR + 2 * MINUTE, ..settings };
+        let settings = TimerSettings { announcement_lead: 3 * HOUR + 2 * MINUTE + 5 * SECOND, ..settings };
         assert!(Timers::new(settings).is_ok());
         assert!(Timers::new(TimerSettings { jwks_max_age: 3 * HOUR, ..settings }).is_err());
         assert!(Timers::new(TimerSettings { rotation_period: 3 * HOUR, ..settings }).is_err());
