@@ -12,7 +12,7 @@ use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
 use countersign_issuer::keys::{KeyTable, Lifetimes, Ring, Rotator, Timers};
-use countersign_issuer::{Entropy, Record, Secret, StoreConfig, StoreError, Table, dynamodb, rotator};
+use countersign_issuer::{Entropy, Record, Secret, StoreConfig, StoreError, Table, dynamodb};
 use countersign_verify::Clock;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -122,7 +122,7 @@ fn rotator_from_environment() -> Outcome<Rotator> {
     #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(|name| std::env::var(name).ok())?;
     let wrapping = wrapping.into_wrapping(&config.aws)?;
-    Ok(rotator(&config, &dynamodb(&config.aws)?, wrapping, Clock::system(), Entropy::system()))
+    Ok(Rotator::new(&config, &dynamodb(&config.aws)?, wrapping, Clock::system(), Entropy::system()))
 }
 
 /// The ring of keys: needs no key that wraps.

@@ -18,9 +18,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign::dev::{DevServer, Options, start};
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::keys::{Rotator, Wrapping};
-use countersign_issuer::{
-    Client, Config, Entropy, Principal, PrincipalKey, Record, Table, dynamodb, rotator,
-};
+use countersign_issuer::{Client, Config, Entropy, Principal, PrincipalKey, Record, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use jsonwebtoken::jwk::{JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -128,7 +126,7 @@ impl TestIssuer {
     pub fn rotator(&self) -> Rotator {
         let (config, wrapping) = self.config();
         let db = dynamodb(&config.store.aws).unwrap();
-        rotator(&config.store, &db, wrapping, self.clock.clock(), Entropy::system())
+        Rotator::new(&config.store, &db, wrapping, self.clock.clock(), Entropy::system())
     }
 
     /// The embedded store, to change records in.

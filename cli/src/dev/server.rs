@@ -11,7 +11,7 @@ use axum::extract::Request;
 use axum::routing::any;
 use countersign_issuer::endpoints::{self, MAX_BODY_BYTES};
 use countersign_issuer::keys::Rotator;
-use countersign_issuer::{Config, Entropy, Issuer, Publisher, create_tables, dynamodb, rotator};
+use countersign_issuer::{Config, Entropy, Issuer, Publisher, create_tables, dynamodb};
 use countersign_verify::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -74,14 +74,11 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
     // The one place where the wrapping key is kept: written before anything is wrapped with it.
     let environment_file = environment.write(&folder)?;
     let lookup = |name: &str| environment.lookup(name);
-    let (config, _) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
-    let wrapping = || {
-        let (_, wrapping) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
-        wrapping.into_wrapping(&config.store.aws).map_err(DevError::setup)
-    };
+    let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
+    let wrapping = wrapping.into_wrapping(&config.store.aws).map_err(DevError::setup)?;
     let db = dynamodb(&config.store.aws).map_err(DevError::setup)?;
     create_tables(&db, &config.store.table_prefix).await.map_err(DevError::setup)?;
-    let rotator = rotator(&config.store, &db, wrapping()?, clock.clone(), entropy.clone());
+    let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), entropy.clone());
     rotator.rotate().await.map_err(DevError::setup)?;
     let ring = rotator.ring().await.map_err(DevError::setup)?;
     let longest = ring.signing(clock.now()).map(|tenure| tenure.key.longest);
@@ -91,7 +88,7 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
     }
     demo::create_records(&db, &clock, &entropy).await?;
 
-    let issuer = Issuer::new(&config, &db, wrapping()?, clock.clone(), entropy);
+    let issuer = Issuer::new(&config, &db, wrapping, clock.clone(), entropy);
     issuer.ready().await.map_err(|error| DevError::DataFolder {
         path: folder.clone(),
         error: format!("{error} (its file env is the only home of the key that wraps signing keys; if that is lost, delete the folder)"),

@@ -37,7 +37,7 @@ pub fn rotator() -> Result<Rotator, Error> {
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(variable)?;
     let wrapping = wrapping.into_wrapping(&config.aws)?;
     let db = dynamodb(&config.aws)?;
-    Ok(crate::rotator(&config, &db, wrapping, Clock::system(), Entropy::system()))
+    Ok(Rotator::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
 }
 
 /// Runs a rotation for every event, whatever it says, until the runtime ends the process. No HTTP endpoint: a run

@@ -41,7 +41,7 @@ pub use store::{Record, StoreError, Table, WriteError, create_tables};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
-use keys::{KeyRing, KeyTable, Lifetimes, Rotator, Signer, Timers, Wrapping};
+use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
 
 /// Everything that a request for a token needs. One for a process.
@@ -102,15 +102,4 @@ impl Publisher {
         let timers = config.store.timers;
         Self { url: config.issuer.clone(), timers, ring: KeyRing::new(table, timers, clock.clone()), clock }
     }
-}
-
-/// A rotator over the signing-keys table of `config`.
-pub fn rotator(
-    config: &StoreConfig,
-    db: &DynamoDb,
-    wrapping: Wrapping,
-    clock: Clock,
-    entropy: Entropy,
-) -> Rotator {
-    Rotator::new(KeyTable::new(db.clone(), &config.table_prefix), wrapping, config.timers, clock, entropy)
 }

@@ -39,7 +39,7 @@ pub struct KeyRing {
 #[derive(Debug, Default)]
 struct State {
     reading: Option<Reading>,
-    /// When reading last failed: the next try waits a little, since a try may cost seconds.
+    /// When reading last failed: the next try waits a little.
     failed_at: Option<Timestamp>,
 }
 
@@ -56,13 +56,10 @@ impl KeyRing {
         let mut state = self.state.lock().await;
         let now = self.clock.now();
         let usable = state.reading.as_ref().filter(|reading| reading.is_usable(now, &self.timers)).cloned();
-        if let Some(reading) = &usable {
-            // A fiftieth of the staleness is 72 s, or 80 ms where a person watches.
-            let pause = self.timers.ring_staleness() / 50;
-            let waits = state.failed_at.is_some_and(|failed| now >= failed && now.since(failed) < pause);
-            if reading.is_fresh(now, &self.timers) || waits {
-                return Ok(Arc::clone(&reading.ring));
-            }
+        if let Some(reading) = &usable
+            && (reading.is_fresh(now, &self.timers) || self.timers.is_too_soon(state.failed_at, now))
+        {
+            return Ok(Arc::clone(&reading.ring));
         }
         match self.table.read().await {
             Ok(contents) => {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use countersign_verify::{Clock, Timestamp};
 
+use crate::config::StoreConfig;
 use crate::entropy::Entropy;
 use crate::keys::{KeyError, KeyTable, Ring, RingKey, Tenure, Timers, Wrapping};
 
@@ -85,9 +86,16 @@ pub enum ChangeRefused {
 }
 
 impl Rotator {
-    /// Rotates the ring in `table`.
-    pub fn new(table: KeyTable, wrapping: Wrapping, timers: Timers, clock: Clock, entropy: Entropy) -> Self {
-        Self { table, wrapping, timers, clock, entropy }
+    /// A rotator over the signing-keys table of `config`. Nothing is read yet.
+    pub fn new(
+        config: &StoreConfig,
+        db: &aws_sdk_dynamodb::Client,
+        wrapping: Wrapping,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
+        let table = KeyTable::new(db.clone(), &config.table_prefix);
+        Self { table, wrapping, timers: config.timers, clock, entropy }
     }
 
     /// The ring as it is.

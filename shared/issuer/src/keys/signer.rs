@@ -94,7 +94,7 @@ pub struct Signer {
 #[derive(Debug, Default)]
 struct Opened {
     key: Option<Arc<SigningKey>>,
-    /// When opening the next key last failed: the next try waits a little, since a try may cost seconds.
+    /// When opening the next key last failed: the next try waits a little.
     failed_at: Option<Timestamp>,
 }
 
@@ -122,10 +122,10 @@ impl Signer {
         {
             return Ok(Arc::clone(key));
         }
-        let overtime = opened.key.clone().filter(|key| ring.may_sign_on(&key.jwk, now, self.ring.timers()));
-        let pause = self.ring.timers().ring_staleness() / 50;
+        let timers = self.ring.timers();
+        let overtime = opened.key.clone().filter(|key| ring.may_sign_on(&key.jwk, now, timers));
         if let Some(key) = &overtime
-            && opened.failed_at.is_some_and(|failed| now >= failed && now.since(failed) < pause)
+            && timers.is_too_soon(opened.failed_at, now)
         {
             return Ok(Arc::clone(key));
         }

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use countersign_verify::Timestamp;
+
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -209,6 +211,12 @@ impl Timers {
 
     fn longest_cache(&self) -> Duration {
         self.settings.jwks_max_age.max(self.stubborn_cache)
+    }
+
+    /// Whether it is too soon to try again what failed at `failed`, since a try may cost seconds: within a fiftieth of
+    /// the staleness, which is 72 s, or 80 ms where a person watches.
+    pub(crate) fn is_too_soon(&self, failed: Option<Timestamp>, now: Timestamp) -> bool {
+        failed.is_some_and(|failed| now >= failed && now.since(failed) < self.ring_staleness / 50)
     }
 
     /// Until when a copy of the ring needs no second reading.

@@ -55,7 +55,7 @@ pub enum WrappingError {
 }
 
 /// Makes key pairs and opens their private halves.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub enum Wrapping {
     /// AWS KMS.
     Kms(KmsWrapping),

@@ -14,7 +14,7 @@ use super::{EncryptionContext, WrappedKeyPair, WrappingError};
 use crate::aws;
 
 /// A symmetric KMS key that signing keys are wrapped with.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KmsWrapping {
     client: Client,
     key_id: String,

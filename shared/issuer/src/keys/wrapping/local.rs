@@ -1,6 +1,7 @@
 //! Key pairs wrapped with AES-256-GCM, away from AWS.
 
 use std::fmt;
+use std::sync::Arc;
 
 use countersign_verify::Jwk;
 use p256::SecretKey;
@@ -13,14 +14,15 @@ use crate::entropy::{Entropy, EntropyError};
 use crate::keys::signer::uncompressed_point;
 
 /// Wraps with a key of its own. For `countersign dev`, `cargo lambda` and `sam local`.
-pub struct LocalWrapping(Box<LessSafeKey>);
+#[derive(Clone)]
+pub struct LocalWrapping(Arc<LessSafeKey>);
 
 impl LocalWrapping {
     /// Wraps with a 256-bit key.
     #[expect(clippy::missing_panics_doc, clippy::expect_used, reason = "AES-256 takes any 32 bytes")]
     pub fn new(key: &[u8; 32]) -> Self {
         let key = UnboundKey::new(&AES_256_GCM, key).expect("32 bytes");
-        Self(Box::new(LessSafeKey::new(key)))
+        Self(Arc::new(LessSafeKey::new(key)))
     }
 
     pub(super) fn generate(
