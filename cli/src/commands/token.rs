@@ -52,13 +52,14 @@ impl TokenCommand {
                     fs::read_to_string(&jwks).map_err(|error| format!("{}: {error}", jwks.display()))?;
                 let keys =
                     JwkSet::from_json(&saved).map_err(|error| format!("{}: {error}", jwks.display()))?;
-                let builder = Verifier::builder(issuer).keys(keys).clock(clock.clone()).accept_typ_jwt();
-                let verifier = match &audience {
+                let builder =
+                    Verifier::builder(issuer).keys(keys.clone()).clock(clock.clone()).accept_typ_jwt();
+                let builder = match &audience {
                     Some(audience) => builder.audience(audience),
                     // For showing to a person, who is told.
                     None => builder.dangerously_accept_any_audience(),
                 };
-                let token = verifier.build().verify(&read_token()?);
+                let token = builder.build()?.verify_with(&read_token()?, &keys);
                 let token = token.map_err(|error| format!("the token is not valid: {error}"))?;
                 if json {
                     show(&json!({ "valid": true, "kid": token.kid(), "claims": *token }), true);

@@ -2,17 +2,34 @@
 
 use std::ops::Deref;
 
+#[cfg(feature = "fetch")]
+use crate::published::PublishedKeys;
 use crate::{Claims, Clock, JwkSet, TokenError, jws};
 
 /// How far an issuer's clock may be ahead of ours: each may be 60 s off, in opposite directions.
 const IAT_TOLERANCE_SECONDS: u64 = 120;
 
-/// Verifies access tokens of one issuer for one API. Cheap to share behind an `Arc`; needs no network.
+/// Verifies access tokens of one issuer for one API. Cheap to clone: clones share the fetched key set.
 #[derive(Debug, Clone)]
 pub struct Verifier {
+    rules: Rules,
+    keys: Keys,
+}
+
+/// Where the keys come from.
+#[derive(Debug, Clone)]
+enum Keys {
+    Given(JwkSet),
+    #[cfg(feature = "fetch")]
+    Published(PublishedKeys),
+}
+
+/// What a token must say.
+#[derive(Debug, Clone)]
+struct Rules {
     issuer: String,
+    /// `None` where any audience will do.
     audience: Option<String>,
-    keys: JwkSet,
     types: &'static [&'static str],
     clock: Clock,
 }
@@ -40,22 +57,56 @@ impl Deref for Verified {
 }
 
 impl Verifier {
-    /// A verifier for tokens whose `iss` is exactly `issuer`. Until told otherwise it knows no audience and no key,
-    /// and so accepts nothing.
+    /// A verifier for tokens whose `iss` is exactly `issuer`.
     pub fn builder(issuer: impl Into<String>) -> VerifierBuilder {
-        VerifierBuilder(Self {
+        VerifierBuilder {
             issuer: issuer.into(),
-            // No token's `aud` is empty, so a forgotten audience refuses everything.
-            audience: Some(String::new()),
-            keys: JwkSet::default(),
+            audience: Audience::Missing,
+            keys: None,
+            #[cfg(feature = "fetch")]
+            jwks_url: None,
             types: &["at+jwt"],
             clock: Clock::system(),
-        })
+        }
     }
 
-    /// Checks a token as RFC 9068 section 4 says and returns its claims.
-    pub fn verify(&self, token: &str) -> Result<Verified, TokenError> {
-        let (claims, kid) = jws::verify::<Claims>(token, &self.keys, self.types)?;
+    /// Checks a token as RFC 9068 section 4 says and returns its claims. Waits for the network only where the key
+    /// set is fetched and is not at hand, has outlived its max-age, or lacks the token's key.
+    #[cfg_attr(
+        not(feature = "fetch"),
+        expect(clippy::unused_async, reason = "one signature with `fetch` or without")
+    )]
+    pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
+        match &self.keys {
+            Keys::Given(keys) => self.rules.verify(token, keys),
+            #[cfg(feature = "fetch")]
+            Keys::Published(published) => {
+                let keys = published.current().await?;
+                match self.rules.verify(token, &keys) {
+                    Err(TokenError::UnknownKey) => {
+                        let keys = published.later_than(&keys).await?;
+                        self.rules.verify(token, &keys)
+                    }
+                    outcome => outcome,
+                }
+            }
+        }
+    }
+
+    /// Checks a token with these keys: what [`verify`](Self::verify) does once it has the key set.
+    pub fn verify_with(&self, token: &str, keys: &JwkSet) -> Result<Verified, TokenError> {
+        self.rules.verify(token, keys)
+    }
+
+    /// The API that tokens must be meant for; nothing where any will do.
+    pub fn audience(&self) -> Option<&str> {
+        self.rules.audience.as_deref()
+    }
+}
+
+impl Rules {
+    fn verify(&self, token: &str, keys: &JwkSet) -> Result<Verified, TokenError> {
+        let (claims, kid) = jws::verify::<Claims>(token, keys, self.types)?;
         if claims.iss != self.issuer {
             return Err(TokenError::WrongIssuer);
         }
@@ -73,15 +124,53 @@ impl Verifier {
     }
 }
 
+/// Why a verifier cannot be built.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// Neither [`VerifierBuilder::audience`] nor its dangerous alternative was called, or the audience is empty.
+    #[error("no audience: name the API that tokens must be meant for")]
+    NoAudience,
+    /// No key set was given, and fetching is not compiled in.
+    #[error("no keys: give a key set, or switch on the feature `fetch`")]
+    NoKeys,
+    /// The key set's address.
+    #[error("the key set's address {url} cannot be used: {reason}")]
+    JwksUrl {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The HTTP client cannot be set up.
+    #[error("the HTTP client cannot be set up: {0}")]
+    HttpClient(String),
+}
+
 /// Sets up a [`Verifier`].
 #[derive(Debug, Clone)]
-pub struct VerifierBuilder(Verifier);
+pub struct VerifierBuilder {
+    issuer: String,
+    audience: Audience,
+    keys: Option<JwkSet>,
+    #[cfg(feature = "fetch")]
+    jwks_url: Option<String>,
+    types: &'static [&'static str],
+    clock: Clock,
+}
+
+#[derive(Debug, Clone)]
+enum Audience {
+    Missing,
+    Any,
+    This(String),
+}
 
 impl VerifierBuilder {
     /// The API that tokens must be meant for: their `aud`, compared as a whole.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.0.audience = Some(audience.into());
+        self.audience = Audience::This(audience.into());
         self
     }
 
@@ -89,33 +178,65 @@ impl VerifierBuilder {
     /// tokens that were given to others (RFC 9068 section 5).
     #[must_use]
     pub fn dangerously_accept_any_audience(mut self) -> Self {
-        self.0.audience = None;
+        self.audience = Audience::Any;
         self
     }
 
-    /// The issuer's keys.
+    /// The issuer's keys, from a file or a string: nothing is fetched.
     #[must_use]
     pub fn keys(mut self, keys: JwkSet) -> Self {
-        self.0.keys = keys;
+        self.keys = Some(keys);
+        self
+    }
+
+    /// Where the key set is fetched from, unless keys are given: `{issuer}/.well-known/jwks.json` where not set.
+    /// `https`, or `http` on this machine.
+    #[cfg(feature = "fetch")]
+    #[must_use]
+    pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
+        self.jwks_url = Some(url.into());
         self
     }
 
     /// Accepts `typ` `JWT` beside `at+jwt`, for clients that are set to it.
     #[must_use]
     pub fn accept_typ_jwt(mut self) -> Self {
-        self.0.types = &["at+jwt", "JWT"];
+        self.types = &["at+jwt", "JWT"];
         self
     }
 
     /// Where the time comes from; the machine's clock unless set.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
-        self.0.clock = clock;
+        self.clock = clock;
         self
     }
 
-    /// The verifier.
-    pub fn build(self) -> Verifier {
-        self.0
+    /// The verifier. Fetches nothing yet.
+    pub fn build(self) -> Result<Verifier, BuildError> {
+        let keys = self.choose_keys()?;
+        let audience = match self.audience {
+            Audience::This(audience) if !audience.is_empty() => Some(audience),
+            Audience::Any => None,
+            Audience::This(_) | Audience::Missing => return Err(BuildError::NoAudience),
+        };
+        Ok(Verifier {
+            rules: Rules { issuer: self.issuer, audience, types: self.types, clock: self.clock },
+            keys,
+        })
+    }
+
+    fn choose_keys(&self) -> Result<Keys, BuildError> {
+        if let Some(keys) = &self.keys {
+            return Ok(Keys::Given(keys.clone()));
+        }
+        #[cfg(feature = "fetch")]
+        {
+            let url =
+                self.jwks_url.clone().unwrap_or_else(|| format!("{}/.well-known/jwks.json", self.issuer));
+            PublishedKeys::at(&url, self.clock.clone()).map(Keys::Published)
+        }
+        #[cfg(not(feature = "fetch"))]
+        Err(BuildError::NoKeys)
     }
 }
