@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use http::{Request, Response, Uri};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
@@ -19,7 +19,7 @@ const MAX_BODY_BYTES: usize = 256 * 1024;
 /// Speaks HTTP/1.1, over rustls and the same crypto as the signatures (ring), trusting whom the machine trusts. It
 /// follows no redirect: keys and credentials belong to the address that was configured.
 #[derive(Debug, Clone)]
-pub(crate) struct HttpClient(Client<HttpsConnector<HttpConnector>, Full<&'static [u8]>>);
+pub(crate) struct HttpClient(Client<HttpsConnector<HttpConnector>, String>);
 
 impl HttpClient {
     /// Opens no connection yet. The error is the TLS library's words.
@@ -37,10 +37,7 @@ impl HttpClient {
     }
 
     /// The answer with its body as text, or why there is none, in words for the log.
-    pub(crate) async fn send(
-        &self,
-        request: Request<Full<&'static [u8]>>,
-    ) -> Result<Response<String>, String> {
+    pub(crate) async fn send(&self, request: Request<String>) -> Result<Response<String>, String> {
         let answer = async {
             let response = self.0.request(request).await.map_err(|error| with_causes(&error))?;
             let (parts, body) = response.into_parts();

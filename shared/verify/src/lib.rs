@@ -43,6 +43,8 @@
 //! Features, none of them on by default: `fetch` (the key set over HTTPS), `policy` (who may call what, from a TOML
 //! file), `tower` (a layer that protects an axum router, or any tower service, by a policy).
 
+#[cfg(all(feature = "fetch", feature = "tower"))]
+mod basic;
 mod claims;
 #[cfg(feature = "fetch")]
 mod http_client;
@@ -51,6 +53,8 @@ pub mod jws;
 #[cfg(feature = "fetch")]
 mod published;
 mod time;
+#[cfg(feature = "tower")]
+pub mod tower;
 mod verifier;
 
 pub use claims::Claims;

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, HeaderMap};
 use http::{Request, StatusCode, Uri};
-use http_body_util::Full;
 use tokio::sync::Mutex;
 
 use crate::http_client::{self, HttpClient};
@@ -147,7 +146,7 @@ impl Shared {
     }
 
     async fn ask(&self) -> Result<(JwkSet, Duration), String> {
-        let request = Request::get(&self.url).header(ACCEPT, "application/json").body(Full::default());
+        let request = Request::get(&self.url).header(ACCEPT, "application/json").body(String::new());
         let response = self.http.send(request.map_err(|error| error.to_string())?).await?;
         if response.status() != StatusCode::OK {
             return Err(format!("the answer is {}", response.status()));

@@ -99,8 +99,14 @@ impl Verifier {
     }
 
     /// The API that tokens must be meant for; nothing where any will do.
-    pub fn audience(&self) -> Option<&str> {
+    #[cfg(all(feature = "fetch", feature = "tower"))]
+    pub(crate) fn audience(&self) -> Option<&str> {
         self.rules.audience.as_deref()
+    }
+
+    #[cfg(all(feature = "fetch", feature = "tower"))]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.rules.clock
     }
 }
 
@@ -137,6 +143,14 @@ pub enum BuildError {
     /// The key set's address.
     #[error("the key set's address {url} cannot be used: {reason}")]
     JwksUrl {
+        /// The address.
+        url: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// The address at which Basic credentials are exchanged.
+    #[error("the token endpoint {url} cannot be used: {reason}")]
+    TokenEndpoint {
         /// The address.
         url: String,
         /// What is wrong with it.

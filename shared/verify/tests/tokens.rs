@@ -2,85 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
+mod forge;
+
 use base64::Engine;
 use base64::engine::general_purpose::{URL_SAFE, URL_SAFE_NO_PAD as BASE64URL};
-use countersign_verify::{
-    BuildError, Clock, Jwk, JwkSet, Timestamp, TokenError, Verified, Verifier, VerifierBuilder,
-};
-use ring::rand::SystemRandom;
-use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
-use serde_json::{Value, json};
-
-const ISSUER: &str = "https://issuer.example.com";
-const AUDIENCE: &str = "https://api.example.com";
-const NOW: u64 = 1_800_000_000;
-
-/// An issuer of whatever it is told.
-struct Forge {
-    pair: EcdsaKeyPair,
-    jwk: Jwk,
-}
-
-fn random() -> SystemRandom {
-    #[expect(clippy::disallowed_methods, reason = "ring takes its own generator and no other")]
-    SystemRandom::new()
-}
-
-impl Forge {
-    fn new() -> Self {
-        let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
-        let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random()).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random()).unwrap();
-        let jwk = Jwk::from_uncompressed_point(pair.public_key().as_ref()).unwrap();
-        Self { pair, jwk }
-    }
-
-    fn header(&self) -> Value {
-        json!({ "alg": "ES256", "typ": "at+jwt", "kid": self.jwk.kid() })
-    }
-
-    fn sign(&self, header: &str, payload: &str) -> String {
-        self.sign_segments(&BASE64URL.encode(header), &BASE64URL.encode(payload))
-    }
-
-    fn sign_segments(&self, header: &str, payload: &str) -> String {
-        let input = format!("{header}.{payload}");
-        let signature = self.pair.sign(&random(), input.as_bytes()).unwrap();
-        format!("{input}.{}", BASE64URL.encode(signature))
-    }
-
-    fn verifier(&self) -> VerifierBuilder {
-        Verifier::builder(ISSUER)
-            .audience(AUDIENCE)
-            .keys(JwkSet::new(vec![self.jwk.clone()]))
-            .clock(Clock::new(|| Timestamp::from_seconds(NOW)))
-    }
-
-    fn verify(&self, token: &str) -> Result<Verified, TokenError> {
-        self.verify_by(self.verifier(), token)
-    }
-
-    fn verify_by(&self, verifier: VerifierBuilder, token: &str) -> Result<Verified, TokenError> {
-        verifier.build().unwrap().verify_with(token, &JwkSet::new(vec![self.jwk.clone()]))
-    }
-}
-
-fn claims() -> Value {
-    json!({
-        "iss": ISSUER, "sub": "svc", "aud": AUDIENCE, "exp": NOW + 60, "iat": NOW, "jti": "j", "client_id": "svc",
-        "scope": "a b", "roles": ["r"], "brandKey": "acme",
-    })
-}
-
-fn with(mut object: Value, name: &str, value: Value) -> String {
-    object[name] = value;
-    object.to_string()
-}
-
-fn without(mut object: Value, name: &str) -> String {
-    object.as_object_mut().unwrap().remove(name);
-    object.to_string()
-}
+use countersign_verify::{BuildError, JwkSet, TokenError, Verifier};
+use forge::{AUDIENCE, Forge, ISSUER, NOW, claims, with, without};
+use serde_json::json;
 
 #[test]
 fn a_token_as_the_issuer_mints_it_is_accepted() {
