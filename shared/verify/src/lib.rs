@@ -50,6 +50,8 @@ mod claims;
 mod http_client;
 mod jwk;
 pub mod jws;
+#[cfg(feature = "policy")]
+pub mod policy;
 #[cfg(feature = "fetch")]
 mod published;
 mod time;

@@ -1,0 +1,168 @@
+//! The path of a request: what is refused unread, and the loosest reading of the rest.
+
+use std::borrow::Cow;
+
+/// A longer path is refused unread.
+const MAX_PATH_BYTES: usize = 8 * 1024;
+
+/// Why a path is refused before any rule is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnsafePath {
+    /// It does not start with `/`.
+    #[error("it does not start with `/`")]
+    NotAbsolute,
+    /// It is longer than 8 KiB.
+    #[error("it is longer than 8 KiB")]
+    TooLong,
+    /// `//`, which some servers take for `/`.
+    #[error("it has an empty segment (`//`)")]
+    EmptySegment,
+    /// `.` or `..`, raw or encoded.
+    #[error("it has a dot segment (`.` or `..`, raw or encoded)")]
+    DotSegment,
+    /// `%2F`, which some servers take for a separator.
+    #[error("it has an encoded slash (`%2F`)")]
+    EncodedSlash,
+    /// A backslash, raw or encoded, which some servers take for a separator.
+    #[error("it has a backslash, raw or encoded")]
+    Backslash,
+    /// `;`, raw or encoded: some servers drop what follows it in a segment.
+    #[error("it has a `;`, raw or encoded")]
+    Semicolon,
+    /// `?` or `#`, raw or encoded, behind which some servers end the path.
+    #[error("it has a `?` or `#`, raw or encoded (the query is no part of the path)")]
+    QueryOrFragment,
+    /// A control character, raw or encoded.
+    #[error("it has a control character, raw or encoded")]
+    ControlCharacter,
+    /// `%25`: something may decode it twice.
+    #[error("it has an encoded `%` (`%25`)")]
+    EncodedPercent,
+    /// `%` without two hexadecimal digits.
+    #[error("its percent-encoding is broken")]
+    BrokenEncoding,
+    /// The encoded bytes are not UTF-8.
+    #[error("its encoded bytes are not UTF-8")]
+    NotUtf8,
+    /// A character that a compatibility mapping turns into ASCII, e.g. U+FF0F into `/`.
+    #[error("it has a character that some servers turn into an ASCII one")]
+    LooksLikeAscii,
+}
+
+/// The path as the most forgiving server may read it: decoded, case-folded, without one slash at its end.
+///
+/// No allocation where the path is plain lower-case ASCII.
+pub(super) fn loosest(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
+    if path.len() > MAX_PATH_BYTES {
+        return Err(UnsafePath::TooLong);
+    }
+    if !path.starts_with('/') {
+        return Err(UnsafePath::NotAbsolute);
+    }
+    let decoded = decode(path)?;
+    // Encoded slashes are refused by now, so these are the segments of the path as sent, too.
+    let mut segments = decoded[1..].split('/').peekable();
+    while let Some(segment) = segments.next() {
+        match segment {
+            "." | ".." => return Err(UnsafePath::DotSegment),
+            "" if segments.peek().is_some() => return Err(UnsafePath::EmptySegment),
+            _ => {}
+        }
+    }
+    Ok(match decoded {
+        Cow::Borrowed(plain) if !plain.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Cow::Borrowed(without_final_slash(plain))
+        }
+        decoded => Cow::Owned(fold(without_final_slash(&decoded))),
+    })
+}
+
+/// Percent-decodes a path or a part of one, and refuses the characters on which servers disagree.
+pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
+    if path.bytes().all(is_plain) {
+        return Ok(Cow::Borrowed(path));
+    }
+    let mut decoded = Vec::with_capacity(path.len());
+    let mut bytes = path.bytes();
+    while let Some(sent) = bytes.next() {
+        let is_encoded = sent == b'%';
+        let byte = if is_encoded {
+            hex_pair(bytes.next(), bytes.next()).ok_or(UnsafePath::BrokenEncoding)?
+        } else {
+            sent
+        };
+        match byte {
+            b'/' if is_encoded => return Err(UnsafePath::EncodedSlash),
+            b'%' => return Err(UnsafePath::EncodedPercent),
+            b'\\' => return Err(UnsafePath::Backslash),
+            b';' => return Err(UnsafePath::Semicolon),
+            b'?' | b'#' => return Err(UnsafePath::QueryOrFragment),
+            _ => decoded.push(byte),
+        }
+    }
+    let decoded = String::from_utf8(decoded).map_err(|_| UnsafePath::NotUtf8)?;
+    for character in decoded.chars() {
+        if character.is_control() {
+            return Err(UnsafePath::ControlCharacter);
+        }
+        if looks_like_ascii(character) {
+            return Err(UnsafePath::LooksLikeAscii);
+        }
+    }
+    Ok(Cow::Owned(decoded))
+}
+
+/// Case-folds so that whatever any case mapping takes for an ASCII letter becomes that letter.
+pub(super) fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character {
+            _ if character.is_ascii() => folded.push(character.to_ascii_lowercase()),
+            // Unicode's full mapping adds a combining dot; the simple one, which Java's `equalsIgnoreCase` uses, does not.
+            'İ' => folded.push('i'),
+            // First upper, then lower: `ſ` and `ı` are lower-case themselves, and their capitals are ASCII.
+            _ => folded.extend(character.to_uppercase().flat_map(char::to_lowercase)),
+        }
+    }
+    folded
+}
+
+/// The path without one slash at its end; `/` is whole.
+pub(super) fn without_final_slash(path: &str) -> &str {
+    match path.strip_suffix('/') {
+        None | Some("") => path,
+        Some(stripped) => stripped,
+    }
+}
+
+/// Whether the byte stands for itself and for nothing else.
+fn is_plain(byte: u8) -> bool {
+    matches!(byte, b'!'..=b'~') && !matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#')
+}
+
+/// Characters that normalisation or a best-fit code page turns into ASCII punctuation: the Greek question mark, leaders
+/// and ellipsis, slashes and the backslash of mathematics, `℀` and its kin; and vertical, small and full-width forms.
+fn looks_like_ascii(character: char) -> bool {
+    matches!(
+        character,
+        '\u{37e}'
+            | '\u{2024}'..='\u{2026}'
+            | '\u{2044}'
+            | '\u{2047}'..='\u{2049}'
+            | '\u{2100}'
+            | '\u{2101}'
+            | '\u{2105}'
+            | '\u{2106}'
+            | '\u{2215}'
+            | '\u{2216}'
+            | '\u{fe10}'..='\u{fe19}'
+            | '\u{fe30}'..='\u{fe6f}'
+            | '\u{ff01}'..='\u{ff5e}'
+    )
+}
+
+fn hex_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high?)? * 16 + digit(low?)?).ok()
+}
