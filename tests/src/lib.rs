@@ -111,12 +111,15 @@ impl TestIssuer {
         Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), folder }
     }
 
+    /// A variable of the `env` file.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        let text = std::fs::read_to_string(&self.server.environment).unwrap();
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
+    }
+
     /// What the functions read from the `env` file.
     pub fn config(&self) -> (Config, Wrapping) {
-        let text = std::fs::read_to_string(&self.server.environment).unwrap();
-        let lookup = |name: &str| {
-            text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
-        };
+        let lookup = |name: &str| self.variable(name);
         let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
         let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
         (config, wrapping)
@@ -202,6 +205,12 @@ impl TestIssuer {
     /// A call of the demo API with a token.
     pub async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
         self.request(method, path, &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))], Vec::new()).await
+    }
+
+    /// A call of the demo API with a client's id and secret.
+    pub async fn call_with(&self, method: Method, path: &str, id: &str, secret: &str) -> Answer {
+        let basic = format!("Basic {}", BASE64.encode(format!("{id}:{secret}")));
+        self.request(method, path, &[(AUTHORIZATION.as_str(), &basic)], Vec::new()).await
     }
 
     /// Any request.
@@ -294,6 +303,11 @@ impl Answer {
     /// A header's value; empty where there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    /// A header's values, one for each time that it stands there.
+    pub fn headers(&self, name: &str) -> Vec<String> {
+        self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 
     /// The body.

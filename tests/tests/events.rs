@@ -15,8 +15,10 @@ use serde_json::Value;
 fn event_files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    // The scheduled event of the rotate function is no request.
-    let is_request = |file: &PathBuf| fs::read_to_string(file).is_ok_and(|text| text.contains("rawPath"));
+    // The scheduled event of the rotate function is no request, and an authorizer's is no HTTP endpoint's.
+    let is_request = |file: &PathBuf| {
+        fs::read_to_string(file).is_ok_and(|text| text.contains("rawPath") && !text.contains("routeArn"))
+    };
     let is_json = |file: &PathBuf| file.extension().is_some_and(|end| end == "json");
     let mut files: Vec<PathBuf> = files.filter(is_json).filter(is_request).collect();
     files.sort();

@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::api::{self, DemoApi};
+use super::api;
 use super::environment::Environment;
 use super::{DevError, EmbeddedDynamoDb, demo};
 
@@ -93,9 +93,8 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
         path: folder.clone(),
         error: format!("{error} (its file env is the only home of the key that wraps signing keys; if that is lost, delete the folder)"),
     })?;
-    let publisher = Arc::new(Publisher::new(&config, &db, clock.clone()));
-    let api = api::router(DemoApi { issuer: url.clone(), publisher: Arc::clone(&publisher), clock });
-    let app = router(issuer, publisher).merge(api);
+    let publisher = Publisher::new(&config, &db, clock.clone());
+    let app = router(issuer, publisher).merge(api::router(&url, clock)?);
     let period = config.store.timers.settings().rotation_period;
     let rotating = tokio::spawn(rotate_on_schedule(rotator, period));
 
@@ -156,8 +155,8 @@ async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
     }
 }
 
-fn router(issuer: Issuer, publisher: Arc<Publisher>) -> Router {
-    let issuer = Arc::new(issuer);
+fn router(issuer: Issuer, publisher: Publisher) -> Router {
+    let (issuer, publisher) = (Arc::new(issuer), Arc::new(publisher));
     let token = {
         let issuer = Arc::clone(&issuer);
         any(async move |request: Request| respond(endpoints::token(&issuer, read(request).await).await))

@@ -74,6 +74,25 @@ pub(crate) fn revoked(token: &RefreshClaims) {
     tracing::info!(target: "audit", event = "revoked", client_id, sub, family, generation);
 }
 
+/// A caller whom the authorizer does not let through, who is known or is not.
+pub(crate) fn caller_refused(
+    caller: Option<&Claims>,
+    method: &str,
+    path: &str,
+    reason: &dyn std::error::Error,
+) {
+    let sub = caller.map(|caller| caller.sub.as_str());
+    let client_id = caller.map(|caller| caller.client_id.as_str());
+    let jti = caller.map(|caller| caller.jti.as_str());
+    let (method, path) = (bounded(method), bounded(path));
+    tracing::info!(target: "audit", event = "caller refused", sub, client_id, jti, method, path, %reason);
+}
+
+/// The authorizer has no answer.
+pub(crate) fn authorizer_failed(reason: &str) {
+    tracing::error!(target: "audit", event = "failed", endpoint = "authorizer", reason);
+}
+
 /// As much of a name as any record has.
 fn bounded(presented: &str) -> &str {
     let end = presented.char_indices().nth(128).map_or(presented.len(), |(at, _)| at);

@@ -6,12 +6,14 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::header::{AUTHORIZATION, HeaderMap};
 
-use crate::Issuer;
+use countersign_verify::Clock;
+
 use crate::audit;
 use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
 use crate::form::{self, Form};
 use crate::secret::{self, Secret};
+use crate::store::Table;
 
 /// What a request shows of a client's credentials. Proves nothing yet.
 #[derive(Debug)]
@@ -20,7 +22,7 @@ pub(crate) struct PresentedCredentials {
     readings: Vec<(String, Secret)>,
 }
 
-/// A client whose secret has been checked; only [`Issuer::authenticate`] makes one.
+/// A client whose secret has been checked; only [`ClientAuthentication`] makes one.
 #[derive(Debug)]
 pub(crate) struct AuthenticatedClient {
     client: Client,
@@ -72,6 +74,11 @@ impl PresentedCredentials {
         };
         Ok(Self { readings })
     }
+
+    /// Takes the credentials of an Authorization header with HTTP Basic in it.
+    pub(crate) fn basic(authorization: &str) -> Result<Self, OAuthError> {
+        Ok(Self { readings: read_basic(authorization.as_bytes())? })
+    }
 }
 
 /// Reads `Basic` credentials both as RFC 6749 section 2.3.1 has them, form-encoded, and as they stand, which is how
@@ -103,7 +110,18 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     Ok(readings)
 }
 
-impl Issuer {
+/// Knows the clients, and who of those that present credentials is one.
+#[derive(Debug)]
+pub(crate) struct ClientAuthentication {
+    clients: Table<Client>,
+    clock: Clock,
+}
+
+impl ClientAuthentication {
+    pub(crate) fn new(clients: Table<Client>, clock: Clock) -> Self {
+        Self { clients, clock }
+    }
+
     /// The client whose credentials these are.
     pub(crate) async fn authenticate(
         &self,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
+use crate::authorizer::AuthorizerConfig;
 use crate::aws::{self, AwsSetupError};
 use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
 
@@ -71,6 +72,24 @@ impl Config {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
         Some(Self { issuer: issuer?, store: store? })
+    }
+}
+
+impl AuthorizerConfig {
+    /// Reads the configuration through `lookup`, which gives a variable's value by its name.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        Variables::read(&lookup, |variables| {
+            let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
+            let audience = variables.required("COUNTERSIGN_AUDIENCE", |value| Ok(value.to_owned()));
+            let caching = variables.optional("COUNTERSIGN_AUTHORIZER_CACHING", |value| match value {
+                "on" => Ok(true),
+                "off" => Ok(false),
+                _ => Err("must be on or off".to_owned()),
+            });
+            let store = StoreConfig::read(variables);
+            let caching = caching.unwrap_or(false);
+            Some(Self { issuer: issuer?, audience: audience?, caching, store: store? })
+        })
     }
 }
 

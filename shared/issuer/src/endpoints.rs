@@ -74,7 +74,7 @@ async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedCli
     }
     let mut form = Form::parse(request.body())?;
     let presented = PresentedCredentials::take(request.headers(), &mut form)?;
-    Ok((issuer.authenticate(&presented).await?, form))
+    Ok((issuer.clients.authenticate(&presented).await?, form))
 }
 
 /// Serves one request of a client's: reads it, lets `answer` judge it, and says what came of it.

@@ -34,6 +34,11 @@ impl Form {
         Ok(Self(parameters))
     }
 
+    /// A form of one parameter.
+    pub(crate) fn of(name: &str, value: &str) -> Self {
+        Self(vec![(name.to_owned(), value.to_owned())])
+    }
+
     /// A parameter's value, which leaves the form.
     pub(crate) fn take(&mut self, name: &str) -> Option<String> {
         let at = self.0.iter().position(|(known, _)| known == name)?;

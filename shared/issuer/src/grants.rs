@@ -5,6 +5,7 @@ mod operator_password;
 mod password;
 mod refresh_token;
 
+pub(crate) use client_credentials::authorize_for;
 pub(crate) use refresh_token::check_session;
 
 use crate::Issuer;

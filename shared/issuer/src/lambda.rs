@@ -10,7 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::endpoints::{Request, Response};
 use crate::keys::Rotator;
-use crate::{Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
+use crate::{Authorizer, AuthorizerConfig, Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
 
 pub use lambda_http::Error;
 
@@ -38,6 +38,23 @@ pub fn rotator() -> Result<Rotator, Error> {
     let wrapping = wrapping.into_wrapping(&config.aws)?;
     let db = dynamodb(&config.aws)?;
     Ok(Rotator::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
+}
+
+/// The authorizer that the environment describes, deciding by the policy in `policy`.
+pub fn authorizer(policy: &str) -> Result<Authorizer, Error> {
+    log_json();
+    let config = AuthorizerConfig::from_lookup(variable)?;
+    let db = dynamodb(&config.store.aws)?;
+    Ok(Authorizer::new(&config, policy, &db, Clock::system(), Entropy::system())?)
+}
+
+/// Answers API Gateway's questions until the runtime ends the process. No HTTP endpoint: an error is one of the answers.
+pub async fn serve_authorizer(authorizer: &Authorizer) -> Result<(), Error> {
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| async move {
+        // Boxed: the compiler's own recursion ends before the future's layout does.
+        Box::pin(authorizer.authorize(event.payload)).await.map_err(Error::from)
+    }))
+    .await
 }
 
 /// Runs a rotation for every event, whatever it says, until the runtime ends the process. No HTTP endpoint: a run

@@ -11,6 +11,7 @@ pub mod lambda;
 
 mod audit;
 mod authenticate;
+mod authorizer;
 mod aws;
 mod brand;
 mod client;
@@ -27,6 +28,7 @@ mod scope;
 mod secret;
 mod store;
 
+pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
 pub use aws::{AwsSetupError, dynamodb};
 pub use brand::ANY_BRAND;
 pub use client::{Client, GrantType, MAX_SECRETS};
@@ -41,6 +43,7 @@ pub use store::{Record, StoreError, Table, WriteError, create_tables};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
+use authenticate::ClientAuthentication;
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
 
@@ -49,7 +52,7 @@ use refresh::Families;
 pub struct Issuer {
     url: IssuerUrl,
     limits: Lifetimes,
-    clients: Table<Client>,
+    clients: ClientAuthentication,
     principals: Table<Principal>,
     families: Families,
     signer: Signer,
@@ -64,7 +67,7 @@ impl Issuer {
         Self {
             url: config.issuer.clone(),
             limits: config.store.timers.settings().longest,
-            clients: Table::new(db.clone(), prefix),
+            clients: ClientAuthentication::new(Table::new(db.clone(), prefix), clock.clone()),
             principals: Table::new(db.clone(), prefix),
             families: Families::new(db.clone(), prefix),
             signer: Signer::new(

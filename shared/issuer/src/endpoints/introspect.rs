@@ -63,8 +63,9 @@ async fn access_token(
         .accept_typ_jwt()
         .keys(ring.published(issuer.clock.now()))
         .clock(issuer.clock.clone())
-        .build();
-    Ok(match verifier.verify(token) {
+        .build()
+        .map_err(|error| OAuthError::Defect(error.to_string()))?;
+    Ok(match verifier.verify(token).await {
         Ok(claims) if claims.client_id == client.client_id || client.audiences.contains(&claims.aud) => {
             Some(ActiveToken::Access { token_type: "Bearer", claims: Claims::clone(&claims) })
         }

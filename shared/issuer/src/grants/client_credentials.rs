@@ -3,7 +3,7 @@
 use super::Terms;
 use crate::Issuer;
 use crate::authenticate::AuthenticatedClient;
-use crate::client::GrantType;
+use crate::client::{Client, GrantType};
 use crate::error::{GrantRefusal, OAuthError};
 use crate::form::Form;
 use crate::mint::Authorization;
@@ -17,12 +17,33 @@ pub(super) async fn authorize(
     let terms = Terms::of(client, form)?;
     let operator = match form.take("operator") {
         Some(typed) => Some(find_operator(issuer, client, &typed, terms.brand_key.as_deref()).await?),
-        None if client.require_operator => {
-            return Err(OAuthError::InvalidRequest("operator is missing, and the client must name one"));
-        }
+        None if client.require_operator => return Err(OPERATOR_MISSING),
         None => None,
     };
-    Ok(Authorization {
+    Ok(authorization(client, terms, operator))
+}
+
+/// What a client gets that can say no more than its credentials and the API that it calls: its one brand or none, and
+/// no operator.
+pub(crate) fn authorize_for(
+    client: &AuthenticatedClient,
+    audience: &str,
+) -> Result<Authorization, OAuthError> {
+    if !client.grant_types.contains(&GrantType::ClientCredentials) {
+        return Err(OAuthError::UnauthorizedClient);
+    }
+    let terms = Terms::of(client, &mut Form::of("resource", audience))?;
+    if client.require_operator {
+        return Err(OPERATOR_MISSING);
+    }
+    Ok(authorization(client, terms, None))
+}
+
+const OPERATOR_MISSING: OAuthError =
+    OAuthError::InvalidRequest("operator is missing, and the client must name one");
+
+fn authorization(client: &Client, terms: Terms, operator: Option<String>) -> Authorization {
+    Authorization {
         grant: GrantType::ClientCredentials,
         sub: client.client_id.clone(),
         roles: client.roles.clone(),
@@ -32,7 +53,7 @@ pub(super) async fn authorize(
         audience: terms.audience,
         // RFC 6749 section 4.4.3: the client can always ask again.
         refresh: None,
-    })
+    }
 }
 
 /// The username of an operator whom the client may act for, who exists, is enabled and serves the brand.

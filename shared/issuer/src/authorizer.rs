@@ -1,0 +1,235 @@
+//! The authorizer: says to API Gateway whether a caller may send a request, by the policy. Bearer tokens are verified
+//! with the published half of the ring; HTTP Basic goes through the token endpoint's own client authentication.
+//!
+//! No HTTP endpoint: a REST API answers 401 only where the function fails with exactly `Unauthorized`, and either kind of
+//! API answers 500 where it fails otherwise.
+
+mod answer;
+mod cacheable;
+mod event;
+
+pub use answer::Answer;
+
+use aws_sdk_dynamodb::Client as DynamoDb;
+use countersign_verify::policy::{Policy, PolicyError};
+use countersign_verify::{BuildError, Claims, Clock, JwkSet, TokenError, Verifier};
+
+use crate::authenticate::{ClientAuthentication, PresentedCredentials};
+use crate::error::OAuthError;
+use crate::grants::authorize_for;
+use crate::keys::{KeyRing, KeyTable};
+use crate::store::Table;
+use crate::{Entropy, IssuerUrl, StoreConfig, audit};
+
+use answer::{PolicyDocument, context};
+use event::{Api, Event};
+
+/// What the authorizer needs to know.
+#[derive(Debug, Clone)]
+pub struct AuthorizerConfig {
+    /// The `iss` that tokens must have. `COUNTERSIGN_ISSUER`.
+    pub issuer: IssuerUrl,
+    /// The API's own name, the `aud` that tokens must have. `COUNTERSIGN_AUDIENCE`.
+    pub audience: String,
+    /// Whether API Gateway keeps answers: they then tell everything that the caller may do.
+    /// `COUNTERSIGN_AUTHORIZER_CACHING`, `on` or `off`; off unless set.
+    pub caching: bool,
+    /// Where the records are.
+    pub store: StoreConfig,
+}
+
+/// Judges requests. One for a process.
+#[derive(Debug)]
+pub struct Authorizer {
+    issuer: IssuerUrl,
+    audience: String,
+    caching: bool,
+    policy: Policy,
+    ring: KeyRing,
+    verifier: Verifier,
+    clients: ClientAuthentication,
+    clock: Clock,
+    entropy: Entropy,
+}
+
+/// Why an authorizer cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorizerSetupError {
+    /// The policy does not load.
+    #[error("the policy: {0}")]
+    Policy(#[from] PolicyError),
+    /// The policy cannot be answered for API Gateway to keep.
+    #[error("the policy: {0}")]
+    NotCacheable(String),
+    /// The verifier cannot be built.
+    #[error(transparent)]
+    Verifier(#[from] BuildError),
+}
+
+/// Why there is no answer: the function fails with this.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorizerError {
+    /// REST APIs answer 401 where the function fails with this very word, and 500 otherwise.
+    #[error("Unauthorized")]
+    Unauthorized,
+    /// The event is not one of an authorizer's.
+    #[error("not an authorizer's event: {0}")]
+    NotAnAuthorizerEvent(String),
+    /// The keys or the client cannot be read, or the answer cannot be given. The detail is in the log.
+    #[error("temporarily unavailable")]
+    Unavailable,
+}
+
+/// Why a caller is not known.
+#[derive(Debug, thiserror::Error)]
+enum NotIdentified {
+    #[error("no Authorization header, or more than one")]
+    NoCredentials,
+    #[error("token refused: {0}")]
+    Token(TokenError),
+    #[error("Basic refused: {0}")]
+    Basic(OAuthError),
+    /// A client that Basic cannot speak for.
+    #[error("the client needs a token: {0}")]
+    NeedsToken(OAuthError),
+    #[error("{0}")]
+    Fault(String),
+}
+
+impl Authorizer {
+    /// An authorizer over the tables of `config`, deciding by the policy in `policy`, a TOML text. Nothing is read yet.
+    pub fn new(
+        config: &AuthorizerConfig,
+        policy: &str,
+        db: &DynamoDb,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Result<Self, AuthorizerSetupError> {
+        let policy = Policy::from_toml(policy)?;
+        if config.caching {
+            cacheable::check(&policy).map_err(AuthorizerSetupError::NotCacheable)?;
+        }
+        let prefix = &config.store.table_prefix;
+        let keys = KeyTable::new(db.clone(), prefix);
+        let verifier = Verifier::builder(config.issuer.as_str())
+            .audience(&config.audience)
+            .accept_typ_jwt()
+            // Those of the moment are handed over with every token.
+            .keys(JwkSet::default())
+            .clock(clock.clone())
+            .build()?;
+        Ok(Self {
+            issuer: config.issuer.clone(),
+            audience: config.audience.clone(),
+            caching: config.caching,
+            policy,
+            ring: KeyRing::new(keys, config.store.timers, clock.clone()),
+            verifier,
+            clients: ClientAuthentication::new(Table::new(db.clone(), prefix), clock.clone()),
+            clock,
+            entropy,
+        })
+    }
+
+    /// Answers one of API Gateway's events: HTTP API payload 2.0, REST API `TOKEN` or `REQUEST`.
+    pub async fn authorize(&self, event: serde_json::Value) -> Result<Answer, AuthorizerError> {
+        let event = Event::read(event)?;
+        match self.identify(&event).await {
+            Ok(caller) => self.answer(&event, &caller),
+            Err(NotIdentified::Fault(detail)) => {
+                audit::authorizer_failed(&detail);
+                Err(AuthorizerError::Unavailable)
+            }
+            Err(refusal) => {
+                audit::caller_refused(None, &event.method, &event.path, &refusal);
+                match (event.api, refusal) {
+                    (Api::Http, _) | (_, NotIdentified::NeedsToken(_)) => Ok(self.refusal(&event)),
+                    (Api::Rest, _) => Err(AuthorizerError::Unauthorized),
+                }
+            }
+        }
+    }
+
+    /// Who calls, as a token would say it.
+    async fn identify(&self, event: &Event) -> Result<Claims, NotIdentified> {
+        let [authorization] = event.authorization.as_slice() else {
+            return Err(NotIdentified::NoCredentials);
+        };
+        let (scheme, credentials) = authorization.split_once(' ').unwrap_or((authorization, ""));
+        if scheme.eq_ignore_ascii_case("Bearer") {
+            let ring = self.ring.current().await.map_err(|error| NotIdentified::Fault(error.to_string()))?;
+            let keys = ring.published(self.clock.now());
+            let verified = self.verifier.verify_with(credentials.trim_matches(' '), &keys);
+            return verified.map(|verified| Claims::clone(&verified)).map_err(NotIdentified::Token);
+        }
+        if scheme.eq_ignore_ascii_case("Basic") {
+            return self.identify_client(authorization).await;
+        }
+        Err(NotIdentified::NoCredentials)
+    }
+
+    /// A client, with the claims of the token that it would get for this API without saying more.
+    async fn identify_client(&self, authorization: &str) -> Result<Claims, NotIdentified> {
+        let presented = PresentedCredentials::basic(authorization).map_err(NotIdentified::Basic)?;
+        let client = self.clients.authenticate(&presented).await.map_err(|error| match error {
+            OAuthError::Unavailable(detail) | OAuthError::Defect(detail) => NotIdentified::Fault(detail),
+            refused => NotIdentified::Basic(refused),
+        })?;
+        let granted = authorize_for(&client, &self.audience).map_err(NotIdentified::NeedsToken)?;
+        let now = self.clock.now().seconds();
+        Ok(Claims {
+            iss: self.issuer.as_str().to_owned(),
+            sub: granted.sub,
+            aud: granted.audience,
+            // For this request alone.
+            exp: now,
+            iat: now,
+            jti: self.entropy.id().map_err(|error| NotIdentified::Fault(error.to_string()))?,
+            client_id: client.client_id.clone(),
+            scope: granted.scope.to_member(),
+            roles: granted.roles,
+            operator: granted.operator,
+            brand_key: granted.brand_key,
+        })
+    }
+
+    fn answer(&self, event: &Event, caller: &Claims) -> Result<Answer, AuthorizerError> {
+        let decision = self.policy.decide(&event.method, &event.path, caller);
+        if let Err(refusal) = &decision {
+            audit::caller_refused(Some(caller), &event.method, &event.path, refusal);
+        }
+        if self.caching {
+            let document = cacheable::document(&self.policy, caller, &event.arn.stage).map_err(|detail| {
+                audit::authorizer_failed(&detail);
+                AuthorizerError::Unavailable
+            })?;
+            return Ok(policy_answer(caller, document, event.api));
+        }
+        let is_authorized = decision.is_ok();
+        Ok(match event.api {
+            Api::Http if is_authorized => {
+                Answer::Simple { is_authorized, context: context(caller, event.api) }
+            }
+            // `*` and `?` of a request's path would be wildcards in the answer.
+            Api::Rest if is_authorized && !event.arn.whole.contains(['*', '?']) => {
+                policy_answer(caller, PolicyDocument::new(vec![event.arn.whole.clone()], vec![]), event.api)
+            }
+            _ => self.refusal(event),
+        })
+    }
+
+    /// 403.
+    fn refusal(&self, event: &Event) -> Answer {
+        let context = serde_json::Map::new();
+        if event.api == Api::Http && !self.caching {
+            return Answer::Simple { is_authorized: false, context };
+        }
+        let everything = vec![format!("{}/*", event.arn.stage)];
+        let policy_document = PolicyDocument::new(vec![], everything);
+        Answer::Policy { principal_id: "nobody".into(), policy_document, context }
+    }
+}
+
+fn policy_answer(caller: &Claims, policy_document: PolicyDocument, api: Api) -> Answer {
+    Answer::Policy { principal_id: caller.sub.clone(), policy_document, context: context(caller, api) }
+}

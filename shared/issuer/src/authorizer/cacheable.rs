@@ -1,0 +1,174 @@
+//! Answers that API Gateway may keep: everything that a caller may invoke, as ARNs made of the rules and the caller's
+//! claims and of nothing that stands in the request.
+//!
+//! API Gateway keeps an answer under the Authorization header and applies it to every route. An answer about one
+//! request would open or close the others; so the whole policy is answered, as far as IAM can say it. IAM's `*`
+//! matches slashes too: `GET/subscribers/*` also allows `GET/subscribers/17/invoices`. Deeper paths are therefore denied
+//! again, and a policy in which that would close another rule's route, or in which one rule's ARN reaches into
+//! another's, cannot be said in IAM's words and is refused at start-up.
+
+use std::collections::HashSet;
+
+use countersign_verify::Claims;
+use countersign_verify::policy::{Policy, Rule, Segment};
+
+use super::answer::PolicyDocument;
+
+/// A larger answer is refused by API Gateway, with 500 for the caller.
+const MAX_ANSWER_BYTES: usize = 8 * 1024;
+
+/// Spellings on which servers disagree; what the policy itself refuses to judge ([`countersign_verify::policy::UnsafePath`]).
+const UNSAFE: [&str; 6] = ["*%*", "*;*", "*\\*", "*//*", "*/./*", "*/../*"];
+
+/// Checks that `policy` can be answered whole.
+pub(super) fn check(policy: &Policy) -> Result<(), String> {
+    let rules = policy.rules();
+    let is_catch_all = |segment: &Segment| matches!(segment, Segment::CatchAll { .. });
+    for rule in rules {
+        if rule.segments().iter().any(is_catch_all) && rule.segments().iter().any(is_free) {
+            return Err(inexpressible(rule, rule));
+        }
+    }
+    for (at, one) in rules.iter().enumerate() {
+        for other in &rules[..at] {
+            let share_a_method = one.methods().iter().any(|method| other.methods().contains(method));
+            if share_a_method && one.path() != other.path() && overlap(one, other) {
+                return Err(inexpressible(other, one));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn inexpressible(one: &Rule, other: &Rule) -> String {
+    format!(
+        "with caching on, an ARN for {} (line {}) would reach into {} (line {}): switch the authorizer's caching off",
+        one.path(),
+        one.line(),
+        other.path(),
+        other.line()
+    )
+}
+
+/// Everything that the caller may invoke below `stage`, the ARN of the API's stage.
+pub(super) fn document(policy: &Policy, claims: &Claims, stage: &str) -> Result<PolicyDocument, String> {
+    let (mut allowed, mut denied) = (Vec::new(), Vec::new());
+    for rule in policy.rules().iter().filter(|rule| rule.permits(claims)) {
+        let Some(path) = resource_path(rule, claims) else { continue };
+        for method in rule.methods() {
+            allowed.push(format!("{stage}/{method}/{}", path.join("/")));
+            for (at, _) in rule.segments().iter().enumerate().filter(|(_, segment)| is_free(segment)) {
+                let mut deeper = path.clone();
+                deeper[at] = "*/*".into();
+                denied.push(format!("{stage}/{method}/{}", deeper.join("/")));
+            }
+        }
+    }
+    if allowed.is_empty() {
+        denied = vec![format!("{stage}/*")];
+    } else {
+        denied.extend(UNSAFE.map(|spelling| format!("{stage}/{spelling}")));
+    }
+    let bytes: usize = allowed.iter().chain(&denied).map(|arn| arn.len() + 3).sum();
+    if bytes > MAX_ANSWER_BYTES - 512 {
+        return Err(format!(
+            "the answer has {bytes} bytes of ARNs, and API Gateway takes {MAX_ANSWER_BYTES}"
+        ));
+    }
+    Ok(PolicyDocument::new(allowed, denied))
+}
+
+/// A rule's path for this caller; none where a claim that it needs is absent or cannot stand in an ARN.
+fn resource_path(rule: &Rule, claims: &Claims) -> Option<Vec<String>> {
+    let segment = |segment: &Segment| {
+        Some(match segment {
+            Segment::Literal(text) => text.clone(),
+            Segment::Parameter { equal: Some(claim), .. } => {
+                let value = claim.of(claims)?;
+                // `*` and `?` would widen the ARN; what is percent-encoded on the wire has several spellings.
+                let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+                let is_dots = value.bytes().all(|byte| byte == b'.');
+                (value.bytes().all(is_plain) && !is_dots).then(|| value.to_owned())?
+            }
+            // Never nothing: `?` is one character.
+            Segment::Parameter { equal: None, .. } | Segment::CatchAll { .. } => "?*".into(),
+        })
+    };
+    rule.segments().iter().map(segment).collect()
+}
+
+/// Whether the segment stands for any one text, so that its ARN has a `*` there.
+fn is_free(segment: &Segment) -> bool {
+    matches!(segment, Segment::Parameter { equal: None, .. })
+}
+
+/// Whether some path is matched by the ARNs of both rules.
+fn overlap(one: &Rule, other: &Rule) -> bool {
+    let (one, other) = (matcher(one), matcher(other));
+    let (mut seen, mut open) = (HashSet::new(), vec![(0, 0)]);
+    while let Some(state) = open.pop() {
+        let (at, beside) = state;
+        if at == one.len() && beside == other.len() {
+            return true;
+        }
+        if !seen.insert(state) {
+            continue;
+        }
+        let (step, other_step) = (one.get(at), other.get(beside));
+        if step.is_some_and(|step| step.repeats) {
+            open.push((at + 1, beside));
+        }
+        if other_step.is_some_and(|step| step.repeats) {
+            open.push((at, beside + 1));
+        }
+        if let (Some(step), Some(other_step)) = (step, other_step)
+            && step.takes.meets(other_step.takes)
+        {
+            open.push((at + usize::from(!step.repeats), beside + usize::from(!other_step.repeats)));
+        }
+    }
+    false
+}
+
+/// One step of matching an ARN's path: one character of a kind, or any number of them.
+#[derive(Clone, Copy)]
+struct Step {
+    takes: Characters,
+    repeats: bool,
+}
+
+#[derive(Clone, Copy)]
+enum Characters {
+    This(char),
+    /// A claim's value: no slash.
+    AnyButSlash,
+    /// IAM's `*`.
+    Any,
+}
+
+impl Characters {
+    fn meets(self, other: Self) -> bool {
+        match (self, other) {
+            (Self::This(one), Self::This(other)) => one == other,
+            (Self::This(one), Self::AnyButSlash) | (Self::AnyButSlash, Self::This(one)) => one != '/',
+            _ => true,
+        }
+    }
+}
+
+fn matcher(rule: &Rule) -> Vec<Step> {
+    let mut steps = Vec::new();
+    for segment in rule.segments() {
+        steps.push(Step { takes: Characters::This('/'), repeats: false });
+        let takes = match segment {
+            Segment::Literal(text) => {
+                steps.extend(text.chars().map(|c| Step { takes: Characters::This(c), repeats: false }));
+                continue;
+            }
+            Segment::Parameter { equal: Some(_), .. } => Characters::AnyButSlash,
+            Segment::Parameter { equal: None, .. } | Segment::CatchAll { .. } => Characters::Any,
+        };
+        steps.push(Step { takes, repeats: true });
+    }
+    steps
+}

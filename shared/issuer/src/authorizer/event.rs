@@ -1,0 +1,166 @@
+//! What API Gateway asks an authorizer, in its three shapes, read into one.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use super::AuthorizerError;
+
+/// A request to be judged.
+#[derive(Debug)]
+pub(super) struct Event {
+    pub(super) api: Api,
+    /// The method's or the route's ARN, of this very request.
+    pub(super) arn: MethodArn,
+    pub(super) method: String,
+    /// As it came over the wire, without the stage.
+    pub(super) path: String,
+    /// The values of the Authorization headers; an HTTP API joins several with a comma.
+    pub(super) authorization: Vec<String>,
+    /// Where the request came from, as API Gateway saw it; a `TOKEN` event does not say.
+    pub(super) address: Option<IpAddr>,
+}
+
+/// The kind of API, which decides what an answer looks like.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    /// An HTTP API, payload format 2.0.
+    Http,
+    /// A REST API, `TOKEN` or `REQUEST`.
+    Rest,
+}
+
+/// `arn:aws:execute-api:{region}:{account}:{api}/{stage}/{method}/{path}`.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct MethodArn {
+    pub(super) whole: String,
+    /// Up to and with the stage.
+    pub(super) stage: String,
+    method: String,
+    /// With its first slash.
+    path: String,
+}
+
+impl MethodArn {
+    fn parse(whole: String) -> Option<Self> {
+        let mut parts = whole.splitn(4, '/');
+        let (api, stage, method) = (parts.next()?, parts.next()?, parts.next()?);
+        let path = format!("/{}", parts.next().unwrap_or_default());
+        let is_arn = api.starts_with("arn:") && api.contains(":execute-api:");
+        let (stage, method) = (format!("{api}/{stage}"), method.to_owned());
+        is_arn.then_some(Self { whole, stage, method, path })
+    }
+}
+
+/// The members that are read; every other one is passed over, and none is there in all three shapes.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Members {
+    version: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    route_arn: Option<String>,
+    method_arn: Option<String>,
+    authorization_token: Option<String>,
+    raw_path: Option<String>,
+    path: Option<String>,
+    http_method: Option<String>,
+    headers: Option<HashMap<String, String>>,
+    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    request_context: Option<RequestContext>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RequestContext {
+    stage: Option<String>,
+    http: Option<Http>,
+    identity: Option<Identity>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Http {
+    method: String,
+    source_ip: Option<IpAddr>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Identity {
+    source_ip: Option<IpAddr>,
+}
+
+impl Event {
+    pub(super) fn read(event: serde_json::Value) -> Result<Self, AuthorizerError> {
+        let unknown = |why: &str| AuthorizerError::NotAnAuthorizerEvent(why.to_owned());
+        let members: Members = serde_json::from_value(event).map_err(|error| unknown(&error.to_string()))?;
+        let event = match (members.version.as_deref(), members.kind.as_deref()) {
+            (Some("2.0"), _) => members.http_api(),
+            (None, Some("REQUEST")) => members.rest_request(),
+            (None, Some("TOKEN")) => members.rest_token(),
+            (Some("1.0"), _) => {
+                return Err(unknown("payload format 1.0: set AuthorizerPayloadFormatVersion to 2.0"));
+            }
+            _ => return Err(unknown("it has neither version 2.0 nor type REQUEST or TOKEN")),
+        };
+        event.ok_or_else(|| unknown("the ARN, the method or the path is missing or malformed"))
+    }
+}
+
+impl Members {
+    fn http_api(self) -> Option<Event> {
+        let context = self.request_context?;
+        let http = context.http?;
+        let path = self.raw_path?;
+        // With a stage other than `$default` the path starts with it, and the policy knows no stages.
+        let stage = context.stage.filter(|stage| stage != "$default").map(|stage| format!("/{stage}"));
+        let path = match stage.as_ref().and_then(|stage| path.strip_prefix(stage.as_str())) {
+            Some("") => "/".to_owned(),
+            Some(rest) if rest.starts_with('/') => rest.to_owned(),
+            _ => path,
+        };
+        Some(Event {
+            api: Api::Http,
+            arn: MethodArn::parse(self.route_arn?)?,
+            method: http.method,
+            path,
+            authorization: named_authorization(self.headers.unwrap_or_default()).collect(),
+            address: http.source_ip,
+        })
+    }
+
+    fn rest_request(self) -> Option<Event> {
+        let authorization = match self.multi_value_headers {
+            Some(headers) => named_authorization(headers).flatten().collect(),
+            None => named_authorization(self.headers.unwrap_or_default()).collect(),
+        };
+        Some(Event {
+            api: Api::Rest,
+            arn: MethodArn::parse(self.method_arn?)?,
+            method: self.http_method?,
+            path: self.path?,
+            authorization,
+            address: self.request_context.and_then(|context| context.identity?.source_ip),
+        })
+    }
+
+    /// A `TOKEN` event says no more than the token and the ARN.
+    fn rest_token(self) -> Option<Event> {
+        let arn = MethodArn::parse(self.method_arn?)?;
+        Some(Event {
+            api: Api::Rest,
+            method: arn.method.clone(),
+            path: arn.path.clone(),
+            arn,
+            authorization: self.authorization_token.into_iter().collect(),
+            address: None,
+        })
+    }
+}
+
+/// The values of headers of that name, in whatever case it was sent.
+fn named_authorization<V>(headers: HashMap<String, V>) -> impl Iterator<Item = V> {
+    headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| value)
+}
