@@ -9,7 +9,7 @@ use std::path::Path;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::{Authorizer, AuthorizerConfig, AuthorizerSetupError, Entropy, dynamodb};
-use countersign_tests::{ALICE, AUDIENCE, CLIENT_CREDENTIALS, TestIssuer};
+use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
 use serde_json::{Value, json};
 
 const POLICY: &str = include_str!("../../functions/authorizer/policy.toml");
@@ -17,7 +17,6 @@ const SHAPES: [&str; 3] = ["authorizer-http", "authorizer-rest-request", "author
 
 fn authorizer(issuer: &TestIssuer, caching: &str, policy: &str) -> Result<Authorizer, AuthorizerSetupError> {
     let lookup = |name: &str| match name {
-        "COUNTERSIGN_AUDIENCE" => Some(AUDIENCE.to_owned()),
         "COUNTERSIGN_AUTHORIZER_CACHING" => Some(caching.to_owned()),
         _ => issuer.variable(name),
     };

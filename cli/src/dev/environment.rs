@@ -12,6 +12,7 @@ use countersign_issuer::Entropy;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 
 use super::DevError;
+use super::demo::AUDIENCE;
 
 const FILE: &str = "env";
 const LOCAL_KEY: &str = "COUNTERSIGN_LOCAL_KEY";
@@ -35,6 +36,7 @@ impl Environment {
         };
         let mut variables = vec![
             ("COUNTERSIGN_ISSUER", issuer.to_owned()),
+            ("COUNTERSIGN_AUDIENCE", AUDIENCE.to_owned()),
             ("COUNTERSIGN_TABLE_PREFIX", DEFAULT_TABLE_PREFIX.to_owned()),
             (LOCAL_KEY, local_key),
             ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb.to_owned()),
