@@ -1,0 +1,17 @@
+//! An API on 127.0.0.1:8080 that lets in callers with tokens of `countersign dev`:
+//! `cargo run -p countersign-verify --example protected_api --features fetch,tower`
+
+use axum::{Extension, Router, routing::get};
+use countersign_verify::{Verified, Verifier, policy::Policy, tower::ProtectLayer};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let issuer = "http://127.0.0.1:3000";
+    let verifier = Verifier::builder(issuer).audience("https://api.example.com").build()?;
+    let policy = Policy::from_toml("[[rule]]\nmethods = ['GET']\npath = '/calls'\nscopes = ['calls:read']")?;
+    let protected = ProtectLayer::with_basic(verifier, policy, &format!("{issuer}/oauth/token"))?;
+    let calls = async |Extension(caller): Extension<Verified>| format!("calls for {}\n", caller.sub);
+    let api = Router::new().route("/calls", get(calls)).layer(protected);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+    Ok(axum::serve(listener, api).await?)
+}
