@@ -4,6 +4,7 @@
 mod client;
 mod dev;
 mod key;
+mod policy;
 mod principal;
 mod token;
 
@@ -64,6 +65,9 @@ enum Command {
     /// Look into tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
+    /// Check which routes of an API callers may use
+    #[command(subcommand)]
+    Policy(policy::PolicyCommand),
 }
 
 impl Arguments {
@@ -81,6 +85,7 @@ impl Arguments {
             }
             Command::Key(command) => command.run(json).await,
             Command::Token(command) => command.run(&Clock::system(), json),
+            Command::Policy(command) => command.run(json),
         }
     }
 }

@@ -99,7 +99,7 @@ fn rounded(duration: Duration) -> String {
 }
 
 /// A token as it stands, or the `access_token` of a token response.
-fn read_token() -> Outcome<String> {
+pub(super) fn read_token() -> Outcome<String> {
     let text = read_stdin()?;
     let text = text.trim();
     if !text.starts_with('{') {

@@ -78,8 +78,8 @@ impl fmt::Display for Refusal<'_> {
             Self::AmbiguousPath { as_sent, loosest } => {
                 write!(
                     f,
-                    "the path is ambiguous: as sent it reaches {}, decoded and without regard to case and a slash at \
-                     the end {}",
+                    "the path is ambiguous: as it was sent it is for {}, read without regard to encoding, case and a \
+                     slash at the end it is for {}",
                     Reached(*as_sent),
                     Reached(*loosest)
                 )
