@@ -1,11 +1,12 @@
 //! JSON that every parser reads alike.
 
-use std::collections::HashSet;
+use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
 
+use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
 /// A `T` written as a JSON object. Where a `T` is asked for, serde also takes an array of its members' values.
 pub(crate) struct Object<T>(pub(crate) T);
@@ -27,6 +28,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
         deserializer.deserialize_map(Members(PhantomData))
     }
 }
+
+/// A member's name; copied only where it is written with escapes.
+#[derive(Deserialize)]
+struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
 /// A JSON value of which nothing is kept, read in full: parsers differ in which of two members of one name they
 /// believe (RFC 7519 section 4), and in what they make of broken Unicode, of numbers beyond every range, and of
@@ -73,11 +78,13 @@ impl<'de> Deserialize<'de> for Unambiguous {
             }
 
             fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Unambiguous, M::Error> {
-                let mut names = HashSet::new();
-                while let Some((name, Unambiguous)) = map.next_entry::<String, Unambiguous>()? {
-                    if !names.insert(name) {
-                        return Err(M::Error::custom("a repeated member"));
-                    }
+                let mut names = Vec::with_capacity(16);
+                while let Some((Name(name), Unambiguous)) = map.next_entry()? {
+                    names.push(name);
+                }
+                names.sort_unstable();
+                if names.windows(2).any(|pair| pair[0] == pair[1]) {
+                    return Err(M::Error::custom("a repeated member"));
                 }
                 Ok(Unambiguous)
             }
