@@ -1,12 +1,15 @@
 //! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the
 //! formatter, and of that only the names that they go by.
 
+use std::time::Duration;
+
 use countersign_verify::Claims;
 
 use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
+use crate::store::StoreError;
 
 pub(crate) fn issued(
     grant: GrantType,
@@ -47,6 +50,12 @@ pub(crate) fn refused(
             tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
         }
     }
+}
+
+/// A cached record that DynamoDB could not be asked about.
+pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
+    let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
+    tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
 }
 
 /// Whom a caller said to be.

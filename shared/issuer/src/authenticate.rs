@@ -1,6 +1,7 @@
 //! From credentials presented to a client authenticated (RFC 6749 section 2.3).
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -23,7 +24,7 @@ pub(crate) struct PresentedCredentials {
 /// A client whose secret has been checked; only [`Issuer::authenticate`] makes one.
 #[derive(Debug)]
 pub(crate) struct AuthenticatedClient {
-    client: Client,
+    client: Arc<Client>,
     secret_id: String,
 }
 

@@ -17,7 +17,12 @@ pub struct Config {
     pub issuer: IssuerUrl,
     /// Where the records are, and what they may say.
     pub store: StoreConfig,
+    /// For how long past its freshness a cached client is served while DynamoDB is away; zero is off.
+    /// `COUNTERSIGN_MAX_STALE`, in seconds.
+    pub max_stale: Duration,
 }
+
+const DEFAULT_MAX_STALE_SECONDS: u64 = 15 * 60;
 
 /// What administration needs to know.
 #[derive(Debug, Clone)]
@@ -70,7 +75,9 @@ impl Config {
     fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
-        Some(Self { issuer: issuer?, store: store? })
+        let max_stale =
+            variables.count("COUNTERSIGN_MAX_STALE").map(u64::from).unwrap_or(DEFAULT_MAX_STALE_SECONDS);
+        Some(Self { issuer: issuer?, store: store?, max_stale: Duration::from_secs(max_stale) })
     }
 }
 
@@ -298,6 +305,11 @@ impl<'a> Variables<'a> {
     fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
         parse(&value).map_err(|problem| self.wrong.push(format!("{name} {problem}"))).ok()
+    }
+
+    /// A whole number, of which 0 switches something off.
+    fn count(&mut self, name: &str) -> Option<u32> {
+        self.optional(name, |value| value.parse().map_err(|_| "must be a whole number (0 is off)".to_owned()))
     }
 
     fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {

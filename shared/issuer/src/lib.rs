@@ -13,6 +13,7 @@ mod audit;
 mod authenticate;
 mod aws;
 mod brand;
+mod cache;
 mod client;
 mod entropy;
 mod error;
@@ -41,6 +42,7 @@ pub use store::{Record, StoreError, Table, WriteError, create_tables};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
+use cache::Cache;
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
 
@@ -49,8 +51,10 @@ use refresh::Families;
 pub struct Issuer {
     url: IssuerUrl,
     limits: Lifetimes,
-    clients: Table<Client>,
+    clients: Cache<Client>,
     principals: Table<Principal>,
+    /// Operators on whose behalf clients act. Whoever logs in or refreshes is read anew from `principals`.
+    operators: Cache<Principal>,
     families: Families,
     signer: Signer,
     clock: Clock,
@@ -64,8 +68,9 @@ impl Issuer {
         Self {
             url: config.issuer.clone(),
             limits: config.store.timers.settings().longest,
-            clients: Table::new(db.clone(), prefix),
+            clients: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
             principals: Table::new(db.clone(), prefix),
+            operators: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
             families: Families::new(db.clone(), prefix),
             signer: Signer::new(
                 KeyTable::new(db.clone(), prefix),
