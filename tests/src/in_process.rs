@@ -9,7 +9,7 @@ use countersign_issuer::endpoints::{self, Request, Response};
 use countersign_issuer::keys::{Rotator, Wrapping};
 use countersign_issuer::{
     AccessTokenType, Client, ClientSecret, Config, Entropy, GrantType, Issuer, Principal, PrincipalKey,
-    Secret, Table, create_tables,
+    Secret, SourceAddress, Table, create_tables,
 };
 use countersign_verify::{Clock, Timestamp};
 
@@ -166,6 +166,9 @@ impl Post {
             request
                 .headers_mut()
                 .insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        if let Some(from) = &self.from {
+            request.extensions_mut().insert(SourceAddress(from.parse().unwrap()));
         }
         let response = match self.path.as_str() {
             "/oauth/token" => endpoints::token(issuer, request).await,

@@ -68,6 +68,12 @@ pub(crate) fn login_refused(presented: &str, brand_key: Option<&str>, reason: Gr
     tracing::info!(target: "audit", event = "login refused", presented = bounded(presented), brand_key, %reason);
 }
 
+/// A guess that came too soon after too many failures, and was not judged; `counter` says what they were counted for.
+pub(crate) fn guess_refused(presented: &str, counter: &str, wait: Duration) {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(target: "audit", event = "guess refused", presented = bounded(presented), counter, wait_ms);
+}
+
 /// A refresh token that its family's standing refuses; a theft is a warning.
 pub(crate) fn refresh_refused(token: &RefreshClaims, reason: GrantRefusal) {
     let RefreshClaims { client_id, sub, family, generation, .. } = token;

@@ -12,6 +12,7 @@ use crate::audit;
 use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
 use crate::form::{self, Form};
+use crate::guesses::SourceAddress;
 use crate::secret::{self, Secret};
 
 /// What a request shows of a client's credentials. Proves nothing yet.
@@ -19,6 +20,7 @@ use crate::secret::{self, Secret};
 pub(crate) struct PresentedCredentials {
     /// One pair, or two where HTTP Basic can be read in two ways.
     readings: Vec<(String, Secret)>,
+    from: Option<SourceAddress>,
 }
 
 /// A client whose secret has been checked; only [`Issuer::authenticate`] makes one.
@@ -26,12 +28,18 @@ pub(crate) struct PresentedCredentials {
 pub(crate) struct AuthenticatedClient {
     client: Arc<Client>,
     secret_id: String,
+    from: Option<SourceAddress>,
 }
 
 impl AuthenticatedClient {
     /// Names the secret that was used, for the audit log.
     pub(crate) fn secret_id(&self) -> &str {
         &self.secret_id
+    }
+
+    /// Where the request came from.
+    pub(crate) fn source_address(&self) -> Option<SourceAddress> {
+        self.from
     }
 }
 
@@ -45,7 +53,11 @@ impl Deref for AuthenticatedClient {
 
 impl PresentedCredentials {
     /// Takes the credentials from the Authorization header or out of the form, never from both.
-    pub(crate) fn take(headers: &HeaderMap, form: &mut Form) -> Result<Self, OAuthError> {
+    pub(crate) fn take(
+        headers: &HeaderMap,
+        form: &mut Form,
+        from: Option<SourceAddress>,
+    ) -> Result<Self, OAuthError> {
         let client_id = form.take("client_id");
         let client_secret = form.take("client_secret");
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -71,7 +83,7 @@ impl PresentedCredentials {
                 readings
             }
         };
-        Ok(Self { readings })
+        Ok(Self { readings, from })
     }
 }
 
@@ -104,45 +116,70 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     Ok(readings)
 }
 
+/// A reading of the credentials beside the record that it names.
+struct Candidate<'a> {
+    client_id: &'a str,
+    presented: &'a Secret,
+    client: Option<Arc<Client>>,
+    /// A right secret does not let a disabled client in.
+    secret_id: Option<String>,
+}
+
+impl Candidate<'_> {
+    fn refusal(&self) -> ClientRefusal {
+        match (&self.client, &self.secret_id) {
+            (None, _) => ClientRefusal::Unknown,
+            (Some(_), None) => ClientRefusal::WrongSecret,
+            (Some(_), Some(_)) => ClientRefusal::Disabled,
+        }
+    }
+
+    fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
+        let client = self.client.as_ref().filter(|client| client.enabled)?;
+        let secret_id = self.secret_id.clone()?;
+        Some(AuthenticatedClient { client: Arc::clone(client), secret_id, from })
+    }
+}
+
 impl Issuer {
-    /// The client whose credentials these are.
+    /// The client whose credentials these are. A right generated secret is known at once and touches no counter;
+    /// whatever else is presented is a guess, and counted before it costs a slow hash.
     pub(crate) async fn authenticate(
         &self,
         presented: &PresentedCredentials,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        let mut refusal = ClientRefusal::NoCredentials;
-        for (client_id, secret) in &presented.readings {
-            match self.authenticate_reading(client_id, secret).await? {
-                Ok(client) => return Ok(client),
-                Err(reason) => {
-                    audit::client_refused(client_id, reason);
-                    refusal = reason;
-                }
+        let from = presented.from;
+        let now = self.clock.now();
+        let mut candidates = Vec::with_capacity(presented.readings.len());
+        for (client_id, presented) in &presented.readings {
+            // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
+            let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
+            let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
+            let secret_id = secret::find_generated(presented, secrets, now);
+            let candidate = Candidate { client_id, presented, client, secret_id };
+            if let Some(authenticated) = candidate.authenticated(from) {
+                return Ok(authenticated);
+            }
+            candidates.push(candidate);
+        }
+
+        // What a raw reading says follows from what the decoded one before it says, so one counter is enough.
+        let counted = candidates.first().map_or("", |candidate| candidate.client_id);
+        let reservation = self.guesses.at_secret(counted, from).await?;
+        for candidate in &mut candidates {
+            if let Some(client) = candidate.client.clone().filter(|_| candidate.secret_id.is_none()) {
+                candidate.secret_id = secret::find_chosen(candidate.presented, &client.secrets, now);
+            }
+            if let Some(authenticated) = candidate.authenticated(from) {
+                self.guesses.hand_back(reservation).await;
+                return Ok(authenticated);
             }
         }
-        Err(OAuthError::InvalidClient(refusal))
-    }
-
-    async fn authenticate_reading(
-        &self,
-        client_id: &str,
-        presented: &Secret,
-    ) -> Result<Result<AuthenticatedClient, ClientRefusal>, OAuthError> {
-        // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
-        let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
-        let Some(client) = client else {
-            secret::find(presented.expose(), &[]);
-            return Ok(Err(ClientRefusal::Unknown));
-        };
-        let now = self.clock.now();
-        let live: Vec<_> = client.secrets.iter().filter(|secret| secret.is_live(now)).collect();
-        let Some(secret_id) = secret::find(presented.expose(), &live).map(|secret| secret.id.clone()) else {
-            return Ok(Err(ClientRefusal::WrongSecret));
-        };
-        if !client.enabled {
-            return Ok(Err(ClientRefusal::Disabled));
+        for candidate in &candidates {
+            audit::client_refused(candidate.client_id, candidate.refusal());
         }
-        Ok(Ok(AuthenticatedClient { client, secret_id }))
+        let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
+        Err(OAuthError::InvalidClient(refusal))
     }
 }
 

@@ -8,6 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::aws::{self, AwsSetupError};
+use crate::guesses::GuessLimits;
 use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
 
 /// What every function needs to know.
@@ -20,9 +21,11 @@ pub struct Config {
     /// For how long past its freshness a cached client is served while DynamoDB is away; zero is off.
     /// `COUNTERSIGN_MAX_STALE`, in seconds.
     pub max_stale: Duration,
+    /// From how many failures on guesses are slowed down. The variables that [`GuessLimits`] names.
+    pub guesses: GuessLimits,
 }
 
-const DEFAULT_MAX_STALE_SECONDS: u64 = 15 * 60;
+const DEFAULT_MAX_STALE_SECONDS: u32 = 15 * 60;
 
 /// What administration needs to know.
 #[derive(Debug, Clone)]
@@ -75,9 +78,21 @@ impl Config {
     fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
-        let max_stale =
-            variables.count("COUNTERSIGN_MAX_STALE").map(u64::from).unwrap_or(DEFAULT_MAX_STALE_SECONDS);
-        Some(Self { issuer: issuer?, store: store?, max_stale: Duration::from_secs(max_stale) })
+        let max_stale = variables.count("COUNTERSIGN_MAX_STALE", DEFAULT_MAX_STALE_SECONDS);
+        let guesses = read_guess_limits(variables);
+        let max_stale = Duration::from_secs(max_stale.into());
+        Some(Self { issuer: issuer?, store: store?, max_stale, guesses })
+    }
+}
+
+fn read_guess_limits(variables: &mut Variables<'_>) -> GuessLimits {
+    let unset = GuessLimits::default();
+    GuessLimits {
+        principal_and_address: variables
+            .count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", unset.principal_and_address),
+        principal: variables.count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", unset.principal),
+        client_and_address: variables
+            .count("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", unset.client_and_address),
     }
 }
 
@@ -307,9 +322,10 @@ impl<'a> Variables<'a> {
         parse(&value).map_err(|problem| self.wrong.push(format!("{name} {problem}"))).ok()
     }
 
-    /// A whole number, of which 0 switches something off.
-    fn count(&mut self, name: &str) -> Option<u32> {
-        self.optional(name, |value| value.parse().map_err(|_| "must be a whole number (0 is off)".to_owned()))
+    /// A whole number, of which 0 switches something off; `unset` where it is left out.
+    fn count(&mut self, name: &str, unset: u32) -> u32 {
+        let problem = |_| "must be a whole number (0 is off)".to_owned();
+        self.optional(name, |value| value.parse().map_err(problem)).unwrap_or(unset)
     }
 
     fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
@@ -331,6 +347,8 @@ mod tests {
             "COUNTERSIGN_ISSUER" => Some("http://issuer.example.com".into()),
             "COUNTERSIGN_MAX_ACCESS_TTL" => Some("1h".into()),
             "COUNTERSIGN_LOCAL_KEY" => Some("hunter2".into()),
+            "COUNTERSIGN_MAX_STALE" => Some("-1".into()),
+            "COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL" => Some("many".into()),
             "AWS_REGION" => Some(String::new()),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
             _ => None,
@@ -343,6 +361,8 @@ mod tests {
              COUNTERSIGN_ISSUER must be an https URL (http is for 127.0.0.1 and localhost); \
              AWS_REGION is not set; \
              COUNTERSIGN_MAX_ACCESS_TTL must be a whole number of seconds, at least 1; \
+             COUNTERSIGN_MAX_STALE must be a whole number (0 is off); \
+             COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL must be a whole number (0 is off); \
              COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url"
         );
     }

@@ -18,9 +18,10 @@ use crate::authenticate::{AuthenticatedClient, PresentedCredentials};
 use crate::client::Client;
 use crate::error::{OAuthError, WireError};
 use crate::form::{self, Form};
+use crate::guesses::SourceAddress;
 use crate::{Issuer, Publisher, audit};
 
-/// A request, however it arrived.
+/// A request, however it arrived. Its [`SourceAddress`] is among its extensions, where it is known.
 pub type Request = http::Request<Vec<u8>>;
 /// An answer: JSON text, or nothing.
 pub type Response = http::Response<String>;
@@ -73,7 +74,8 @@ async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedCli
         return Err(OAuthError::BodyTooLarge);
     }
     let mut form = Form::parse(request.body())?;
-    let presented = PresentedCredentials::take(request.headers(), &mut form)?;
+    let from = request.extensions().get::<SourceAddress>().copied();
+    let presented = PresentedCredentials::take(request.headers(), &mut form, from)?;
     Ok((issuer.authenticate(&presented).await?, form))
 }
 
@@ -107,8 +109,8 @@ fn error_response(error: &WireError) -> Response {
     if error.status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="countersign""#));
     }
-    if error.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if !error.allow.is_empty() {
         let allowed = error.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");

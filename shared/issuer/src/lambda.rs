@@ -2,7 +2,8 @@
 
 use countersign_verify::Clock;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::{Body, service_fn};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, RequestExt, service_fn};
 use serde::de::IgnoredAny;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -10,7 +11,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::endpoints::{Request, Response};
 use crate::keys::Rotator;
-use crate::{Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
+use crate::{Config, Entropy, Issuer, Publisher, SourceAddress, StoreConfig, dynamodb};
 
 pub use lambda_http::Error;
 
@@ -66,13 +67,28 @@ where
 {
     let answer = &answer;
     lambda_http::run(service_fn(move |event: lambda_http::Request| async move {
-        Ok::<_, Error>(answer(event.map(into_bytes)).await)
+        Ok::<_, Error>(answer(request(event)).await)
     }))
     .await
 }
 
+/// An event as an endpoint takes it, with the address that API Gateway saw.
+pub fn request(event: lambda_http::Request) -> Request {
+    let address = match event.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+        Some(RequestContext::ApiGatewayV1(context)) => context.identity.source_ip.as_deref(),
+        _ => None,
+    };
+    let address = address.and_then(|address| address.parse().ok()).map(SourceAddress);
+    let mut request = event.map(into_bytes);
+    if let Some(address) = address {
+        request.extensions_mut().insert(address);
+    }
+    request
+}
+
 /// The body of an event: text from sam local, base64 (already decoded) from API Gateway, binary from cargo lambda.
-pub fn into_bytes(body: Body) -> Vec<u8> {
+fn into_bytes(body: Body) -> Vec<u8> {
     match body {
         Body::Text(text) => text.into_bytes(),
         Body::Binary(bytes) => bytes,

@@ -19,6 +19,7 @@ mod entropy;
 mod error;
 mod form;
 mod grants;
+mod guesses;
 mod mint;
 mod password;
 mod principal;
@@ -33,6 +34,7 @@ pub use brand::ANY_BRAND;
 pub use client::{Client, GrantType, MAX_SECRETS};
 pub use config::{Config, IssuerUrl, StoreConfig};
 pub use entropy::{Entropy, EntropyError};
+pub use guesses::{GuessLimits, SourceAddress};
 pub use mint::AccessTokenType;
 pub use password::PasswordError;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
@@ -43,6 +45,7 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
 use cache::Cache;
+use guesses::Guesses;
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
 
@@ -56,6 +59,7 @@ pub struct Issuer {
     /// Operators on whose behalf clients act. Whoever logs in or refreshes is read anew from `principals`.
     operators: Cache<Principal>,
     families: Families,
+    guesses: Guesses,
     signer: Signer,
     clock: Clock,
     entropy: Entropy,
@@ -72,6 +76,7 @@ impl Issuer {
             principals: Table::new(db.clone(), prefix),
             operators: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
             families: Families::new(db.clone(), prefix),
+            guesses: Guesses::new(db.clone(), prefix, config.guesses, clock.clone(), entropy.clone()),
             signer: Signer::new(
                 KeyTable::new(db.clone(), prefix),
                 wrapping,
