@@ -3,6 +3,9 @@
 
 use std::sync::Arc;
 
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::endpoints::{self, Request, Response};
@@ -64,6 +67,21 @@ impl InProcess {
     pub async fn start_with_clock(more: &[(&str, &str)]) -> (Self, TestClock) {
         let clock = TestClock::at(Timestamp::from_seconds(START_SECONDS));
         (Self::start(&clock.clock(), more).await, clock)
+    }
+
+    /// Gives everybody the same password under a hash that costs microseconds, for tests that log in thousands of times.
+    pub async fn make_passwords_cheap(&self) {
+        let params = Params::new(8, 1, 1, None).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash: PasswordHash = argon2.hash_password_with_salt(PASSWORD.as_bytes(), b"any salt").unwrap();
+        for principal in ["user#acme#jane", "operator#alice"] {
+            let db = self.store.without_faults().client(&self.config.store.aws);
+            let update = db.update_item().table_name("countersign-principals");
+            let update = update.key("principal", AttributeValue::S(principal.into()));
+            let update = update.update_expression("SET password_hash = :hash");
+            let update = update.expression_attribute_values(":hash", AttributeValue::S(hash.to_string()));
+            update.send().await.unwrap();
+        }
     }
 
     /// Another process over the same store: an issuer with empty caches.

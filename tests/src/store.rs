@@ -87,6 +87,12 @@ impl FaultyStore {
         Self { db, plan: Arc::new(Mutex::new(Box::new(|_| None))), calls: Arc::default() }
     }
 
+    /// The same records past the network.
+    #[must_use]
+    pub fn without_faults(&self) -> Self {
+        Self { db: self.db.clone(), ..Self::new() }
+    }
+
     /// From now on every call is asked about in `plan`.
     pub fn set_faults(&self, plan: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
         *self.plan.lock().unwrap() = Box::new(plan);

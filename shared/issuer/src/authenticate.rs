@@ -5,15 +5,16 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_verify::Timestamp;
 use http::header::{AUTHORIZATION, HeaderMap};
 
 use crate::Issuer;
 use crate::audit;
 use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
-use crate::form::{self, Form};
+use crate::form::{self, Form, MAX_VALUE_BYTES};
 use crate::guesses::SourceAddress;
-use crate::secret::{self, Secret};
+use crate::secret::{self, ClientSecret, Secret};
 
 /// What a request shows of a client's credentials. Proves nothing yet.
 #[derive(Debug)]
@@ -103,7 +104,9 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     let decoded = BASE64.decode(credentials.trim_matches(' ')).map_err(|_| malformed())?;
     let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
     let (id, secret) = decoded.split_once(':').ok_or_else(malformed)?;
-    if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() {
+    // Form-encoding makes three bytes of one.
+    let is_too_long = id.len().max(secret.len()) > 3 * MAX_VALUE_BYTES;
+    if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() || is_too_long {
         return Err(malformed());
     }
     let mut readings = Vec::with_capacity(2);
@@ -168,7 +171,7 @@ impl Issuer {
         let reservation = self.guesses.at_secret(counted, from).await?;
         for candidate in &mut candidates {
             if let Some(client) = candidate.client.clone().filter(|_| candidate.secret_id.is_none()) {
-                candidate.secret_id = secret::find_chosen(candidate.presented, &client.secrets, now);
+                candidate.secret_id = self.find_chosen(client, candidate.presented, now).await?;
             }
             if let Some(authenticated) = candidate.authenticated(from) {
                 self.guesses.hand_back(reservation).await;
@@ -180,6 +183,19 @@ impl Issuer {
         }
         let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
         Err(OAuthError::InvalidClient(refusal))
+    }
+
+    async fn find_chosen(
+        &self,
+        client: Arc<Client>,
+        presented: &Secret,
+        now: Timestamp,
+    ) -> Result<Option<String>, OAuthError> {
+        if !client.secrets.iter().any(ClientSecret::is_chosen) {
+            return Ok(None);
+        }
+        let presented = Secret::given(presented.expose().to_owned());
+        self.slow_hashes.run(move || secret::find_chosen(&presented, &client.secrets, now)).await
     }
 }
 

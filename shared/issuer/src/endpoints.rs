@@ -62,6 +62,12 @@ pub fn not_found() -> Response {
     error_response(&WireError::from(&OAuthError::NotFound))
 }
 
+/// The answer where the time for a better one is up. Whatever was being written may have been written: whoever repeats
+/// a refresh within its 10 seconds gets the successor.
+pub fn out_of_time() -> Response {
+    refuse("any", None, &OAuthError::Unavailable("the invocation's time is up".into()))
+}
+
 /// Reads a form from an authenticated client. The client comes first: a stranger learns nothing of what would be
 /// said about the rest.
 async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {

@@ -19,6 +19,7 @@ use crate::password as passwords;
 use crate::principal::{self, Principal, PrincipalKey};
 use crate::refresh::Login;
 use crate::scope::Scope;
+use crate::secret::Secret;
 
 impl Issuer {
     /// What the client is granted for this request.
@@ -128,18 +129,22 @@ impl LoginForm {
             Some(key) => issuer.principals.get(&key.to_string()).await?,
             None => None,
         };
-        let Some(principal) = principal else {
-            passwords::verify_stand_in(&self.password);
-            return Ok(Err(GrantRefusal::UnknownPrincipal));
+        let password = Secret::given(self.password.clone());
+        let hash = move || {
+            let Some(principal) = principal else {
+                passwords::verify_stand_in(password.expose());
+                return None;
+            };
+            Some((principal.has_password(password.expose()), principal))
         };
-        Ok(if !principal.has_password(&self.password) {
-            Err(GrantRefusal::WrongPassword)
-        } else if !principal.enabled {
-            Err(GrantRefusal::Disabled)
-        } else if !principal.serves(self.terms.brand_key.as_deref()) {
-            Err(GrantRefusal::OperatorOutsideBrand)
-        } else {
-            Ok(principal)
+        Ok(match issuer.slow_hashes.run(hash).await? {
+            None => Err(GrantRefusal::UnknownPrincipal),
+            Some((false, _)) => Err(GrantRefusal::WrongPassword),
+            Some((true, principal)) if !principal.enabled => Err(GrantRefusal::Disabled),
+            Some((true, principal)) if !principal.serves(self.terms.brand_key.as_deref()) => {
+                Err(GrantRefusal::OperatorOutsideBrand)
+            }
+            Some((true, principal)) => Ok(principal),
         })
     }
 }

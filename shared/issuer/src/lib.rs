@@ -27,6 +27,7 @@ mod refresh;
 mod rules;
 mod scope;
 mod secret;
+mod slow_hashes;
 mod store;
 
 pub use aws::{AwsSetupError, dynamodb};
@@ -48,6 +49,7 @@ use cache::Cache;
 use guesses::Guesses;
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
+use slow_hashes::SlowHashes;
 
 /// Everything that a request for a token needs. One for a process.
 #[derive(Debug)]
@@ -60,6 +62,7 @@ pub struct Issuer {
     operators: Cache<Principal>,
     families: Families,
     guesses: Guesses,
+    slow_hashes: SlowHashes,
     signer: Signer,
     clock: Clock,
     entropy: Entropy,
@@ -77,6 +80,7 @@ impl Issuer {
             operators: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
             families: Families::new(db.clone(), prefix),
             guesses: Guesses::new(db.clone(), prefix, config.guesses, clock.clone(), entropy.clone()),
+            slow_hashes: SlowHashes::new(),
             signer: Signer::new(
                 KeyTable::new(db.clone(), prefix),
                 wrapping,

@@ -94,6 +94,11 @@ impl ClientSecret {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
+
+    /// Whether somebody chose it, so that comparing it costs a slow hash.
+    pub(crate) fn is_chosen(&self) -> bool {
+        !self.hash.0.starts_with(SHA256_PREFIX)
+    }
 }
 
 /// SHA-256 of a generated secret, where a slow hash would buy nothing, or argon2id of a chosen one.
@@ -138,8 +143,7 @@ pub(crate) fn find_generated(presented: &Secret, secrets: &[ClientSecret], now: 
 
 /// The id of the live chosen secret that `presented` is, if it is one: an argon2id for each that there is.
 pub(crate) fn find_chosen(presented: &Secret, secrets: &[ClientSecret], now: Timestamp) -> Option<String> {
-    let chosen = |secret: &&ClientSecret| secret.is_live(now) && !secret.hash.0.starts_with(SHA256_PREFIX);
-    let mut chosen = secrets.iter().filter(chosen);
+    let mut chosen = secrets.iter().filter(|secret| secret.is_chosen() && secret.is_live(now));
     let found = chosen.find(|secret| password::verify(presented.expose(), &secret.hash.0));
     found.map(|secret| secret.id.clone())
 }
