@@ -45,6 +45,7 @@ impl Shell<'_> {
     fn ok(&self, line: &str, stdin: &str) -> Value {
         let output = self.run(&format!("--json {line}"), stdin);
         assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+        self.issuer.let_caches_expire();
         serde_json::from_slice(&output.stdout).unwrap()
     }
 

@@ -8,6 +8,9 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
+pub mod in_process;
+pub mod store;
+
 use std::fmt::Write;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -49,6 +52,11 @@ const START_SECONDS: u64 = 2_000_000_000;
 pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
+    /// One that stands at `now`.
+    pub fn at(now: Timestamp) -> Self {
+        Self(Arc::new(AtomicU64::new(now.millis())))
+    }
+
     /// Moves the clock on.
     pub fn advance(&self, duration: Duration) {
         self.0.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
@@ -92,7 +100,7 @@ impl TestIssuer {
 
     /// Starts one whose clock stands at `now`.
     pub async fn start_at(now: Timestamp) -> Self {
-        let clock = TestClock(Arc::new(AtomicU64::new(now.millis())));
+        let clock = TestClock::at(now);
         let folder = TempDir::new().unwrap();
         Self::start_in(folder, clock, 0).await
     }
@@ -149,20 +157,27 @@ impl TestIssuer {
         self.dynamodb().scan().table_name(name).send().await.unwrap().items().len()
     }
 
-    /// Changes a client's record.
+    /// Changes a client's record, and waits for as long as it takes effect.
     pub async fn change_client(&self, client_id: &str, change: impl FnOnce(&mut Client)) {
         let table = self.table::<Client>();
         let mut client = table.get(client_id).await.unwrap().unwrap();
         change(&mut client);
         table.save(&mut client).await.unwrap();
+        self.let_caches_expire();
     }
 
-    /// Changes a principal's record.
+    /// Changes a principal's record, and waits for as long as it takes effect.
     pub async fn change_principal(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) {
         let table = self.table::<Principal>();
         let mut principal = table.get(&key.to_string()).await.unwrap().unwrap();
         change(&mut principal);
         table.save(&mut principal).await.unwrap();
+        self.let_caches_expire();
+    }
+
+    /// Moves the clock on by as long as a changed record takes to be noticed.
+    pub fn let_caches_expire(&self) {
+        self.clock.advance(Duration::from_secs(60));
     }
 
     /// Sends a form as a demo client, with HTTP Basic.

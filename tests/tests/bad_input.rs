@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post};
 use countersign_tests::{Answer, CLIENT_CREDENTIALS, JANE, TestIssuer, encode};
 use reqwest::Method;
 
@@ -114,6 +115,32 @@ async fn a_body_may_have_16_kib() {
 }
 
 #[tokio::test]
+async fn what_is_too_long_is_refused_before_anything_is_read_or_hashed() {
+    let (world, _) = InProcess::start_with_clock(&[]).await;
+    let long = "a".repeat(1025);
+    for form in [
+        &[("grant_type", "password"), ("username", "jane"), ("password", long.as_str())][..],
+        &[("grant_type", "password"), ("username", long.as_str()), ("password", PASSWORD)],
+        &[("grant_type", "client_credentials"), ("operator", long.as_str())],
+        &[("grant_type", "client_credentials"), ("resource", long.as_str())],
+        &[("grant_type", "refresh_token"), ("refresh_token", &"a".repeat(12 * 1024 + 1))],
+    ] {
+        let answer = Post::new("/oauth/token", "app", APP_SECRET, form).to(&world.issuer).await;
+        answer.assert_error(400, "invalid_request");
+    }
+    let secret = Post::new("/oauth/token", "app", &"a".repeat(3073), JANE).to(&world.issuer).await;
+    secret.assert_error(401, "invalid_client");
+    assert!(world.store.take_calls().is_empty());
+    // What no rule of ours names may be as long as the body lets it.
+    let longer = long.repeat(2);
+    let form = [JANE, &[("password2", longer.as_str())]].concat();
+    Post::new("/oauth/token", "app", APP_SECRET, &form)
+        .to(&world.issuer)
+        .await
+        .assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
 async fn other_methods_and_paths_are_answered_too() {
     let issuer = TestIssuer::start().await;
     for path in ["/oauth/token", "/oauth/refresh", "/oauth/revoke", "/oauth/introspect"] {
@@ -150,7 +177,7 @@ async fn garbage_and_foreign_refresh_tokens_are_refused_in_one_way() {
         access_token,
         stranger.log_in().await,
         "é".repeat(2000),
-        "A".repeat(15 * 1024),
+        "A".repeat(12 * 1024),
     ];
     for token in &garbage {
         let answer = issuer.refresh(token).await;

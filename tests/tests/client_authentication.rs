@@ -103,7 +103,7 @@ async fn a_generated_secret_works_until_it_expires_and_beside_another() {
     let issuer = TestIssuer::start().await;
     let entropy = Entropy::system();
     let generated = Secret::generate(&entropy).unwrap();
-    let end = issuer.clock.now().plus(Duration::from_secs(60));
+    let end = issuer.clock.now().plus(Duration::from_secs(120));
     let second = ClientSecret::of(&generated, issuer.clock.now(), Some(end), &entropy).unwrap();
     issuer.change_client("demo-voice", |client| client.secrets.push(second)).await;
 

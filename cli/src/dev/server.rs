@@ -1,17 +1,18 @@
 //! The local server: the endpoints, the demo API, and the store below them.
 
 use std::fs::{File, TryLockError};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::routing::any;
 use countersign_issuer::endpoints::{self, MAX_BODY_BYTES};
 use countersign_issuer::keys::Rotator;
-use countersign_issuer::{Config, Entropy, Issuer, Publisher, create_tables, dynamodb};
+use countersign_issuer::{Config, Entropy, Issuer, Publisher, SourceAddress, create_tables, dynamodb};
 use countersign_verify::Clock;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -100,7 +101,7 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
 
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(
-        axum::serve(listener, app)
+        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
             .with_graceful_shutdown(async {
                 // Ends too when the sender is dropped.
                 let _ = stopped.await;
@@ -183,7 +184,12 @@ async fn read(request: Request) -> endpoints::Request {
     let (parts, body) = request.into_parts();
     let too_long = || vec![0; MAX_BODY_BYTES + 1];
     let body = to_bytes(body, MAX_BODY_BYTES).await.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
-    endpoints::Request::from_parts(parts, body)
+    let mut request = endpoints::Request::from_parts(parts, body);
+    if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
+        let address = SourceAddress(peer.ip());
+        request.extensions_mut().insert(address);
+    }
+    request
 }
 
 fn respond(response: endpoints::Response) -> axum::response::Response {

@@ -1,12 +1,15 @@
 //! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the
 //! formatter, and of that only the names that they go by.
 
+use std::time::Duration;
+
 use countersign_verify::Claims;
 
 use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
+use crate::store::StoreError;
 
 pub(crate) fn issued(
     grant: GrantType,
@@ -49,6 +52,12 @@ pub(crate) fn refused(
     }
 }
 
+/// A cached record that DynamoDB could not be asked about.
+pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
+    let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
+    tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
+}
+
 /// Whom a caller said to be.
 pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
     tracing::info!(target: "audit", event = "client refused", presented = bounded(presented), %reason);
@@ -57,6 +66,12 @@ pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
 /// Whom a caller tried to log in as.
 pub(crate) fn login_refused(presented: &str, brand_key: Option<&str>, reason: GrantRefusal) {
     tracing::info!(target: "audit", event = "login refused", presented = bounded(presented), brand_key, %reason);
+}
+
+/// A guess that came too soon after too many failures, and was not judged; `counter` says what they were counted for.
+pub(crate) fn guess_refused(presented: &str, counter: &str, wait: Duration) {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(target: "audit", event = "guess refused", presented = bounded(presented), counter, wait_ms);
 }
 
 /// A refresh token that its family's standing refuses; a theft is a warning.

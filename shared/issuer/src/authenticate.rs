@@ -1,38 +1,51 @@
 //! From credentials presented to a client authenticated (RFC 6749 section 2.3).
 
 use std::ops::Deref;
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_verify::{Clock, Timestamp};
 use http::header::{AUTHORIZATION, HeaderMap};
 
-use countersign_verify::Clock;
+use aws_sdk_dynamodb::Client as DynamoDb;
 
 use crate::audit;
+use crate::cache::Cache;
 use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
-use crate::form::{self, Form};
-use crate::secret::{self, Secret};
+use crate::form::{self, Form, MAX_VALUE_BYTES};
+use crate::guesses::{Guesses, SourceAddress};
+use crate::secret::{self, ClientSecret, Secret};
+use crate::slow_hashes::SlowHashes;
 use crate::store::Table;
+use crate::{AuthenticationConfig, Entropy};
 
 /// What a request shows of a client's credentials. Proves nothing yet.
 #[derive(Debug)]
 pub(crate) struct PresentedCredentials {
     /// One pair, or two where HTTP Basic can be read in two ways.
     readings: Vec<(String, Secret)>,
+    from: Option<SourceAddress>,
 }
 
-/// A client whose secret has been checked; only [`ClientAuthentication`] makes one.
+/// A client whose secret has been checked; only [`Authentication::authenticate`] makes one.
 #[derive(Debug)]
 pub(crate) struct AuthenticatedClient {
-    client: Client,
+    client: Arc<Client>,
     secret_id: String,
+    from: Option<SourceAddress>,
 }
 
 impl AuthenticatedClient {
     /// Names the secret that was used, for the audit log.
     pub(crate) fn secret_id(&self) -> &str {
         &self.secret_id
+    }
+
+    /// Where the request came from.
+    pub(crate) fn source_address(&self) -> Option<SourceAddress> {
+        self.from
     }
 }
 
@@ -46,7 +59,11 @@ impl Deref for AuthenticatedClient {
 
 impl PresentedCredentials {
     /// Takes the credentials from the Authorization header or out of the form, never from both.
-    pub(crate) fn take(headers: &HeaderMap, form: &mut Form) -> Result<Self, OAuthError> {
+    pub(crate) fn take(
+        headers: &HeaderMap,
+        form: &mut Form,
+        from: Option<SourceAddress>,
+    ) -> Result<Self, OAuthError> {
         let client_id = form.take("client_id");
         let client_secret = form.take("client_secret");
         let mut values = headers.get_all(AUTHORIZATION).iter();
@@ -72,12 +89,12 @@ impl PresentedCredentials {
                 readings
             }
         };
-        Ok(Self { readings })
+        Ok(Self { readings, from })
     }
 
     /// Takes the credentials of an Authorization header with HTTP Basic in it.
-    pub(crate) fn basic(authorization: &str) -> Result<Self, OAuthError> {
-        Ok(Self { readings: read_basic(authorization.as_bytes())? })
+    pub(crate) fn basic(authorization: &str, from: Option<SourceAddress>) -> Result<Self, OAuthError> {
+        Ok(Self { readings: read_basic(authorization.as_bytes())?, from })
     }
 }
 
@@ -97,7 +114,9 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     let decoded = BASE64.decode(credentials.trim_matches(' ')).map_err(|_| malformed())?;
     let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
     let (id, secret) = decoded.split_once(':').ok_or_else(malformed)?;
-    if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() {
+    // Form-encoding makes three bytes of one.
+    let is_too_long = id.len().max(secret.len()) > 3 * MAX_VALUE_BYTES;
+    if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() || is_too_long {
         return Err(malformed());
     }
     let mut readings = Vec::with_capacity(2);
@@ -110,56 +129,108 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     Ok(readings)
 }
 
-/// Knows the clients, and who of those that present credentials is one.
+/// A reading of the credentials beside the record that it names.
+struct Candidate<'a> {
+    client_id: &'a str,
+    presented: &'a Secret,
+    client: Option<Arc<Client>>,
+    /// A right secret does not let a disabled client in.
+    secret_id: Option<String>,
+}
+
+impl Candidate<'_> {
+    fn refusal(&self) -> ClientRefusal {
+        match (&self.client, &self.secret_id) {
+            (None, _) => ClientRefusal::Unknown,
+            (Some(_), None) => ClientRefusal::WrongSecret,
+            (Some(_), Some(_)) => ClientRefusal::Disabled,
+        }
+    }
+
+    fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
+        let client = self.client.as_ref().filter(|client| client.enabled)?;
+        let secret_id = self.secret_id.clone()?;
+        Some(AuthenticatedClient { client: Arc::clone(client), secret_id, from })
+    }
+}
+
+/// Tells clients from those who only say that they are one, and slows down whoever guesses at anybody's secret.
 #[derive(Debug)]
-pub(crate) struct ClientAuthentication {
-    clients: Table<Client>,
+pub(crate) struct Authentication {
+    clients: Cache<Client>,
+    pub(crate) guesses: Guesses,
+    pub(crate) slow_hashes: SlowHashes,
     clock: Clock,
 }
 
-impl ClientAuthentication {
-    pub(crate) fn new(clients: Table<Client>, clock: Clock) -> Self {
-        Self { clients, clock }
+impl Authentication {
+    /// Over the tables below `prefix`. Nothing is read yet.
+    pub(crate) fn new(
+        db: &DynamoDb,
+        prefix: &str,
+        config: &AuthenticationConfig,
+        clock: Clock,
+        entropy: Entropy,
+    ) -> Self {
+        Self {
+            clients: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
+            guesses: Guesses::new(db.clone(), prefix, config.guesses, clock.clone(), entropy),
+            slow_hashes: SlowHashes::new(),
+            clock,
+        }
     }
 
-    /// The client whose credentials these are.
+    /// The client whose credentials these are. A right generated secret is known at once and touches no counter;
+    /// whatever else is presented is a guess, and counted before it costs a slow hash.
     pub(crate) async fn authenticate(
         &self,
         presented: &PresentedCredentials,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        let mut refusal = ClientRefusal::NoCredentials;
-        for (client_id, secret) in &presented.readings {
-            match self.authenticate_reading(client_id, secret).await? {
-                Ok(client) => return Ok(client),
-                Err(reason) => {
-                    audit::client_refused(client_id, reason);
-                    refusal = reason;
-                }
+        let from = presented.from;
+        let now = self.clock.now();
+        let mut candidates = Vec::with_capacity(presented.readings.len());
+        for (client_id, presented) in &presented.readings {
+            // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
+            let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
+            let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
+            let secret_id = secret::find_generated(presented, secrets, now);
+            let candidate = Candidate { client_id, presented, client, secret_id };
+            if let Some(authenticated) = candidate.authenticated(from) {
+                return Ok(authenticated);
+            }
+            candidates.push(candidate);
+        }
+
+        // What a raw reading says follows from what the decoded one before it says, so one counter is enough.
+        let counted = candidates.first().map_or("", |candidate| candidate.client_id);
+        let reservation = self.guesses.at_secret(counted, from).await?;
+        for candidate in &mut candidates {
+            if let Some(client) = candidate.client.clone().filter(|_| candidate.secret_id.is_none()) {
+                candidate.secret_id = self.find_chosen(client, candidate.presented, now).await?;
+            }
+            if let Some(authenticated) = candidate.authenticated(from) {
+                self.guesses.hand_back(reservation).await;
+                return Ok(authenticated);
             }
         }
+        for candidate in &candidates {
+            audit::client_refused(candidate.client_id, candidate.refusal());
+        }
+        let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
         Err(OAuthError::InvalidClient(refusal))
     }
 
-    async fn authenticate_reading(
+    async fn find_chosen(
         &self,
-        client_id: &str,
+        client: Arc<Client>,
         presented: &Secret,
-    ) -> Result<Result<AuthenticatedClient, ClientRefusal>, OAuthError> {
-        // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
-        let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
-        let Some(client) = client else {
-            secret::find(presented.expose(), &[]);
-            return Ok(Err(ClientRefusal::Unknown));
-        };
-        let now = self.clock.now();
-        let live: Vec<_> = client.secrets.iter().filter(|secret| secret.is_live(now)).collect();
-        let Some(secret_id) = secret::find(presented.expose(), &live).map(|secret| secret.id.clone()) else {
-            return Ok(Err(ClientRefusal::WrongSecret));
-        };
-        if !client.enabled {
-            return Ok(Err(ClientRefusal::Disabled));
+        now: Timestamp,
+    ) -> Result<Option<String>, OAuthError> {
+        if !client.secrets.iter().any(ClientSecret::is_chosen) {
+            return Ok(None);
         }
-        Ok(Ok(AuthenticatedClient { client, secret_id }))
+        let presented = Secret::given(presented.expose().to_owned());
+        self.slow_hashes.run(move || secret::find_chosen(&presented, &client.secrets, now)).await
     }
 }
 

@@ -10,16 +10,17 @@ mod event;
 
 pub use answer::Answer;
 
+use std::net::IpAddr;
+
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::policy::{Policy, PolicyError};
 use countersign_verify::{BuildError, Claims, Clock, JwkSet, TokenError, Verifier};
 
-use crate::authenticate::{ClientAuthentication, PresentedCredentials};
+use crate::authenticate::{Authentication, PresentedCredentials};
 use crate::error::OAuthError;
 use crate::grants::authorize_for;
 use crate::keys::{KeyRing, KeyTable};
-use crate::store::Table;
-use crate::{Entropy, IssuerUrl, StoreConfig, audit};
+use crate::{AuthenticationConfig, Entropy, IssuerUrl, SourceAddress, StoreConfig, audit};
 
 use answer::{PolicyDocument, context};
 use event::{Api, Event};
@@ -36,6 +37,8 @@ pub struct AuthorizerConfig {
     pub caching: bool,
     /// Where the records are.
     pub store: StoreConfig,
+    /// How clients are known and guesses slowed down.
+    pub authentication: AuthenticationConfig,
 }
 
 /// Judges requests. One for a process.
@@ -47,7 +50,7 @@ pub struct Authorizer {
     policy: Policy,
     ring: KeyRing,
     verifier: Verifier,
-    clients: ClientAuthentication,
+    authentication: Authentication,
     clock: Clock,
     entropy: Entropy,
 }
@@ -125,7 +128,13 @@ impl Authorizer {
             policy,
             ring: KeyRing::new(keys, config.store.timers, clock.clone()),
             verifier,
-            clients: ClientAuthentication::new(Table::new(db.clone(), prefix), clock.clone()),
+            authentication: Authentication::new(
+                db,
+                prefix,
+                &config.authentication,
+                clock.clone(),
+                entropy.clone(),
+            ),
             clock,
             entropy,
         })
@@ -163,15 +172,20 @@ impl Authorizer {
             return verified.map(|verified| Claims::clone(&verified)).map_err(NotIdentified::Token);
         }
         if scheme.eq_ignore_ascii_case("Basic") {
-            return self.identify_client(authorization).await;
+            return self.identify_client(authorization, event.address).await;
         }
         Err(NotIdentified::NoCredentials)
     }
 
     /// A client, with the claims of the token that it would get for this API without saying more.
-    async fn identify_client(&self, authorization: &str) -> Result<Claims, NotIdentified> {
-        let presented = PresentedCredentials::basic(authorization).map_err(NotIdentified::Basic)?;
-        let client = self.clients.authenticate(&presented).await.map_err(|error| match error {
+    async fn identify_client(
+        &self,
+        authorization: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Claims, NotIdentified> {
+        let from = address.map(SourceAddress);
+        let presented = PresentedCredentials::basic(authorization, from).map_err(NotIdentified::Basic)?;
+        let client = self.authentication.authenticate(&presented).await.map_err(|error| match error {
             OAuthError::Unavailable(detail) | OAuthError::Defect(detail) => NotIdentified::Fault(detail),
             refused => NotIdentified::Basic(refused),
         })?;

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::authorizer::AuthorizerConfig;
 use crate::aws::{self, AwsSetupError};
+use crate::guesses::GuessLimits;
 use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
 
 /// What every function needs to know.
@@ -18,7 +19,21 @@ pub struct Config {
     pub issuer: IssuerUrl,
     /// Where the records are, and what they may say.
     pub store: StoreConfig,
+    /// How clients are known and guesses slowed down.
+    pub authentication: AuthenticationConfig,
 }
+
+/// What whoever authenticates clients needs to know.
+#[derive(Debug, Clone)]
+pub struct AuthenticationConfig {
+    /// For how long past its freshness a cached client is served while DynamoDB is away; zero is off.
+    /// `COUNTERSIGN_MAX_STALE`, in seconds.
+    pub max_stale: Duration,
+    /// From how many failures on guesses are slowed down. The variables that [`GuessLimits`] names.
+    pub guesses: GuessLimits,
+}
+
+const DEFAULT_MAX_STALE_SECONDS: u32 = 15 * 60;
 
 /// What administration needs to know.
 #[derive(Debug, Clone)]
@@ -71,7 +86,27 @@ impl Config {
     fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
-        Some(Self { issuer: issuer?, store: store? })
+        let authentication = AuthenticationConfig::read(variables);
+        Some(Self { issuer: issuer?, store: store?, authentication })
+    }
+}
+
+impl AuthenticationConfig {
+    fn read(variables: &mut Variables<'_>) -> Self {
+        let max_stale = variables.count("COUNTERSIGN_MAX_STALE", DEFAULT_MAX_STALE_SECONDS);
+        let max_stale = Duration::from_secs(max_stale.into());
+        Self { max_stale, guesses: read_guess_limits(variables) }
+    }
+}
+
+fn read_guess_limits(variables: &mut Variables<'_>) -> GuessLimits {
+    let unset = GuessLimits::default();
+    GuessLimits {
+        principal_and_address: variables
+            .count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", unset.principal_and_address),
+        principal: variables.count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", unset.principal),
+        client_and_address: variables
+            .count("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", unset.client_and_address),
     }
 }
 
@@ -87,8 +122,9 @@ impl AuthorizerConfig {
                 _ => Err("must be on or off".to_owned()),
             });
             let store = StoreConfig::read(variables);
+            let authentication = AuthenticationConfig::read(variables);
             let caching = caching.unwrap_or(false);
-            Some(Self { issuer: issuer?, audience: audience?, caching, store: store? })
+            Some(Self { issuer: issuer?, audience: audience?, caching, store: store?, authentication })
         })
     }
 }
@@ -319,6 +355,12 @@ impl<'a> Variables<'a> {
         parse(&value).map_err(|problem| self.wrong.push(format!("{name} {problem}"))).ok()
     }
 
+    /// A whole number, of which 0 switches something off; `unset` where it is left out.
+    fn count(&mut self, name: &str, unset: u32) -> u32 {
+        let problem = |_| "must be a whole number (0 is off)".to_owned();
+        self.optional(name, |value| value.parse().map_err(problem)).unwrap_or(unset)
+    }
+
     fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         if (self.lookup)(name).is_none_or(|value| value.is_empty()) {
             self.wrong.push(format!("{name} is not set"));
@@ -338,6 +380,8 @@ mod tests {
             "COUNTERSIGN_ISSUER" => Some("http://issuer.example.com".into()),
             "COUNTERSIGN_MAX_ACCESS_TTL" => Some("1h".into()),
             "COUNTERSIGN_LOCAL_KEY" => Some("hunter2".into()),
+            "COUNTERSIGN_MAX_STALE" => Some("-1".into()),
+            "COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL" => Some("many".into()),
             "AWS_REGION" => Some(String::new()),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
             _ => None,
@@ -350,6 +394,8 @@ mod tests {
              COUNTERSIGN_ISSUER must be an https URL (http is for 127.0.0.1 and localhost); \
              AWS_REGION is not set; \
              COUNTERSIGN_MAX_ACCESS_TTL must be a whole number of seconds, at least 1; \
+             COUNTERSIGN_MAX_STALE must be a whole number (0 is off); \
+             COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL must be a whole number (0 is off); \
              COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url"
         );
     }

@@ -18,9 +18,10 @@ use crate::authenticate::{AuthenticatedClient, PresentedCredentials};
 use crate::client::Client;
 use crate::error::{OAuthError, WireError};
 use crate::form::{self, Form};
+use crate::guesses::SourceAddress;
 use crate::{Issuer, Publisher, audit};
 
-/// A request, however it arrived.
+/// A request, however it arrived. Its [`SourceAddress`] is among its extensions, where it is known.
 pub type Request = http::Request<Vec<u8>>;
 /// An answer: JSON text, or nothing.
 pub type Response = http::Response<String>;
@@ -61,6 +62,12 @@ pub fn not_found() -> Response {
     error_response(&WireError::from(&OAuthError::NotFound))
 }
 
+/// The answer where the time for a better one is up. Whatever was being written may have been written: whoever repeats
+/// a refresh within its 10 seconds gets the successor.
+pub fn out_of_time() -> Response {
+    refuse("any", None, &OAuthError::Unavailable("the invocation's time is up".into()))
+}
+
 /// Reads a form from an authenticated client. The client comes first: a stranger learns nothing of what would be
 /// said about the rest.
 async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {
@@ -73,8 +80,9 @@ async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedCli
         return Err(OAuthError::BodyTooLarge);
     }
     let mut form = Form::parse(request.body())?;
-    let presented = PresentedCredentials::take(request.headers(), &mut form)?;
-    Ok((issuer.clients.authenticate(&presented).await?, form))
+    let from = request.extensions().get::<SourceAddress>().copied();
+    let presented = PresentedCredentials::take(request.headers(), &mut form, from)?;
+    Ok((issuer.authentication.authenticate(&presented).await?, form))
 }
 
 /// Serves one request of a client's: reads it, lets `answer` judge it, and says what came of it.
@@ -107,8 +115,8 @@ fn error_response(error: &WireError) -> Response {
     if error.status == StatusCode::UNAUTHORIZED {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="countersign""#));
     }
-    if error.status == StatusCode::SERVICE_UNAVAILABLE {
-        headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    if let Some(seconds) = error.retry_after {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
     }
     if !error.allow.is_empty() {
         let allowed = error.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");

@@ -1,5 +1,7 @@
 //! What can go wrong with a request, in two types: [`OAuthError`] says it to the log, [`WireError`] to the caller.
 
+use std::time::Duration;
+
 use http::{Method, StatusCode};
 use serde::Serialize;
 
@@ -33,6 +35,8 @@ pub(crate) enum OAuthError {
     BodyTooLarge,
     #[error("nothing is served at this path")]
     NotFound,
+    #[error("too many failures: the next guess may come in {} ms", wait.as_millis())]
+    TooManyFailures { wait: Duration },
     #[error("temporarily unavailable: {0}")]
     Unavailable(String),
     #[error("defect: {0}")]
@@ -133,6 +137,9 @@ pub(crate) struct WireError {
     pub(crate) status: StatusCode,
     #[serde(skip)]
     pub(crate) allow: &'static [Method],
+    /// Seconds.
+    #[serde(skip)]
+    pub(crate) retry_after: Option<u64>,
     pub(crate) error: &'static str,
     error_description: &'static str,
 }
@@ -161,13 +168,23 @@ impl From<&OAuthError> for WireError {
             OAuthError::MethodNotAllowed { .. } => (405, "invalid_request", "the method is not allowed here"),
             OAuthError::BodyTooLarge => (413, "invalid_request", "the body is larger than 16 KiB"),
             OAuthError::NotFound => (404, "invalid_request", "nothing is served at this path"),
+            OAuthError::TooManyFailures { .. } => {
+                (429, "temporarily_unavailable", "there were too many failures; wait before the next attempt")
+            }
             OAuthError::Unavailable(_) => (503, "temporarily_unavailable", "try again in a moment"),
             OAuthError::Defect(_) => {
                 (500, "server_error", "the server failed; the operator of this server can see why")
             }
         };
         let allow = if let OAuthError::MethodNotAllowed { allowed } = error { *allowed } else { &[] };
+        let retry_after = match error {
+            OAuthError::TooManyFailures { wait } => {
+                Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(1))
+            }
+            OAuthError::Unavailable(_) => Some(1),
+            _ => None,
+        };
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, allow, error: code, error_description: description }
+        Self { status, allow, retry_after, error: code, error_description: description }
     }
 }

@@ -1,11 +1,26 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is broken is refused, never repaired.
 
+use countersign_verify::jws::MAX_TOKEN_BYTES;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
+use crate::endpoints::MAX_BODY_BYTES;
 use crate::error::OAuthError;
 
 /// More parameters than any request of ours has; a body of nothing but `&a` would cost quadratic time.
 const MAX_PARAMETERS: usize = 64;
+/// No password, secret, name or URL of ours is longer; a longer one would only cost.
+pub(crate) const MAX_VALUE_BYTES: usize = 1024;
+
+/// How long a parameter's value may be, in bytes.
+fn longest(name: &str) -> usize {
+    match name {
+        "client_id" | "client_secret" | "username" | "password" | "operator" | "brandKey" | "resource"
+        | "grant_type" => MAX_VALUE_BYTES,
+        "refresh_token" | "token" => MAX_TOKEN_BYTES,
+        // `scope` has a limit of its own, and what is not known is passed over (RFC 6749 section 3.2).
+        _ => MAX_BODY_BYTES,
+    }
+}
 
 /// The parameters of a request, each at most once (RFC 6749 section 3.2).
 #[derive(Default)]
@@ -24,6 +39,9 @@ impl Form {
             let value = decode(value).map_err(OAuthError::InvalidRequest)?;
             if parameters.iter().any(|(known, _)| *known == name) {
                 return Err(OAuthError::InvalidRequest("a parameter is repeated"));
+            }
+            if value.len() > longest(&name) {
+                return Err(OAuthError::InvalidRequest("a parameter is too long"));
             }
             if parameters.len() == MAX_PARAMETERS {
                 return Err(OAuthError::InvalidRequest("too many parameters"));

@@ -20,6 +20,7 @@ use crate::password as passwords;
 use crate::principal::{self, Principal, PrincipalKey};
 use crate::refresh::Login;
 use crate::scope::Scope;
+use crate::secret::Secret;
 
 impl Issuer {
     /// What the client is granted for this request.
@@ -92,34 +93,61 @@ impl LoginForm {
         })
     }
 
-    /// The principal of that name and password; `key` makes a record's key of a username. Whatever is wrong with
-    /// the name costs the time of a wrong password.
+    /// The principal of that name and password; `key` makes a record's key of a username. The guess is counted before
+    /// anything is read or hashed, and whatever is wrong with the name costs the time of a wrong password.
     async fn log_in(
         &self,
         issuer: &Issuer,
+        client: &AuthenticatedClient,
         key: impl FnOnce(String) -> PrincipalKey,
     ) -> Result<(PrincipalKey, Principal), OAuthError> {
-        let found = match principal::username(&self.username) {
-            Ok(username) => {
-                let key = key(username);
-                issuer.principals.get(&key.to_string()).await?.map(|principal| (key, principal))
-            }
-            Err(_) => None,
+        // What cannot be a username is nobody's, and counted by what was typed.
+        let (is_username, username) = match principal::username(&self.username) {
+            Ok(username) => (true, username),
+            Err(_) => (false, self.username.clone()),
         };
-        let refusal = match found {
-            None => {
-                passwords::verify_stand_in(&self.password);
-                GrantRefusal::UnknownPrincipal
+        let key = key(username);
+        let reservation =
+            issuer.authentication.guesses.at_password(&key.to_string(), client.source_address()).await?;
+        let judged = self.judge(issuer, is_username.then_some(&key)).await;
+        if !matches!(judged, Ok(Err(_))) {
+            issuer.authentication.guesses.hand_back(reservation).await;
+        }
+        match judged? {
+            Ok(principal) => Ok((key, principal)),
+            Err(refusal) => {
+                audit::login_refused(&self.username, self.terms.brand_key.as_deref(), refusal);
+                Err(OAuthError::InvalidGrant(refusal))
             }
-            Some((_, principal)) if !principal.has_password(&self.password) => GrantRefusal::WrongPassword,
-            Some((_, principal)) if !principal.enabled => GrantRefusal::Disabled,
-            Some((_, principal)) if !principal.serves(self.terms.brand_key.as_deref()) => {
-                GrantRefusal::OperatorOutsideBrand
-            }
-            Some(logged_in) => return Ok(logged_in),
+        }
+    }
+
+    async fn judge(
+        &self,
+        issuer: &Issuer,
+        key: Option<&PrincipalKey>,
+    ) -> Result<Result<Principal, GrantRefusal>, OAuthError> {
+        let principal = match key {
+            Some(key) => issuer.principals.get(&key.to_string()).await?,
+            None => None,
         };
-        audit::login_refused(&self.username, self.terms.brand_key.as_deref(), refusal);
-        Err(OAuthError::InvalidGrant(refusal))
+        let password = Secret::given(self.password.clone());
+        let hash = move || {
+            let Some(principal) = principal else {
+                passwords::verify_stand_in(password.expose());
+                return None;
+            };
+            Some((principal.has_password(password.expose()), principal))
+        };
+        Ok(match issuer.authentication.slow_hashes.run(hash).await? {
+            None => Err(GrantRefusal::UnknownPrincipal),
+            Some((false, _)) => Err(GrantRefusal::WrongPassword),
+            Some((true, principal)) if !principal.enabled => Err(GrantRefusal::Disabled),
+            Some((true, principal)) if !principal.serves(self.terms.brand_key.as_deref()) => {
+                Err(GrantRefusal::OperatorOutsideBrand)
+            }
+            Some((true, principal)) => Ok(principal),
+        })
     }
 }
 

@@ -1,18 +1,27 @@
 //! Running an endpoint as a Lambda function: the environment, the log, the event loop.
 
-use countersign_verify::Clock;
+use std::time::Duration;
+
+use countersign_verify::{Clock, Timestamp};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::{Body, service_fn};
+use lambda_http::request::RequestContext;
+use lambda_http::{Body, RequestExt, service_fn};
 use serde::de::IgnoredAny;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::endpoints::{Request, Response};
+use crate::endpoints::{self, Request, Response};
 use crate::keys::Rotator;
-use crate::{Authorizer, AuthorizerConfig, Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
+use crate::{
+    Authorizer, AuthorizerConfig, Config, Entropy, Issuer, Publisher, SourceAddress, StoreConfig, dynamodb,
+};
 
 pub use lambda_http::Error;
+
+/// Kept of an invocation's time for the answer: a function that runs out of time is killed without one, and started
+/// anew with cold caches.
+const ANSWERING: Duration = Duration::from_millis(200);
 
 /// The issuer that the environment describes.
 pub fn issuer() -> Result<Issuer, Error> {
@@ -83,13 +92,39 @@ where
 {
     let answer = &answer;
     lambda_http::run(service_fn(move |event: lambda_http::Request| async move {
-        Ok::<_, Error>(answer(event.map(into_bytes)).await)
+        let left = time_left(event.lambda_context().deadline, Clock::system().now());
+        let answered = tokio::time::timeout(left, answer(request(event))).await;
+        Ok::<_, Error>(answered.unwrap_or_else(|_| endpoints::out_of_time()))
     }))
     .await
 }
 
+/// How long an answer may take when the invocation ends at `deadline`, in milliseconds since the epoch.
+fn time_left(deadline: u64, now: Timestamp) -> Duration {
+    match Timestamp::from_millis(deadline).since(now) {
+        // Emulators give no deadline, or one that has passed.
+        Duration::ZERO => Duration::MAX,
+        left => left.saturating_sub(ANSWERING),
+    }
+}
+
+/// An event as an endpoint takes it, with the address that API Gateway saw.
+pub fn request(event: lambda_http::Request) -> Request {
+    let address = match event.request_context_ref() {
+        Some(RequestContext::ApiGatewayV2(context)) => context.http.source_ip.as_deref(),
+        Some(RequestContext::ApiGatewayV1(context)) => context.identity.source_ip.as_deref(),
+        _ => None,
+    };
+    let address = address.and_then(|address| address.parse().ok()).map(SourceAddress);
+    let mut request = event.map(into_bytes);
+    if let Some(address) = address {
+        request.extensions_mut().insert(address);
+    }
+    request
+}
+
 /// The body of an event: text from sam local, base64 (already decoded) from API Gateway, binary from cargo lambda.
-pub fn into_bytes(body: Body) -> Vec<u8> {
+fn into_bytes(body: Body) -> Vec<u8> {
     match body {
         Body::Text(text) => text.into_bytes(),
         Body::Binary(bytes) => bytes,
@@ -115,5 +150,18 @@ fn log_json() {
     let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
     if is_wrong {
         tracing::warn!("RUST_LOG is not understood; logging at info");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_due_before_the_invocation_ends() {
+        let now = Timestamp::from_millis(1_000_000);
+        assert_eq!(time_left(1_003_000, now), Duration::from_millis(2800));
+        assert_eq!(time_left(1_000_100, now), Duration::ZERO);
+        assert_eq!(time_left(600_000, now), Duration::MAX);
     }
 }

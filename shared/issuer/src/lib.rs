@@ -14,11 +14,13 @@ mod authenticate;
 mod authorizer;
 mod aws;
 mod brand;
+mod cache;
 mod client;
 mod entropy;
 mod error;
 mod form;
 mod grants;
+mod guesses;
 mod mint;
 mod password;
 mod principal;
@@ -26,14 +28,16 @@ mod refresh;
 mod rules;
 mod scope;
 mod secret;
+mod slow_hashes;
 mod store;
 
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
 pub use aws::{AwsSetupError, dynamodb};
 pub use brand::ANY_BRAND;
 pub use client::{Client, GrantType, MAX_SECRETS};
-pub use config::{Config, IssuerUrl, StoreConfig};
+pub use config::{AuthenticationConfig, Config, IssuerUrl, StoreConfig};
 pub use entropy::{Entropy, EntropyError};
+pub use guesses::{GuessLimits, SourceAddress};
 pub use mint::AccessTokenType;
 pub use password::PasswordError;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
@@ -43,7 +47,8 @@ pub use store::{Record, StoreError, Table, WriteError, create_tables};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
-use authenticate::ClientAuthentication;
+use authenticate::Authentication;
+use cache::Cache;
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
 
@@ -52,8 +57,10 @@ use refresh::Families;
 pub struct Issuer {
     url: IssuerUrl,
     limits: Lifetimes,
-    clients: ClientAuthentication,
+    authentication: Authentication,
     principals: Table<Principal>,
+    /// Operators on whose behalf clients act. Whoever logs in or refreshes is read anew from `principals`.
+    operators: Cache<Principal>,
     families: Families,
     signer: Signer,
     clock: Clock,
@@ -67,8 +74,19 @@ impl Issuer {
         Self {
             url: config.issuer.clone(),
             limits: config.store.timers.settings().longest,
-            clients: ClientAuthentication::new(Table::new(db.clone(), prefix), clock.clone()),
+            authentication: Authentication::new(
+                db,
+                prefix,
+                &config.authentication,
+                clock.clone(),
+                entropy.clone(),
+            ),
             principals: Table::new(db.clone(), prefix),
+            operators: Cache::new(
+                Table::new(db.clone(), prefix),
+                config.authentication.max_stale,
+                clock.clone(),
+            ),
             families: Families::new(db.clone(), prefix),
             signer: Signer::new(
                 KeyTable::new(db.clone(), prefix),

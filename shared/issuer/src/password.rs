@@ -6,6 +6,7 @@ use precis_profiles::OpaqueString;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 
 use crate::entropy::{Entropy, EntropyError};
+use crate::form::MAX_VALUE_BYTES;
 
 /// OWASP's first choice for argon2id: 19 MiB, two passes, one lane; about 15 ms.
 const MEMORY_KIB: u32 = 19_456;
@@ -25,6 +26,9 @@ pub enum PasswordError {
         "a password, or a chosen secret, is not empty and has no control characters (RFC 8265 section 4.2)"
     )]
     NotAllowed,
+    /// Longer than any that a request may carry.
+    #[error("a password, or a chosen secret, has at most {MAX_VALUE_BYTES} bytes")]
+    TooLong,
     /// No salt could be had.
     #[error(transparent)]
     Entropy(#[from] EntropyError),
@@ -35,6 +39,9 @@ pub enum PasswordError {
 
 /// The argon2id hash of a password, as a PHC string.
 pub(crate) fn hash(password: &str, entropy: &Entropy) -> Result<String, PasswordError> {
+    if password.len() > MAX_VALUE_BYTES {
+        return Err(PasswordError::TooLong);
+    }
     let prepared = OpaqueString::enforce(password).map_err(|_| PasswordError::NotAllowed)?;
     let salt = entropy.bytes::<16>()?;
     let failed = |error: argon2::password_hash::Error| PasswordError::Hash(error.to_string());

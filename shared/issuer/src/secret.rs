@@ -94,6 +94,11 @@ impl ClientSecret {
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
+
+    /// Whether somebody chose it, so that comparing it costs a slow hash.
+    pub(crate) fn is_chosen(&self) -> bool {
+        !self.hash.0.starts_with(SHA256_PREFIX)
+    }
 }
 
 /// SHA-256 of a generated secret, where a slow hash would buy nothing, or argon2id of a chosen one.
@@ -123,21 +128,24 @@ fn sha256(text: &str) -> String {
     BASE64URL.encode(digest(&SHA256, text.as_bytes()))
 }
 
-/// The secret of `secrets` that `presented` is, if any is. The generated ones are compared first, in constant time.
-/// An unknown client, with none to compare, costs what a wrong generated secret does; a wrong secret for a client
-/// with a chosen one costs an argon2id more.
-pub(crate) fn find<'a>(presented: &str, secrets: &[&'a ClientSecret]) -> Option<&'a ClientSecret> {
-    let digest = format!("{SHA256_PREFIX}{}", sha256(presented));
+/// The id of the live generated secret that `presented` is, if it is one. Compared in constant time; an unknown client,
+/// with none to compare, costs what a wrong one does.
+pub(crate) fn find_generated(presented: &Secret, secrets: &[ClientSecret], now: Timestamp) -> Option<String> {
+    let digest = format!("{SHA256_PREFIX}{}", sha256(presented.expose()));
     let mut found = None;
-    for secret in secrets {
+    for secret in secrets.iter().filter(|secret| secret.is_live(now)) {
         if bool::from(digest.as_bytes().ct_eq(secret.hash.0.as_bytes())) {
-            found = Some(*secret);
+            found = Some(secret);
         }
     }
-    let is_chosen = |secret: &&&ClientSecret| !secret.hash.0.starts_with(SHA256_PREFIX);
-    found.or_else(|| {
-        secrets.iter().filter(is_chosen).find(|secret| password::verify(presented, &secret.hash.0)).copied()
-    })
+    found.map(|secret| secret.id.clone())
+}
+
+/// The id of the live chosen secret that `presented` is, if it is one: an argon2id for each that there is.
+pub(crate) fn find_chosen(presented: &Secret, secrets: &[ClientSecret], now: Timestamp) -> Option<String> {
+    let mut chosen = secrets.iter().filter(|secret| secret.is_chosen() && secret.is_live(now));
+    let found = chosen.find(|secret| password::verify(presented.expose(), &secret.hash.0));
+    found.map(|secret| secret.id.clone())
 }
 
 #[cfg(test)]

@@ -28,13 +28,15 @@ pub(crate) const CLIENTS: &str = "clients";
 pub(crate) const PRINCIPALS: &str = "principals";
 pub(crate) const SIGNING_KEYS: &str = "signing-keys";
 pub(crate) const REFRESH_FAMILIES: &str = "refresh-families";
+pub(crate) const ATTEMPTS: &str = "attempts";
 
-const TABLES: [TableShape; 4] = [
+const TABLES: [TableShape; 5] = [
     TableShape { name: CLIENTS, partition_key: "client_id", sort_key: None, ttl: None },
     TableShape { name: PRINCIPALS, partition_key: "principal", sort_key: None, ttl: None },
     // Keys never expire by themselves: one that vanished early would take its tokens with it.
     TableShape { name: SIGNING_KEYS, partition_key: "ring", sort_key: Some("seq"), ttl: None },
     TableShape { name: REFRESH_FAMILIES, partition_key: "family", sort_key: None, ttl: Some("expires") },
+    TableShape { name: ATTEMPTS, partition_key: "attempt", sort_key: None, ttl: Some("expires") },
 ];
 
 /// Why the store gave no answer. The detail is for the log.
@@ -300,4 +302,9 @@ where
 /// An attribute that is a whole number.
 pub(crate) fn number(item: &HashMap<String, AttributeValue>, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
+}
+
+/// A whole number, as an attribute.
+pub(crate) fn numeric(value: u64) -> AttributeValue {
+    AttributeValue::N(value.to_string())
 }

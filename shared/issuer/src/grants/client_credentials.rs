@@ -71,7 +71,7 @@ async fn find_operator(
         return refused(GrantRefusal::OperatorOutsideClient);
     }
     let key = PrincipalKey::Operator { username };
-    match issuer.principals.get(&key.to_string()).await? {
+    match issuer.operators.get(&key.to_string()).await? {
         None => refused(GrantRefusal::UnknownPrincipal),
         Some(operator) if !operator.enabled => refused(GrantRefusal::Disabled),
         Some(operator) if !operator.serves(brand_key) => refused(GrantRefusal::OperatorOutsideBrand),

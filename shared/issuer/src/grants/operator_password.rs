@@ -15,6 +15,7 @@ pub(super) async fn authorize(
     form: &mut Form,
 ) -> Result<Authorization, OAuthError> {
     let login = LoginForm::read(client, form)?;
-    let (key, operator) = login.log_in(issuer, |username| PrincipalKey::Operator { username }).await?;
+    let (key, operator) =
+        login.log_in(issuer, client, |username| PrincipalKey::Operator { username }).await?;
     authorize_login(issuer, client, GrantType::OperatorPassword, &key, operator, login.terms)
 }

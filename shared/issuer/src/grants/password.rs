@@ -18,6 +18,6 @@ pub(super) async fn authorize(
     let Some(brand) = login.terms.brand_key.clone() else {
         return Err(OAuthError::InvalidRequest("users belong to a brand, and the client has none"));
     };
-    let (key, user) = login.log_in(issuer, |username| PrincipalKey::User { brand, username }).await?;
+    let (key, user) = login.log_in(issuer, client, |username| PrincipalKey::User { brand, username }).await?;
     authorize_login(issuer, client, GrantType::Password, &key, user, login.terms)
 }

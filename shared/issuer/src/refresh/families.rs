@@ -9,7 +9,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailur
 use countersign_verify::Timestamp;
 
 use crate::refresh::RefreshClaims;
-use crate::store::{REFRESH_FAMILIES, StoreError, number};
+use crate::store::{REFRESH_FAMILIES, StoreError, number, numeric};
 
 /// For this long after a refresh its answer may be asked for again: the first one may have got lost.
 const GRACE: Duration = Duration::from_secs(10);
@@ -157,8 +157,4 @@ impl Families {
             None => Ok(token.generation == 0),
         }
     }
-}
-
-fn numeric(value: u64) -> AttributeValue {
-    AttributeValue::N(value.to_string())
 }

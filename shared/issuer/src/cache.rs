@@ -1,0 +1,150 @@
+//! Records in memory: fresh for a minute, and good for longer while DynamoDB is away.
+
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use countersign_verify::{Clock, Timestamp};
+use lru::LruCache;
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::audit;
+use crate::store::{Record, StoreError, Table};
+
+/// Within this time a change takes effect: a client that is disabled, a secret that is revoked.
+const FRESH: Duration = Duration::from_secs(60);
+/// A name without a record is looked up again sooner: it may be a client that is just being made.
+const UNKNOWN_FRESH: Duration = Duration::from_secs(10);
+/// After a failed read DynamoDB is left alone this long, as far as the cache has an answer: a time-out takes seconds.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// A record has a few hundred bytes, and with every list at its limit 65 KiB.
+const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+/// Kept apart from the records, so that guessed names push no client out.
+const MAX_UNKNOWN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
+
+/// One table's records, each read once a minute at most.
+pub(crate) struct Cache<R> {
+    table: Table<R>,
+    max_stale: Duration,
+    clock: Clock,
+    slots: Mutex<Slots<R>>,
+    /// When reading last failed, in milliseconds; 0 after a success.
+    failed_at: AtomicU64,
+}
+
+struct Slots<R> {
+    known: LruCache<String, Arc<Slot<R>>>,
+    unknown: LruCache<String, Arc<Slot<R>>>,
+}
+
+/// What is known under one key. Locked while it is read: of many who want one record, one reads it.
+type Slot<R> = AsyncMutex<Option<Reading<R>>>;
+
+struct Reading<R> {
+    record: Option<Arc<R>>,
+    /// Taken before the reading began.
+    at: Timestamp,
+}
+
+impl<R> Reading<R> {
+    /// Its age. None where the clock was set back: such a reading is neither fresh nor good for an outage.
+    fn age(&self, now: Timestamp) -> Option<Duration> {
+        (now >= self.at).then(|| now.since(self.at))
+    }
+
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        let fresh = if self.record.is_some() { FRESH } else { UNKNOWN_FRESH };
+        self.age(now).is_some_and(|age| age < fresh)
+    }
+}
+
+impl<R: Record> Cache<R> {
+    /// A cache over `table`, good for `max_stale` past its freshness while DynamoDB is away.
+    pub(crate) fn new(table: Table<R>, max_stale: Duration, clock: Clock) -> Self {
+        let slots = Slots { known: LruCache::new(MAX_RECORDS), unknown: LruCache::new(MAX_UNKNOWN) };
+        Self { table, max_stale, clock, slots: Mutex::new(slots), failed_at: AtomicU64::new(0) }
+    }
+
+    /// The record of that key, as it was at most a minute ago; while DynamoDB is away, at most `max_stale` longer.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
+        let slot = self.slot(key);
+        let mut reading = slot.lock().await;
+        let now = self.clock.now();
+        if let Some(reading) = &*reading
+            && reading.is_fresh(now)
+        {
+            return Ok(reading.record.clone());
+        }
+        let failed_at = Timestamp::from_millis(self.failed_at.load(Ordering::Relaxed));
+        if now.since(failed_at) < PAUSE
+            && let Some(record) = self.stale(key, reading.as_ref(), now, None)
+        {
+            return Ok(Some(record));
+        }
+        match self.table.get(key).await {
+            Ok(record) => {
+                self.failed_at.store(0, Ordering::Relaxed);
+                let record = record.map(Arc::new);
+                *reading = Some(Reading { record: record.clone(), at: now });
+                self.keep(key, &slot, record.is_some());
+                Ok(record)
+            }
+            Err(error @ StoreError::Unavailable { .. }) => {
+                self.failed_at.store(now.millis(), Ordering::Relaxed);
+                self.stale(key, reading.as_ref(), now, Some(&error)).map(Some).ok_or(error)
+            }
+            // A record that cannot be read, a permission that is missing: no outage to bridge.
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The record of an old reading, if it may still be served, which the log then says.
+    fn stale(
+        &self,
+        key: &str,
+        reading: Option<&Reading<R>>,
+        now: Timestamp,
+        reason: Option<&StoreError>,
+    ) -> Option<Arc<R>> {
+        let reading = reading?;
+        let record = reading.record.as_ref()?;
+        let age = reading.age(now).filter(|age| *age < FRESH + self.max_stale)?;
+        audit::served_stale(R::TABLE, key, age, reason);
+        Some(Arc::clone(record))
+    }
+
+    fn slot(&self, key: &str) -> Arc<Slot<R>> {
+        let mut slots = self.lock();
+        if let Some(slot) = slots.known.get(key) {
+            return Arc::clone(slot);
+        }
+        // Whether there is a record, the reading will tell.
+        Arc::clone(slots.unknown.get_or_insert_ref(key, Arc::default))
+    }
+
+    fn keep(&self, key: &str, slot: &Arc<Slot<R>>, is_known: bool) {
+        let mut slots = self.lock();
+        let Slots { known, unknown } = &mut *slots;
+        let (to, from) = if is_known { (known, unknown) } else { (unknown, known) };
+        if from.pop(key).is_some() || !to.contains(key) {
+            to.put(key.to_owned(), Arc::clone(slot));
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slots<R>> {
+        // Nothing between two of its statements can panic; a poisoned map would be whole.
+        self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<R: Record> fmt::Debug for Cache<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache")
+            .field("table", &R::TABLE)
+            .field("max_stale", &self.max_stale)
+            .finish_non_exhaustive()
+    }
+}

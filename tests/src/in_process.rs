@@ -1,0 +1,204 @@
+//! An issuer without sockets: requests go to the endpoints as the function binaries hand them over, records come
+//! from a store that fails when it is told to.
+
+use std::sync::Arc;
+
+use argon2::password_hash::phc::PasswordHash;
+use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_issuer::endpoints::{self, Request, Response};
+use countersign_issuer::keys::{Rotator, Wrapping};
+use countersign_issuer::{
+    AccessTokenType, Client, ClientSecret, Config, Entropy, GrantType, Issuer, Principal, PrincipalKey,
+    Secret, SourceAddress, Table, create_tables,
+};
+use countersign_verify::{Clock, Timestamp};
+
+use crate::store::FaultyStore;
+use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, encode};
+
+/// The users' and operators' password.
+pub const PASSWORD: &str = "correct horse";
+
+/// A store with records, and an issuer over it.
+#[derive(Debug)]
+pub struct InProcess {
+    /// The store below the issuer.
+    pub store: FaultyStore,
+    /// The issuer.
+    pub issuer: Arc<Issuer>,
+    /// What the issuer was set up with.
+    pub config: Config,
+    wrapping: Wrapping,
+}
+
+impl InProcess {
+    /// With the records of [`create_records`](Self::create_records), the variables of `more`, and the time of `clock`.
+    pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
+        let (config, wrapping) = Config::with_wrapping_from_lookup(|name| {
+            let own = [
+                ("COUNTERSIGN_ISSUER", "https://issuer.example.com"),
+                ("COUNTERSIGN_LOCAL_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+                ("AWS_ENDPOINT_URL_DYNAMODB", "http://store.test"),
+                ("AWS_REGION", "eu-central-1"),
+                ("AWS_ACCESS_KEY_ID", "test"),
+                ("AWS_SECRET_ACCESS_KEY", "test"),
+            ];
+            let found = more.iter().chain(&own).find(|(known, _)| *known == name);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+        .unwrap();
+        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
+        let store = FaultyStore::new();
+        let db = store.client(&config.store.aws);
+        create_tables(&db, &config.store.table_prefix).await.unwrap();
+        let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), Entropy::system());
+        rotator.rotate().await.unwrap();
+        let issuer = Issuer::new(&config, &db, wrapping.clone(), clock.clone(), Entropy::system());
+        let world = Self { store, issuer: Arc::new(issuer), config, wrapping };
+        world.create_records(clock.now()).await;
+        world.store.take_calls();
+        world
+    }
+
+    /// The same over a clock of the test's own.
+    pub async fn start_with_clock(more: &[(&str, &str)]) -> (Self, TestClock) {
+        let clock = TestClock::at(Timestamp::from_seconds(START_SECONDS));
+        (Self::start(&clock.clock(), more).await, clock)
+    }
+
+    /// Gives everybody the same password under a hash that costs microseconds, for tests that log in thousands of times.
+    pub async fn make_passwords_cheap(&self) {
+        let params = Params::new(8, 1, 1, None).unwrap();
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let hash: PasswordHash = argon2.hash_password_with_salt(PASSWORD.as_bytes(), b"any salt").unwrap();
+        for principal in ["user#acme#jane", "operator#alice"] {
+            let db = self.store.without_faults().client(&self.config.store.aws);
+            let update = db.update_item().table_name("countersign-principals");
+            let update = update.key("principal", AttributeValue::S(principal.into()));
+            let update = update.update_expression("SET password_hash = :hash");
+            let update = update.expression_attribute_values(":hash", AttributeValue::S(hash.to_string()));
+            update.send().await.unwrap();
+        }
+    }
+
+    /// Another process over the same store: an issuer with empty caches.
+    pub fn another_process(&self, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
+        let db = self.store.client(&self.config.store.aws);
+        Arc::new(Issuer::new(&self.config, &db, self.wrapping.clone(), clock.clone(), entropy))
+    }
+
+    /// A table of the store.
+    pub fn table<R: countersign_issuer::Record>(&self) -> Table<R> {
+        Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
+    }
+
+    /// Client `service` (client credentials, operator `alice`), client `app` (logins and refreshes), both with
+    /// generated secrets, client `chosen` with a chosen one; user `jane` of brand `acme`, operator `alice`.
+    async fn create_records(&self, now: Timestamp) {
+        let entropy = Entropy::system();
+        for (id, secret, grants) in [
+            ("service", SERVICE_SECRET, &[GrantType::ClientCredentials][..]),
+            ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
+            ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
+        ] {
+            let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &entropy).unwrap();
+            let client = Client {
+                client_id: id.into(),
+                name: id.into(),
+                secrets: vec![secret],
+                grant_types: grants.to_vec(),
+                scopes: vec!["read".into()],
+                default_scopes: None,
+                roles: vec![],
+                brands: vec!["acme".into()],
+                operators: vec!["alice".into()],
+                require_operator: false,
+                audiences: vec![AUDIENCE.into()],
+                access_ttl: 3600,
+                refresh_ttl: 30 * 24 * 3600,
+                typ: AccessTokenType::AtJwt,
+                enabled: true,
+                created: now,
+                updated: now,
+                version: 1,
+            };
+            self.table().create(&client).await.unwrap();
+        }
+        for key in [
+            PrincipalKey::User { brand: "acme".into(), username: "jane".into() },
+            PrincipalKey::Operator { username: "alice".into() },
+        ] {
+            let brands = vec!["acme".into()];
+            let principal = Principal::new(&key, PASSWORD, vec![], brands, now, &entropy).unwrap();
+            self.table().create(&principal).await.unwrap();
+        }
+    }
+}
+
+/// Generated once by `countersign client secret add`.
+pub const SERVICE_SECRET: &str = "csgn_YGb9GOpgSyImkUIBLyd2KRPN03uX-H8pRMxyqews9z8lGmncK";
+/// Generated once by `countersign client secret add`.
+pub const APP_SECRET: &str = "csgn_OLWAHH6y_DFE8r-bMTfekzUHQRgJAsjZHudIe9AuUCgsPd7QQ";
+/// Chosen by a person, so argon2id.
+pub const CHOSEN_SECRET: &str = "chosen by a person";
+
+/// A form POST to an endpoint, from an address.
+#[derive(Debug, Clone)]
+pub struct Post {
+    path: String,
+    headers: Vec<(String, String)>,
+    body: String,
+    from: Option<String>,
+}
+
+impl Post {
+    /// With HTTP Basic.
+    pub fn new(path: &str, client_id: &str, secret: &str, form: &[(&str, &str)]) -> Self {
+        let basic = BASE64.encode(format!("{client_id}:{secret}"));
+        Self {
+            path: path.into(),
+            headers: vec![
+                ("authorization".into(), format!("Basic {basic}")),
+                ("content-type".into(), "application/x-www-form-urlencoded".into()),
+            ],
+            body: encode(form),
+            from: None,
+        }
+    }
+
+    /// From this address.
+    #[must_use]
+    pub fn from(self, address: &str) -> Self {
+        Self { from: Some(address.into()), ..self }
+    }
+
+    /// What the issuer answers.
+    pub async fn to(&self, issuer: &Issuer) -> Answer {
+        let mut request = Request::new(self.body.clone().into_bytes());
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = self.path.parse().unwrap();
+        for (name, value) in &self.headers {
+            request
+                .headers_mut()
+                .insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+        }
+        if let Some(from) = &self.from {
+            request.extensions_mut().insert(SourceAddress(from.parse().unwrap()));
+        }
+        let response = match self.path.as_str() {
+            "/oauth/token" => endpoints::token(issuer, request).await,
+            _ => endpoints::refresh_function(issuer, request).await,
+        };
+        response.into()
+    }
+}
+
+impl From<Response> for Answer {
+    fn from(response: Response) -> Self {
+        let (parts, text) = response.into_parts();
+        Self { status: parts.status, headers: parts.headers, text }
+    }
+}

@@ -1,0 +1,255 @@
+//! A DynamoDB in the test's own memory, behind the real SDK client, whose network fails as the test says. No socket,
+//! so that tokio's time may stand still and jump.
+
+use std::fmt;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::{RetryConfig, RetryPartition};
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use bytes::Bytes;
+use countersign_issuer::config::AwsConfig;
+use countersign_issuer::dynamodb;
+use dynoxide::{Database, DynoxideError};
+use http_body::{Body, Frame};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// What happens to one call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// It never arrives and never comes back.
+    Hang,
+    /// The connection breaks before it arrives.
+    Reset,
+    /// It is carried out, and the connection breaks before the answer is back.
+    LostAnswer,
+    /// It is carried out, and the answer never comes.
+    SilentAnswer,
+    /// It is carried out, and the answer's body comes after 1.2 seconds.
+    SlowBody,
+    /// It is carried out, and the answer's body never ends.
+    EndlessBody,
+    /// 400, throttled.
+    Throttled,
+    /// 500.
+    InternalError,
+    /// 400: another transaction holds the item.
+    TransactionConflict,
+}
+
+impl Fault {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Hang,
+        Self::Reset,
+        Self::LostAnswer,
+        Self::SilentAnswer,
+        Self::SlowBody,
+        Self::EndlessBody,
+        Self::Throttled,
+        Self::InternalError,
+        Self::TransactionConflict,
+    ];
+
+    /// Whether the call reaches the store.
+    fn is_carried_out(self) -> bool {
+        matches!(self, Self::LostAnswer | Self::SilentAnswer | Self::SlowBody | Self::EndlessBody)
+    }
+}
+
+/// One call: an operation on a table, such as `UpdateItem attempts`.
+pub type Call = String;
+type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
+
+/// The store and its network.
+#[derive(Clone)]
+pub struct FaultyStore {
+    db: Database,
+    plan: Arc<Mutex<Plan>>,
+    calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl FaultyStore {
+    /// An empty store without faults.
+    pub fn new() -> Self {
+        let db = Database::memory().unwrap();
+        Self { db, plan: Arc::new(Mutex::new(Box::new(|_| None))), calls: Arc::default() }
+    }
+
+    /// The same records past the network.
+    #[must_use]
+    pub fn without_faults(&self) -> Self {
+        Self { db: self.db.clone(), ..Self::new() }
+    }
+
+    /// From now on every call is asked about in `plan`.
+    pub fn set_faults(&self, plan: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
+        *self.plan.lock().unwrap() = Box::new(plan);
+    }
+
+    /// From now on everything is `fault`.
+    pub fn fail_with(&self, fault: Fault) {
+        self.set_faults(move |_| Some(fault));
+    }
+
+    /// Nothing fails any more.
+    pub fn heal(&self) {
+        self.set_faults(|_| None);
+    }
+
+    /// The calls since the last time this was asked, those that failed among them.
+    pub fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    /// A client with the time-outs and the retries of the functions, over this network. Its retry quota is its own,
+    /// and its back-off has no chance in it.
+    pub fn client(&self, config: &AwsConfig) -> Client {
+        let real = dynamodb(config).unwrap();
+        let retries: RetryConfig = real.config().retry_config().unwrap().clone();
+        let builder = real.config().to_builder().http_client(self.clone());
+        let partition = RetryPartition::custom("test").build();
+        let retries = retries.with_use_static_exponential_base(true);
+        Client::from_conf(builder.retry_config(retries).retry_partition(partition).build())
+    }
+
+    async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let target = request.headers().get("x-amz-target").unwrap_or_default();
+        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
+        let table = body["TableName"].as_str().unwrap_or_default();
+        let call = format!("{operation} {}", table.trim_start_matches("countersign-"));
+        let fault = (self.plan.lock().unwrap())(&call);
+        self.calls.lock().unwrap().push(call);
+        let outcome = if fault.is_none_or(Fault::is_carried_out) {
+            dispatch(&self.db, &operation, body)
+        } else {
+            Ok(String::new())
+        };
+        let broken = || ConnectorError::io("connection reset by the test".into());
+        match fault {
+            None => Ok(respond(outcome, SdkBody::from)),
+            Some(Fault::SlowBody) => Ok(respond(outcome, |text| late(text, Duration::from_millis(1200)))),
+            Some(Fault::EndlessBody) => Ok(respond(outcome, |text| late(text, Duration::from_secs(1 << 20)))),
+            Some(Fault::Reset | Fault::LostAnswer) => Err(broken()),
+            Some(Fault::Hang | Fault::SilentAnswer) => {
+                std::future::pending::<()>().await;
+                Err(broken())
+            }
+            Some(Fault::Throttled) => Ok(refusal(400, "ThrottlingException")),
+            Some(Fault::InternalError) => Ok(refusal(500, "InternalServerError")),
+            Some(Fault::TransactionConflict) => Ok(refusal(400, "TransactionConflictException")),
+        }
+    }
+}
+
+impl Default for FaultyStore {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for FaultyStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FaultyStore")
+    }
+}
+
+impl HttpClient for FaultyStore {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+impl HttpConnector for FaultyStore {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        HttpConnectorFuture::new(self.clone().answer(request))
+    }
+}
+
+/// What the embedded store's own HTTP server does with a request, for the operations that the issuer uses.
+fn dispatch(db: &Database, operation: &str, body: Value) -> Result<String, DynoxideError> {
+    fn run<Q: DeserializeOwned, A: Serialize>(
+        body: Value,
+        operation: impl FnOnce(Q) -> Result<A, DynoxideError>,
+    ) -> Result<String, DynoxideError> {
+        let answer = operation(serde_json::from_value(body).unwrap())?;
+        Ok(serde_json::to_string(&answer).unwrap())
+    }
+    match operation {
+        "CreateTable" => run(body, |request| db.create_table(request)),
+        "DescribeTable" => run(body, |request| db.describe_table(request)),
+        "UpdateTimeToLive" => run(body, |request| db.update_time_to_live(request)),
+        "GetItem" => run(body, |request| db.get_item(request)),
+        "PutItem" => run(body, |request| db.put_item(request)),
+        "UpdateItem" => run(body, |request| db.update_item(request)),
+        "DeleteItem" => run(body, |request| db.delete_item(request)),
+        "Query" => run(body, |request| db.query(request)),
+        "Scan" => run(body, |request| db.scan(request)),
+        other => Err(DynoxideError::ValidationException(format!("{other} is not used by the issuer"))),
+    }
+}
+
+fn respond(outcome: Result<String, DynoxideError>, body: impl FnOnce(String) -> SdkBody) -> HttpResponse {
+    match outcome {
+        Ok(text) => response(200, body(text)),
+        Err(error) => response(error.status_code(), body(error.to_json())),
+    }
+}
+
+fn refusal(status: u16, code: &str) -> HttpResponse {
+    response(
+        status,
+        SdkBody::from(format!(
+            r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#
+        )),
+    )
+}
+
+fn response(status: u16, body: SdkBody) -> HttpResponse {
+    let mut response = HttpResponse::new(status.try_into().unwrap(), body);
+    response.headers_mut().insert("content-type", "application/x-amz-json-1.0");
+    response
+}
+
+/// A body that comes after a while.
+struct Late {
+    wait: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
+    text: Option<String>,
+}
+
+fn late(text: String, after: Duration) -> SdkBody {
+    SdkBody::from_body_1_x(Late { wait: Box::pin(tokio::time::sleep(after)), text: Some(text) })
+}
+
+impl Body for Late {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.text.take() {
+            None => Poll::Ready(None),
+            Some(text) if self.wait.as_mut().poll(context).is_ready() => {
+                Poll::Ready(Some(Ok(Frame::data(text.into()))))
+            }
+            text => {
+                self.text = text;
+                Poll::Pending
+            }
+        }
+    }
+}
