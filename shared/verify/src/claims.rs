@@ -1,6 +1,11 @@
 //! The claims of an access token (RFC 9068 section 2.2).
 
+use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+
+/// 9999-12-31T23:59:59Z, the last second that dates can say (RFC 3339 section 1). Beyond it, whoever counts with a
+/// claim overflows, and parsers for which every number is a float read another one (RFC 8259 section 6).
+const LAST_SECOND: u64 = 253_402_300_799;
 
 /// What an access token says. The issuer serialises this very type; a verifier reads it back.
 ///
@@ -14,8 +19,10 @@ pub struct Claims {
     /// The one API that the token is meant for.
     pub aud: String,
     /// Seconds since the epoch from which on the token is refused.
+    #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
     /// Seconds since the epoch at which it was minted, rounded down.
+    #[serde(deserialize_with = "numeric_date")]
     pub iat: u64,
     /// 128 random bits in base64url.
     pub jti: String,
@@ -54,4 +61,13 @@ impl Claims {
 /// An absent claim is `None`; `null` is no string and is refused.
 fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     String::deserialize(deserializer).map(Some)
+}
+
+/// A whole number of seconds (RFC 7519 section 2, without the fractions that the issuer never writes).
+fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    let seconds = u64::deserialize(deserializer)?;
+    if seconds > LAST_SECOND {
+        return Err(D::Error::custom("not a time that a date can say"));
+    }
+    Ok(seconds)
 }

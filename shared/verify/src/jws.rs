@@ -1,14 +1,12 @@
 //! Signed tokens in the compact serialisation (RFC 7515 section 7.1), as the issuer writes them: ES256 and exactly
 //! the headers `alg`, `typ` and `kid`.
 
-use std::collections::HashSet;
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use serde::de::{DeserializeOwned, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::json::{Object, Unambiguous};
 use crate::{JwkSet, TokenError};
 
 /// A longer token is refused unread. The issuer's limits on scopes and roles keep what it mints below this.
@@ -55,7 +53,7 @@ pub fn assemble<S: AsRef<[u8]>, E>(
 }
 
 /// Checks everything about a token but the meaning of its claims: form, `alg`, `typ` (one of `types`), `kid`,
-/// signature, and that no claim stands there twice. Returns the claims and the `kid`.
+/// signature, and that the payload is JSON which every parser reads alike. Returns the claims and the `kid`.
 pub fn verify<T: DeserializeOwned>(
     token: &str,
     keys: &JwkSet,
@@ -70,7 +68,7 @@ pub fn verify<T: DeserializeOwned>(
         signing_input.split_once('.').ok_or(TokenError::Malformed("not three segments"))?;
 
     let header = decode(header, "the header is not unpadded base64url")?;
-    let header: Header<'_> = serde_json::from_slice(&header)
+    let Object(header): Object<Header<'_>> = serde_json::from_slice(&header)
         .map_err(|_| TokenError::Malformed("the header is not exactly alg, typ and kid"))?;
     if header.alg != "ES256" {
         return Err(TokenError::Malformed("alg is not ES256"));
@@ -87,8 +85,8 @@ pub fn verify<T: DeserializeOwned>(
     let key = keys.find(header.kid).ok_or(TokenError::UnknownKey)?;
     key.verify(signing_input.as_bytes(), &signature)?;
 
-    serde_json::from_slice::<UniqueMembers>(&payload)
-        .map_err(|_| TokenError::Malformed("the payload is not a JSON object without repeated claims"))?;
+    serde_json::from_slice::<Object<Unambiguous>>(&payload)
+        .map_err(|_| TokenError::Malformed("the payload is not a JSON object without repeated members"))?;
     let claims = serde_json::from_slice(&payload)
         .map_err(|_| TokenError::Malformed("a claim is missing or of the wrong type"))?;
     Ok((claims, header.kid.to_owned()))
@@ -108,32 +106,4 @@ pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::
 fn decode(segment: &str, complaint: &'static str) -> Result<Vec<u8>, TokenError> {
     // The engine refuses padding and non-zero trailing bits, so that one token has one spelling.
     BASE64URL.decode(segment).map_err(|_| TokenError::Malformed(complaint))
-}
-
-/// A JSON object in which no member's name stands twice: parsers differ in which one they believe (RFC 7519
-/// section 4).
-struct UniqueMembers;
-
-impl<'de> Deserialize<'de> for UniqueMembers {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Members;
-        impl<'de> Visitor<'de> for Members {
-            type Value = UniqueMembers;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object without repeated members")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<UniqueMembers, M::Error> {
-                let mut names = HashSet::new();
-                while let Some((name, IgnoredAny)) = map.next_entry::<String, IgnoredAny>()? {
-                    if !names.insert(name) {
-                        return Err(serde::de::Error::custom("a repeated member"));
-                    }
-                }
-                Ok(UniqueMembers)
-            }
-        }
-        deserializer.deserialize_map(Members)
-    }
 }

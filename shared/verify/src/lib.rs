@@ -48,6 +48,7 @@ mod basic;
 mod claims;
 #[cfg(feature = "fetch")]
 mod http_client;
+mod json;
 mod jwk;
 pub mod jws;
 #[cfg(feature = "fetch")]
