@@ -1,0 +1,233 @@
+//! Keys that have no place in a key set: none is used, and none spoils the rest.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+mod forge;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD as BASE64URL};
+use countersign_verify::{Jwk, JwkSet, TokenError};
+use forge::{Forge, claims, nested, set};
+use serde_json::{Value, json};
+
+/// The prime of P-256 (FIPS 186-4 section D.1.2.3): coordinates lie below it.
+const P: [u8; 32] = [
+    0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00, //
+    0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff,
+];
+
+fn published(forge: &Forge) -> Value {
+    serde_json::to_value(&forge.jwk).unwrap()
+}
+
+fn removed(mut key: Value, member: &str) -> Value {
+    key.as_object_mut().unwrap().remove(member);
+    key
+}
+
+fn coordinates(forge: &Forge) -> ([u8; 32], [u8; 32]) {
+    let point = forge.jwk.uncompressed_point();
+    (point[1..33].try_into().unwrap(), point[33..].try_into().unwrap())
+}
+
+fn key_set(keys: &[Value]) -> JwkSet {
+    JwkSet::from_json(&json!({ "keys": keys }).to_string()).unwrap()
+}
+
+/// What becomes of a forge's good token where the keys are these.
+fn verdict(forge: &Forge, keys: &JwkSet) -> Result<(), TokenError> {
+    let token = forge.sign(&forge.header().to_string(), &claims().to_string());
+    forge.verifier().build().unwrap().verify_with(&token, keys).map(drop)
+}
+
+/// Puts each entry into a set with another key, before and after it: a token under the entry's own `kid`, signed with
+/// the key that the entry was made from, meets `expected`, and the other key serves all the same.
+fn each_of_them(made_from: &Forge, entries: Vec<(&str, Value)>, expected: Result<(), TokenError>) {
+    let other = Forge::new();
+    for (name, entry) in entries {
+        for keys in [[entry.clone(), published(&other)], [published(&other), entry.clone()]] {
+            let keys = key_set(&keys);
+            assert_eq!(verdict(made_from, &keys), expected, "{name}");
+            assert_eq!(verdict(&other, &keys), Ok(()), "{name} spoils the rest");
+        }
+    }
+}
+
+#[test]
+fn keys_of_another_kind_or_use_are_passed_over() {
+    let forge = Forge::new();
+    let key = || published(&forge);
+    let kid = forge.jwk.kid();
+    let (x, y) = coordinates(&forge);
+    let base64 = |bytes: &[u8]| json!(BASE64URL.encode(bytes));
+    let entries = vec![
+        ("a secret", json!({ "kty": "oct", "kid": kid, "k": BASE64URL.encode(x), "alg": "HS256" })),
+        ("a secret with a point", set(set(key(), "kty", json!("oct")), "k", base64(&x))),
+        ("RSA", json!({ "kty": "RSA", "kid": kid, "n": BASE64URL.encode([0xc5; 256]), "e": "AQAB" })),
+        ("RSA with a point", set(set(key(), "kty", json!("RSA")), "n", base64(&[0xc5; 256]))),
+        ("Ed25519", json!({ "kty": "OKP", "crv": "Ed25519", "kid": kid, "x": BASE64URL.encode(x) })),
+        ("X25519 with a point", set(set(key(), "kty", json!("OKP")), "crv", json!("X25519"))),
+        ("kty ec", set(key(), "kty", json!("ec"))),
+        ("no kty", removed(key(), "kty")),
+        ("P-384 by name", set(key(), "crv", json!("P-384"))),
+        (
+            "P-384",
+            json!({ "kty": "EC", "crv": "P-384", "kid": kid, "x": base64(&[1; 48]), "y": base64(&[2; 48]) }),
+        ),
+        ("48 bytes as P-256", set(set(key(), "x", base64(&[1; 48])), "y", base64(&[2; 48]))),
+        ("secp256k1", set(key(), "crv", json!("secp256k1"))),
+        ("crv p-256", set(key(), "crv", json!("p-256"))),
+        ("no crv", removed(key(), "crv")),
+        ("use enc", set(key(), "use", json!("enc"))),
+        ("use Sig", set(key(), "use", json!("Sig"))),
+        ("use a number", set(key(), "use", json!(1))),
+        ("alg ES384", set(key(), "alg", json!("ES384"))),
+        ("alg none", set(key(), "alg", json!("none"))),
+        ("alg HS256", set(key(), "alg", json!("HS256"))),
+        ("alg ECDH-ES", set(key(), "alg", json!("ECDH-ES"))),
+        ("no operation", set(key(), "key_ops", json!([]))),
+        ("another operation", set(key(), "key_ops", json!(["sign", "encrypt"]))),
+        ("operations that are no array", set(key(), "key_ops", json!("verify"))),
+        ("operations that are no strings", set(key(), "key_ops", json!(["verify", 1]))),
+        ("a private key", set(key(), "d", base64(&[7; 32]))),
+        ("an empty private key", set(key(), "d", json!(""))),
+        ("a private key that is null", set(key(), "d", json!(null))),
+        ("no kid", removed(key(), "kid")),
+        ("an empty kid", set(key(), "kid", json!(""))),
+        ("a kid that is a number", set(key(), "kid", json!(1))),
+        ("a kid that is an array", set(key(), "kid", json!([kid]))),
+        ("a kid that is null", set(key(), "kid", json!(null))),
+        ("no x", removed(key(), "x")),
+        ("no y", removed(key(), "y")),
+        ("a number for x", set(key(), "x", json!(17))),
+        ("an empty x", set(key(), "x", json!(""))),
+        ("31 bytes of x", set(key(), "x", base64(&x[1..]))),
+        ("33 bytes of y", set(key(), "y", base64(&[&[0], &y[..]].concat()))),
+        ("x and y in x", set(key(), "x", base64(&[x, y].concat()))),
+        ("x padded", set(key(), "x", json!(URL_SAFE.encode(x)))),
+        ("x in the other alphabet", set(key(), "x", json!(format!("+/{}", &STANDARD_NO_PAD.encode(x)[2..])))),
+        ("the members' values in order", json!(["EC", "P-256", key()["x"], key()["y"], kid])),
+        ("an array of a key", json!([key()])),
+        ("a key in a string", json!(key().to_string())),
+        ("an object without a member", json!({})),
+        ("a number", json!(17)),
+        ("null", json!(null)),
+        ("arrays 100 deep", serde_json::from_str(&nested(100)).unwrap()),
+    ];
+    each_of_them(&forge, entries, Err(TokenError::UnknownKey));
+}
+
+/// They cannot be told from good ones without the curve's arithmetic, which ring does when it verifies. So such a key
+/// is kept, and nothing verifies with it.
+#[test]
+fn points_off_the_curve_verify_nothing() {
+    let forge = Forge::new();
+    let (x, y) = coordinates(&forge);
+    let changed = |mut coordinate: [u8; 32]| {
+        coordinate[31] ^= 1;
+        coordinate
+    };
+    let at = |x: [u8; 32], y: [u8; 32]| {
+        let key = set(published(&forge), "x", json!(BASE64URL.encode(x)));
+        set(key, "y", json!(BASE64URL.encode(y)))
+    };
+    let entries = vec![
+        ("x changed", at(changed(x), y)),
+        ("y changed", at(x, changed(y))),
+        ("x and y changed places", at(y, x)),
+        ("zeros, for the point at infinity", at([0; 32], [0; 32])),
+        ("x = 0", at([0; 32], y)),
+        ("y = 0", at(x, [0; 32])),
+        ("x = p", at(P, y)),
+        ("y = p", at(x, P)),
+        ("beyond p", at([0xff; 32], [0xff; 32])),
+    ];
+    each_of_them(&forge, entries, Err(TokenError::BadSignature));
+}
+
+#[test]
+fn good_keys_with_more_or_less_to_them_are_used() {
+    let forge = Forge::new();
+    let key = || published(&forge);
+    let entries = vec![
+        ("as published", key()),
+        ("without use", removed(key(), "use")),
+        ("without alg", removed(key(), "alg")),
+        ("to verify", set(removed(key(), "use"), "key_ops", json!(["verify"]))),
+        ("with a certificate's name", set(key(), "x5t#S256", json!("AAAA"))),
+        ("with members of another type", set(set(key(), "n", json!("AQAB")), "k", json!("AAAA"))),
+        ("with nested junk", set(key(), "junk", serde_json::from_str(&nested(100)).unwrap())),
+    ];
+    each_of_them(&forge, entries, Ok(()));
+}
+
+#[test]
+fn keys_of_different_value_under_one_kid_are_both_refused() {
+    let (forge, stranger, other) = (Forge::new(), Forge::new(), Forge::new());
+    let kid = json!(forge.jwk.kid());
+    let (good, third) = (published(&forge), published(&other));
+    let namesake = set(published(&stranger), "kid", kid.clone());
+    let off_the_curve = set(good.clone(), "y", good["x"].clone());
+    for doubtful in [namesake, off_the_curve] {
+        for keys in [[&good, &doubtful, &third], [&doubtful, &third, &good]] {
+            let keys = key_set(&keys.map(Clone::clone));
+            assert_eq!(verdict(&forge, &keys), Err(TokenError::UnknownKey));
+            assert_eq!(verdict(&other, &keys), Ok(()));
+        }
+    }
+    let secret = json!({ "kty": "oct", "kid": kid, "k": "AAAA" });
+    let for_encryption = set(good.clone(), "use", json!("enc"));
+    for harmless in [good.clone(), secret, for_encryption] {
+        for keys in [[&good, &harmless], [&harmless, &good]] {
+            assert_eq!(verdict(&forge, &key_set(&keys.map(Clone::clone))), Ok(()), "{harmless}");
+        }
+    }
+}
+
+/// Far more than the 256 KiB that are ever fetched: such a set comes from a file.
+#[test]
+fn a_huge_set_is_read() {
+    let (forge, other) = (Forge::new(), Forge::new());
+    let mut keys: Vec<Value> =
+        (0..10_000).map(|number| set(published(&other), "kid", json!(number.to_string()))).collect();
+    keys.push(published(&forge));
+    assert_eq!(verdict(&forge, &key_set(&keys)), Ok(()));
+}
+
+#[test]
+fn what_is_no_key_set_is_no_empty_set() {
+    let key = published(&Forge::new()).to_string();
+    for (name, document) in [
+        ("nothing", String::new()),
+        ("null", "null".into()),
+        ("an array", "[]".into()),
+        ("an array of the keys", format!("[[{key}]]")),
+        ("no keys", "{}".into()),
+        ("one key", key.clone()),
+        ("keys that are null", r#"{"keys":null}"#.into()),
+        ("keys that are an object", format!(r#"{{"keys":{{"0":{key}}}}}"#)),
+        ("keys in a string", json!({ "keys": format!("[{key}]") }).to_string()),
+        ("keys twice", format!(r#"{{"keys":[],"keys":[{key}]}}"#)),
+        ("something after it", format!(r#"{{"keys":[{key}]}}x"#)),
+        ("cut off", format!(r#"{{"keys":[{key}"#)),
+        ("arrays 100,000 deep", nested(100_000)),
+        ("keys 100,000 deep", format!(r#"{{"keys":{}}}"#, nested(100_000))),
+        ("a page", "<html></html>".into()),
+    ] {
+        assert!(JwkSet::from_json(&document).is_err(), "{name}");
+    }
+    assert_eq!(JwkSet::from_json(r#" {"keys":[],"more":1} "#), Ok(JwkSet::default()));
+}
+
+#[test]
+fn a_point_is_65_bytes_of_which_the_first_is_4() {
+    let forge = Forge::new();
+    let point = forge.jwk.uncompressed_point();
+    assert_eq!(Jwk::from_uncompressed_point(point), Ok(forge.jwk.clone()));
+    let first = |byte: u8| [&[byte], &point[1..]].concat();
+    for bad in
+        [&[][..], &[0], &point[1..], &point[..64], &first(0), &first(2), &first(3), &first(6), &first(7)]
+    {
+        assert!(Jwk::from_uncompressed_point(bad).is_err(), "{bad:?}");
+    }
+}
