@@ -35,6 +35,7 @@ struct Published {
     /// Answers wait for this where `held` is set.
     release: Arc<Notify>,
     seconds: Arc<AtomicU64>,
+    url: String,
     verifier: Verifier,
 }
 
@@ -70,11 +71,11 @@ impl Published {
         let now = Arc::clone(&seconds);
         let verifier = Verifier::builder(ISSUER)
             .audience(AUDIENCE)
-            .jwks_url(url)
+            .jwks_url(&url)
             .clock(Clock::new(move || Timestamp::from_seconds(now.load(Ordering::SeqCst))))
             .build()
             .unwrap();
-        Self { asked, answer, release, seconds, verifier }
+        Self { asked, answer, release, seconds, url, verifier }
     }
 
     fn asked(&self) -> usize {
@@ -181,6 +182,30 @@ async fn a_thousand_unknown_kids_cause_one_fetch_in_a_cool_down() {
         }
         assert_eq!(published.asked(), 1 + round);
     }
+}
+
+#[tokio::test]
+async fn an_address_in_a_token_is_never_visited() {
+    let (forge, stranger) = (Forge::new(), Forge::new());
+    let (published, elsewhere) = (Published::of(&forge).await, Published::of(&stranger).await);
+    let mut refusals = 0;
+    for (name, value) in [
+        ("jku", json!(elsewhere.url)),
+        ("x5u", json!(elsewhere.url)),
+        ("kid", json!(elsewhere.url)),
+        ("iss", json!(elsewhere.url)),
+        ("jwk", json!({ "kty": "EC", "crv": "P-256", "jku": elsewhere.url, "x5u": elsewhere.url })),
+    ] {
+        for signer in [&forge, &stranger] {
+            let header = forge::with(signer.header(), name, value.clone());
+            for claimed in [claims(), forge::set(claims(), "iss", json!(elsewhere.url))] {
+                let token = signer.sign(&header, &claimed.to_string());
+                assert!(published.verify(&token).await.is_err(), "{name}");
+                refusals += 1;
+            }
+        }
+    }
+    assert_eq!((refusals, elsewhere.asked(), published.asked()), (20, 0, 1));
 }
 
 #[tokio::test]
