@@ -1,0 +1,7 @@
+# Writes the fenced code blocks of a Markdown page that have a file name after the language: "```js verify.js".
+# Usage: awk -v into=FOLDER -f snippets.awk page.md
+/^```/ {
+  file = (file == "" && NF == 2) ? into "/" $2 : ""
+  next
+}
+file != "" { print > file }
