@@ -13,27 +13,28 @@ class Row(NamedTuple):
     condition: str
 
 
-def rows(translated):
-    """What identities may do, in the order of the template: functions, the schedule, administrators."""
+def statements(translated):
+    """Who and a statement: functions in the order of the template, the schedule, administrators."""
     for name, function in template.functions(translated).items():
         role = translated["Resources"][function["Properties"]["Role"]["Fn::GetAtt"][0]]
-        yield from of_role(name, role)
+        yield from ((name, statement) for statement in of_role(role))
     for schedule in template.resources(translated, "AWS::Scheduler::Schedule").values():
-        role = schedule["Properties"]["Target"]["RoleArn"]["Fn::GetAtt"][0]
-        yield from of_role("the schedule", translated["Resources"][role])
+        role = translated["Resources"][schedule["Properties"]["Target"]["RoleArn"]["Fn::GetAtt"][0]]
+        yield from (("the schedule", statement) for statement in of_role(role))
     for policy in template.resources(translated, "AWS::IAM::ManagedPolicy").values():
-        yield from of_document("an administrator", policy["Properties"]["PolicyDocument"])
+        document = policy["Properties"]["PolicyDocument"]
+        yield from (("an administrator", statement) for statement in document["Statement"])
 
 
-def of_role(who, role):
+def of_role(role):
     properties = role["Properties"]
-    assert "ManagedPolicyArns" not in properties, f"{who}: what a managed policy allows is not spelled out"
-    for policy in properties["Policies"]:
-        yield from of_document(who, policy["PolicyDocument"])
+    assert "ManagedPolicyArns" not in properties, "what a managed policy allows is not spelled out"
+    return [one for policy in properties["Policies"] for one in policy["PolicyDocument"]["Statement"]]
 
 
-def of_document(who, document):
-    for statement in document["Statement"]:
+def rows(translated):
+    """What identities may do."""
+    for who, statement in statements(translated):
         assert statement["Effect"] == "Allow" and not {"NotAction", "NotResource"} & statement.keys(), statement
         for action in listed(statement["Action"]):
             for resource in listed(statement["Resource"]):

@@ -1,12 +1,19 @@
 //! Running an endpoint as a Lambda function: the environment, the log, the event loop.
 
+mod log;
+mod metrics;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_verify::Clock;
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::{Body, service_fn};
+use lambda_http::request::LambdaRequest;
+use lambda_http::tower::ServiceExt;
+use lambda_http::{Adapter, Body, RequestExt, service_fn};
 use serde::de::IgnoredAny;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::{Instrument, Span};
 
 use crate::endpoints::{Request, Response};
 use crate::keys::Rotator;
@@ -16,7 +23,7 @@ pub use lambda_http::Error;
 
 /// The issuer that the environment describes.
 pub fn issuer() -> Result<Issuer, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let (config, wrapping) = Config::with_wrapping_from_lookup(variable)?;
     let wrapping = wrapping.into_wrapping(&config.store.aws)?;
     let db = dynamodb(&config.store.aws)?;
@@ -25,7 +32,7 @@ pub fn issuer() -> Result<Issuer, Error> {
 
 /// The publisher that the environment describes.
 pub fn publisher() -> Result<Publisher, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let config = Config::from_lookup(variable)?;
     let db = dynamodb(&config.store.aws)?;
     Ok(Publisher::new(&config, &db, Clock::system()))
@@ -33,7 +40,7 @@ pub fn publisher() -> Result<Publisher, Error> {
 
 /// The rotator that the environment describes.
 pub fn rotator() -> Result<Rotator, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(variable)?;
     let wrapping = wrapping.into_wrapping(&config.aws)?;
     let db = dynamodb(&config.aws)?;
@@ -43,19 +50,27 @@ pub fn rotator() -> Result<Rotator, Error> {
 /// Runs a rotation for every event, whatever it says, until the runtime ends the process. No HTTP endpoint: a run
 /// that fails fails loudly, so that the schedule tries again and the alarm rings.
 pub async fn serve_rotation(rotator: &Rotator) -> Result<(), Error> {
-    lambda_runtime::run(service_fn(move |_event: LambdaEvent<IgnoredAny>| async move {
-        match rotator.rotate().await {
-            Ok(rotation) => Ok(serde_json::json!({
-                "created": rotation.created.iter().map(|key| key.jwk.kid()).collect::<Vec<_>>(),
-                "deleted": rotation.deleted,
-            })),
-            Err(error) => {
-                tracing::error!(target: "audit", event = "failed", endpoint = "rotate", reason = %error);
-                Err(Error::from(error))
-            }
-        }
+    let invocations = &Invocations::new();
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| {
+        rotate(rotator).instrument(invocations.span(&event.context.request_id))
     }))
     .await
+}
+
+async fn rotate(rotator: &Rotator) -> Result<serde_json::Value, Error> {
+    match rotator.rotate().await {
+        Ok(rotation) => {
+            let created: Vec<&str> = rotation.created.iter().map(|key| key.jwk.kid()).collect();
+            let key_age = rotation.key_age.as_secs();
+            let (added, removed) = (created.len(), rotation.deleted.len());
+            tracing::info!(target: "audit", event = "rotation", key_age, created = added, deleted = removed);
+            Ok(serde_json::json!({ "created": created, "deleted": rotation.deleted }))
+        }
+        Err(error) => {
+            tracing::error!(target: "audit", event = "failed", endpoint = "rotate", error = "rotation_failed", reason = %error);
+            Err(Error::from(error))
+        }
+    }
 }
 
 /// Answers API Gateway's events through `answer` until the runtime ends the process.
@@ -65,10 +80,46 @@ where
     F: Future<Output = Response> + Send,
 {
     let answer = &answer;
-    lambda_http::run(service_fn(move |event: lambda_http::Request| async move {
-        Ok::<_, Error>(answer(event.map(into_bytes)).await)
-    }))
-    .await
+    let invocations = &Invocations::new();
+    let adapter = Adapter::from(service_fn(move |event: lambda_http::Request| {
+        let context = event.lambda_context_ref();
+        let span = invocations.span(context.map_or("", |context| &context.request_id));
+        async move { Ok::<_, Error>(answer(event.map(into_bytes)).await) }.instrument(span)
+    }));
+    lambda_runtime::run(adapter.map_request(decodable)).await
+}
+
+/// `lambda_http` panics on a body that claims to be base64 and is not. In its place stands one that no form is, so that
+/// the endpoint refuses it.
+fn decodable(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload
+        && request.is_base64_encoded
+        && request.body.as_ref().is_some_and(|body| BASE64.decode(body).is_err())
+    {
+        request.is_base64_encoded = false;
+        request.body = Some("%".to_owned());
+    }
+    event
+}
+
+/// What every line of an invocation says beside its own.
+struct Invocations {
+    clock: Clock,
+    is_first: AtomicBool,
+}
+
+impl Invocations {
+    fn new() -> Self {
+        Self { clock: Clock::system(), is_first: AtomicBool::new(true) }
+    }
+
+    /// `started` becomes the duration of each line.
+    fn span(&self, request_id: &str) -> Span {
+        let cold_start = self.is_first.swap(false, Ordering::Relaxed);
+        tracing::error_span!(
+            target: "audit", "invocation", request_id, cold_start, started = self.clock.now().millis()
+        )
+    }
 }
 
 /// The body of an event: text from sam local, base64 (already decoded) from API Gateway, binary from cargo lambda.
@@ -84,19 +135,4 @@ pub fn into_bytes(body: Body) -> Vec<u8> {
 fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
     std::env::var(name).ok()
-}
-
-/// JSON lines on standard output, which Lambda hands to CloudWatch. `RUST_LOG` says how much; `info` unless set.
-fn log_json() {
-    let wanted = variable("RUST_LOG").filter(|value| !value.is_empty());
-    let filter = wanted.as_deref().map(str::parse::<Targets>);
-    let is_wrong = matches!(filter, Some(Err(_)));
-    let filter =
-        filter.and_then(Result::ok).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-    // Fails only where a subscriber is set already, which then logs.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
-    if is_wrong {
-        tracing::warn!("RUST_LOG is not understood; logging at info");
-    }
 }
