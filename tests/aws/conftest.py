@@ -10,13 +10,13 @@ def kms(tmp_path_factory):
         yield kms
 
 
-@pytest.fixture
-def dev(tmp_path):
-    with Dev(tmp_path) as dev:
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory):
+    with Dev(tmp_path_factory.mktemp("dev")) as dev:
         yield dev
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def database(dev):
     return boto3.client(
         "dynamodb",

@@ -1,5 +1,5 @@
 //! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the
-//! formatter, and of that only the names that they go by. What is learnt on the way to a decision is kept in the
+//! formatter, and of that only names that are on record: one that is not may be a secret in the wrong place. What is learnt on the way to a decision is kept in the
 //! request's span, whose fields are part of the line.
 
 use countersign_verify::Claims;
@@ -7,7 +7,7 @@ use tracing::{Span, field};
 
 use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
-use crate::error::{GrantRefusal, OAuthError};
+use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
 
 /// The span that a request is judged in, with room for what is learnt of it.
@@ -68,14 +68,19 @@ pub(crate) fn refused(
     }
 }
 
-/// Whom a caller said to be.
-pub(crate) fn client_refused(presented: &str) {
-    Span::current().record("presented", bounded(presented));
+/// Which client a caller said to be.
+pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
+    if reason != ClientRefusal::Unknown {
+        Span::current().record("presented", bounded(presented));
+    }
 }
 
 /// Whom a caller tried to log in as.
-pub(crate) fn login_refused(username: &str, brand_key: Option<&str>) {
-    Span::current().record("username", bounded(username)).record("brandKey", brand_key);
+pub(crate) fn login_refused(username: &str, brand_key: Option<&str>, reason: GrantRefusal) {
+    Span::current().record("brandKey", brand_key);
+    if reason != GrantRefusal::UnknownPrincipal {
+        Span::current().record("username", bounded(username));
+    }
 }
 
 /// A refresh token that its family's standing refuses.

@@ -114,7 +114,7 @@ impl Issuer {
             match self.authenticate_reading(client_id, secret).await? {
                 Ok(client) => return Ok(client),
                 Err(reason) => {
-                    audit::client_refused(client_id);
+                    audit::client_refused(client_id, reason);
                     refusal = reason;
                 }
             }

@@ -117,7 +117,7 @@ impl LoginForm {
             }
             Some(logged_in) => return Ok(logged_in),
         };
-        audit::login_refused(&self.username, self.terms.brand_key.as_deref());
+        audit::login_refused(&self.username, self.terms.brand_key.as_deref(), refusal);
         Err(OAuthError::InvalidGrant(refusal))
     }
 }
