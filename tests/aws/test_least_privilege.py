@@ -114,8 +114,10 @@ def test_a_function_behind_another_ones_role_gets_nowhere(ring, gated, tmp_path)
     assert gate.used == {("dynamodb:Query", "SigningKeysTable")}
 
 
-def test_an_administrator_is_allowed_exactly_what_the_program_does(ring, gated):
+def test_an_administrator_is_allowed_exactly_what_the_program_does(ring, gated, kms):
     gate, environment = gated("an administrator")
+    # The ring of the running server is no longer the table's.
+    environment.pop("COUNTERSIGN_ISSUER")
 
     def countersign(line, stdin=""):
         command = [BINARIES / "countersign", "--json", *line.split()]
@@ -135,6 +137,17 @@ def test_an_administrator_is_allowed_exactly_what_the_program_does(ring, gated):
     countersign(f"key withdraw {signing} --force --yes")
     ring[2](2, 200 * DAY)
     countersign("key rotate")
-    countersign("doctor --offline")
+    told = countersign("doctor")
+    assert f"{kms.key_id} is enabled" in str(told)
     assert gate.refused == []
     assert gate.used == allowed_to("an administrator")
+
+    kms.client.disable_key(KeyId=kms.key_id)
+    try:
+        command = [BINARIES / "countersign", "--json", "doctor"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    finally:
+        kms.client.enable_key(KeyId=kms.key_id)
+    (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "kms"]
+    assert done.returncode == 1 and finding["state"] == "broken"
+    assert "is Disabled" in finding["found"] and "enable-key" in finding["remedy"]
