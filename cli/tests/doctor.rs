@@ -1,6 +1,11 @@
 //! `countersign doctor` over a store with each fault planted: it names the fault and what to do about it.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::expect_fun_call,
+    reason = "a test that cannot set itself up has failed"
+)]
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -35,8 +40,7 @@ fn run(issuer: &TestIssuer, more: &[(&str, &str)], arguments: &[&str]) -> Output
 /// The findings, and whether the program says that all is well.
 fn doctor(issuer: &TestIssuer, more: &[(&str, &str)]) -> (bool, Vec<Value>) {
     let output = run(issuer, more, &["doctor", "--json"]);
-    let told: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+    let told: Value = serde_json::from_slice(&output.stdout).expect(&String::from_utf8_lossy(&output.stderr));
     assert_eq!(told["healthy"], output.status.success());
     let findings = told["findings"].as_array().unwrap().clone();
     for finding in &findings {

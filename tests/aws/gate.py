@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from permissions import listed, spelled, statements
+from permissions import listed, rows, spelled, statements
 from template import TEXT, resources, translate
 
 PREFIX = "countersign-"
@@ -16,18 +16,15 @@ TABLES = {
     table["Properties"]["TableName"]["Fn::Sub"].replace("${Prefix}", PREFIX): name
     for name, table in resources(TRANSLATED, "AWS::DynamoDB::Table").items()
 }
-STORE_AND_KMS = ("dynamodb:", "kms:")
 
 
-def allowed_to(who):
-    """What its policies allow on the store and on KMS, as action and resource."""
+def allowed_to(who, database):
+    """What its policies allow on KMS and on the tables that there are, as action and resource."""
+    made = {TABLES[name] for name in database.list_tables()["TableNames"]}
     return {
-        (action, spelled(resource))
-        for identity, statement in statements(TRANSLATED)
-        if identity == who
-        for action in listed(statement["Action"])
-        if action.startswith(STORE_AND_KMS)
-        for resource in listed(statement["Resource"])
+        (row.action, row.resource)
+        for row in rows(TRANSLATED)
+        if row.who == who and (row.action.startswith("kms:") or row.resource in made)
     }
 
 

@@ -115,6 +115,17 @@ def test_a_brand_is_a_dimension_only_where_asked_for(setting, seen, dev, tmp_pat
         assert any(by == (("brandKey", "acme"),) for _, by, _ in metrics(line)) == seen
 
 
+def test_a_line_is_as_long_as_the_cost_is_reckoned_with(dev, tmp_path):
+    told = re.search(r"(\d+) bytes, and (\d+) with metrics", (EVENTS.parent / "docs/cost.md").read_text())
+    for setting, length in (("off", told[1]), ("on", told[2])):
+        named = {"COUNTERSIGN_METRICS": setting, "AWS_LAMBDA_FUNCTION_NAME": "countersign-token"}
+        with Function(tmp_path, "token", {**dev.environment, **named}) as token:
+            for _ in range(2):
+                assert token.answer(event("token-client-credentials"))[0] == 200
+            line = token.said().splitlines()[1]
+        assert abs(len(line) - int(length)) < 10, f"{setting}: {len(line)}"
+
+
 def test_rotation_tells_the_age_of_the_key(dev, tmp_path):
     with Function(tmp_path, "rotate", {**dev.environment, "COUNTERSIGN_METRICS": "on"}) as rotate:
         assert rotate.invoke(event("rotate"))[0] == "response"

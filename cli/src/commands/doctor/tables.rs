@@ -2,7 +2,7 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{TableDescription, TableStatus, TimeToLiveStatus};
+use aws_sdk_dynamodb::types::{KeySchemaElement, TableDescription, TableStatus, TimeToLiveStatus};
 use countersign_issuer::{StoreConfig, TableShape, table_shapes};
 
 use super::{Finding, with_causes};
@@ -86,7 +86,7 @@ async fn check_expiry(db: &Client, shape: &TableShape, name: &str) -> Option<Fin
 }
 
 fn keys_of(table: &TableDescription) -> Vec<&str> {
-    table.key_schema().iter().map(|element| element.attribute_name()).collect()
+    table.key_schema().iter().map(KeySchemaElement::attribute_name).collect()
 }
 
 fn unreachable(error: &dyn std::error::Error, code: Option<&str>, name: &str, place: &str) -> Finding {

@@ -112,9 +112,9 @@ impl Rotator {
         let now = self.clock.now();
         let ring = Ring::new(contents.keys, &self.timers);
         let plan = plan(&ring, now, &self.timers);
-        let mut done = Rotation::default();
         // A key that this run has yet to make is of no age.
-        done.key_age = ring.signing(now).map_or(Duration::ZERO, |tenure| now.since(tenure.signs_from));
+        let key_age = ring.signing(now).map_or(Duration::ZERO, |tenure| now.since(tenure.signs_from));
+        let mut done = Rotation { key_age, ..Rotation::default() };
         let mut seq = contents.last_seq;
         for activates_at in plan.create {
             seq =

@@ -20,6 +20,8 @@ const COUNTED: &[Counted] = &[
     Counted { event: "failed", metrics: &["Failed"], by: &["error"], is_end: true },
     Counted { event: "revoked", metrics: &["Revoked"], by: &[], is_end: true },
     Counted { event: "rotation", metrics: &[], by: &[], is_end: true },
+    Counted { event: "caller refused", metrics: &["CallersRefused"], by: &[], is_end: true },
+    Counted { event: "guess refused", metrics: &["GuessesRefused"], by: &[], is_end: false },
     Counted { event: "served stale", metrics: &["StaleClients"], by: &[], is_end: false },
 ];
 
