@@ -72,9 +72,15 @@ impl Target {
         Ok(())
     }
 
-    /// A missing table, with what was looked for and where.
+    /// A missing table with what was looked for and where, and missing credentials with where else they may be.
     pub(super) fn explain(&self, error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
-        // DynamoDB's code for it, which comes first in the words of every error of the store.
+        if error.to_string().contains("AWS_ACCESS_KEY_ID is not set") {
+            return format!(
+                "{error}\nCredentials and the region may also come from --profile or AWS_PROFILE."
+            )
+            .into();
+        }
+        // DynamoDB's code for it, which stands in the words of every error of the store.
         if !error.to_string().contains("ResourceNotFoundException") {
             return error;
         }

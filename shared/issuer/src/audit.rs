@@ -1,6 +1,6 @@
-//! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the
-//! formatter, and of that only names that are on record: one that is not may be a secret in the wrong place. What is learnt on the way to a decision is kept in the
-//! request's span, whose fields are part of the line.
+//! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the formatter, and
+//! of that only names that are on record: one that is not may be a secret in the wrong place. What is learnt on the
+//! way to a decision is kept in the request's span, whose fields are part of the line.
 
 use countersign_verify::Claims;
 use tracing::{Span, field};

@@ -92,12 +92,14 @@ where
 /// `lambda_http` panics on a body that claims to be base64 and is not. In its place stands one that no form is, so that
 /// the endpoint refuses it.
 fn decodable(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
-    if let LambdaRequest::ApiGatewayV2(request) = &mut event.payload
-        && request.is_base64_encoded
-        && request.body.as_ref().is_some_and(|body| BASE64.decode(body).is_err())
-    {
-        request.is_base64_encoded = false;
-        request.body = Some("%".to_owned());
+    let (is_base64, body) = match &mut event.payload {
+        LambdaRequest::ApiGatewayV1(request) => (&mut request.is_base64_encoded, &mut request.body),
+        LambdaRequest::ApiGatewayV2(request) => (&mut request.is_base64_encoded, &mut request.body),
+        _ => return event,
+    };
+    if *is_base64 && body.as_ref().is_some_and(|body| BASE64.decode(body).is_err()) {
+        *is_base64 = false;
+        *body = Some("%".to_owned());
     }
     event
 }
