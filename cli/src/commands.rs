@@ -3,9 +3,11 @@
 
 mod client;
 mod dev;
+mod doctor;
 mod key;
 mod policy;
 mod principal;
+mod target;
 mod token;
 
 use std::error::Error;
@@ -19,6 +21,8 @@ use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use target::Target;
+
 /// What a command comes to. An error is shown to the person as it stands.
 type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
 
@@ -30,9 +34,12 @@ Examples:
   countersign user create jane@example.com --brand acme --role subscriber
   curl … | countersign token verify --jwks jwks.json --issuer https://issuer.example.com
 
-Administration reads AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, where set, AWS_SESSION_TOKEN,
-AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX; `key rotate` and `key withdraw` also COUNTERSIGN_KMS_KEY_ID and
-the timers as the functions have them (docs/keys.md). For the store of a running `countersign dev`:
+  countersign doctor --profile admin --region eu-central-1
+
+Administration finds credentials and the region as the AWS CLI does (environment, profiles, SSO, roles), and reads
+AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX; `key rotate`, `key withdraw` and `doctor` also
+COUNTERSIGN_KMS_KEY_ID and the timers as the functions have them (the stack's output Environment). For the store of a
+running `countersign dev`:
   set -a; . .countersign/env; set +a";
 
 /// A stateless OAuth 2.0 token issuer: a local one to try, and the administration of a deployed one.
@@ -44,6 +51,8 @@ pub struct Arguments {
     /// Print JSON
     #[arg(long, global = true)]
     json: bool,
+    #[command(flatten)]
+    target: Target,
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,6 +71,8 @@ enum Command {
     /// Look at the signing keys, rotate them, withdraw a compromised one
     #[command(subcommand)]
     Key(key::KeyCommand),
+    /// Say what is wrong with a deployment, and what to do about it
+    Doctor(doctor::DoctorCommand),
     /// Look into tokens
     #[command(subcommand)]
     Token(token::TokenCommand),
@@ -73,20 +84,22 @@ enum Command {
 impl Arguments {
     /// Does what was asked.
     pub async fn run(self) -> Outcome {
-        let json = self.json;
-        match self.command {
+        let (json, target) = (self.json, &self.target);
+        let outcome = match self.command {
             Command::Dev(command) => command.run(json).await,
-            Command::Client(command) => command.run(&Administration::from_environment()?, json).await,
+            Command::Client(command) => command.run(&Administration::of(target).await?, json).await,
             Command::User(command) => {
-                command.run(principal::Kind::User, &Administration::from_environment()?, json).await
+                command.run(principal::Kind::User, &Administration::of(target).await?, json).await
             }
             Command::Operator(command) => {
-                command.run(principal::Kind::Operator, &Administration::from_environment()?, json).await
+                command.run(principal::Kind::Operator, &Administration::of(target).await?, json).await
             }
-            Command::Key(command) => command.run(json).await,
+            Command::Key(command) => command.run(target, json).await,
+            Command::Doctor(command) => command.run(target, json).await,
             Command::Token(command) => command.run(&Clock::system(), json),
             Command::Policy(command) => command.run(json),
-        }
+        };
+        outcome.map_err(|error| target.explain(error))
     }
 }
 
@@ -100,9 +113,8 @@ struct Administration {
 }
 
 impl Administration {
-    fn from_environment() -> Outcome<Self> {
-        #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
-        let config = StoreConfig::from_lookup(|name| std::env::var(name).ok())?;
+    async fn of(target: &Target) -> Outcome<Self> {
+        let config = StoreConfig::from_lookup(target.lookup().await?)?;
         Ok(Self {
             db: dynamodb(&config.aws)?,
             prefix: config.table_prefix,
@@ -123,17 +135,15 @@ impl Administration {
 }
 
 /// Whoever changes the ring of keys: needs what the records' store needs, and the key that wraps signing keys.
-fn rotator_from_environment() -> Outcome<Rotator> {
-    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
-    let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(|name| std::env::var(name).ok())?;
+async fn rotator_of(target: &Target) -> Outcome<Rotator> {
+    let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(target.lookup().await?)?;
     let wrapping = wrapping.into_wrapping(&config.aws)?;
     Ok(Rotator::new(&config, &dynamodb(&config.aws)?, wrapping, Clock::system(), Entropy::system()))
 }
 
 /// The ring of keys: needs no key that wraps.
-async fn ring_from_environment() -> Outcome<Ring> {
-    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
-    let config = StoreConfig::from_lookup(|name| std::env::var(name).ok())?;
+async fn ring_of(target: &Target) -> Outcome<Ring> {
+    let config = StoreConfig::from_lookup(target.lookup().await?)?;
     Ok(KeyTable::new(dynamodb(&config.aws)?, &config.table_prefix).ring(&config.timers).await?)
 }
 

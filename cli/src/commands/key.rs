@@ -1,11 +1,12 @@
 //! `countersign key`.
 
 use clap::Subcommand;
-use countersign_issuer::keys::{ChangeRefused, KeyState, Ring, Rotation, Tenure, human};
+use countersign_issuer::keys::{ChangeRefused, KeyState, Ring, Rotation, Rotator, Tenure, human};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Outcome, confirm, log_to_stderr, ring_from_environment, rotator_from_environment};
+use super::target::Target;
+use super::{Outcome, confirm, log_to_stderr, ring_of, rotator_of};
 use crate::output::{line, list, moment, show};
 
 #[derive(Debug, Subcommand)]
@@ -39,13 +40,13 @@ Example:
 }
 
 impl KeyCommand {
-    pub(super) async fn run(self, json: bool) -> Outcome {
+    pub(super) async fn run(self, target: &Target, json: bool) -> Outcome {
         // Who changed the ring, and what in it cannot be read, goes where the functions' logs go elsewhere.
         log_to_stderr();
         let clock = Clock::system();
         match self {
             Self::List => {
-                let ring = ring_from_environment().await?;
+                let ring = ring_of(target).await?;
                 let views: Vec<Value> = ring.states(clock.now()).map(view).collect();
                 let columns =
                     ["seq", "state", "kid", "signs_from", "signs_until", "published_until", "kept_until"];
@@ -53,7 +54,7 @@ impl KeyCommand {
                 Ok(())
             }
             Self::Rotate => {
-                let rotator = rotator_from_environment()?;
+                let rotator = rotator_of(target).await?;
                 let ring = rotator.ring().await?;
                 let now = clock.now();
                 // A ring that lacks a key gets it first; whether a successor may take over is another question.
@@ -66,13 +67,21 @@ impl KeyCommand {
                 report(&rotator.ring().await?, &rotation, clock.now(), json);
                 Ok(())
             }
-            Self::Withdraw { kid, force, yes } => withdraw(&kid, force, yes, &clock, json).await,
+            Self::Withdraw { kid, force, yes } => {
+                withdraw(&rotator_of(target).await?, &kid, force, yes, &clock, json).await
+            }
         }
     }
 }
 
-async fn withdraw(kid: &str, force: bool, yes: bool, clock: &Clock, json: bool) -> Outcome {
-    let rotator = rotator_from_environment()?;
+async fn withdraw(
+    rotator: &Rotator,
+    kid: &str,
+    force: bool,
+    yes: bool,
+    clock: &Clock,
+    json: bool,
+) -> Outcome {
     let is_known = rotator.ring().await?.tenures().iter().any(|tenure| tenure.key.jwk.kid() == kid);
     if !is_known {
         return Err(in_words(ChangeRefused::NoSuchKey));

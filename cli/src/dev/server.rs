@@ -143,7 +143,7 @@ fn lock(folder: &Path) -> Result<File, DevError> {
     Ok(file)
 }
 
-/// Runs rotation ten times in a period, as a schedule on AWS does once a day. A run that fails is followed by another.
+/// Runs rotation ten times in a period, as a schedule on AWS does every hour. A run that fails is followed by another.
 async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
     let mut ticks = tokio::time::interval(period / 10);
     // The first one is at once, and the start has just rotated.

@@ -1,15 +1,31 @@
-//! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the
-//! formatter, and of that only the names that they go by.
+//! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the formatter, and
+//! of that only names that are on record: one that is not may be a secret in the wrong place. What is learnt on the
+//! way to a decision is kept in the request's span, whose fields are part of the line.
 
 use std::time::Duration;
 
 use countersign_verify::Claims;
+use tracing::{Span, field};
 
 use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
 use crate::store::StoreError;
+
+/// The span that a request is judged in, with room for what is learnt of it.
+pub(crate) fn request() -> Span {
+    tracing::error_span!(
+        target: "audit",
+        "request",
+        presented = field::Empty,
+        username = field::Empty,
+        brandKey = field::Empty,
+        sub = field::Empty,
+        family = field::Empty,
+        generation = field::Empty,
+    )
+}
 
 pub(crate) fn issued(
     grant: GrantType,
@@ -26,7 +42,7 @@ pub(crate) fn issued(
         secret_id = client.secret_id(),
         sub = claims.sub,
         operator = claims.operator,
-        brand_key = claims.brand_key,
+        brandKey = claims.brand_key,
         scope = claims.scope,
         jti = claims.jti,
         kid,
@@ -46,6 +62,9 @@ pub(crate) fn refused(
         OAuthError::Unavailable(_) | OAuthError::Defect(_) => {
             tracing::error!(target: "audit", event = "failed", endpoint, client_id, error = code, reason = %error);
         }
+        OAuthError::InvalidGrant(GrantRefusal::Reused) => {
+            tracing::warn!(target: "audit", event = "reuse detected", endpoint, client_id, error = code, reason = %error);
+        }
         _ => {
             tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
         }
@@ -58,30 +77,34 @@ pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason
     tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
 }
 
-/// Whom a caller said to be.
+/// Which client a caller said to be.
 pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
-    tracing::info!(target: "audit", event = "client refused", presented = bounded(presented), %reason);
+    if reason != ClientRefusal::Unknown {
+        Span::current().record("presented", bounded(presented));
+    }
 }
 
 /// Whom a caller tried to log in as.
-pub(crate) fn login_refused(presented: &str, brand_key: Option<&str>, reason: GrantRefusal) {
-    tracing::info!(target: "audit", event = "login refused", presented = bounded(presented), brand_key, %reason);
-}
-
-/// A guess that came too soon after too many failures, and was not judged; `counter` says what they were counted for.
-pub(crate) fn guess_refused(presented: &str, counter: &str, wait: Duration) {
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    tracing::warn!(target: "audit", event = "guess refused", presented = bounded(presented), counter, wait_ms);
-}
-
-/// A refresh token that its family's standing refuses; a theft is a warning.
-pub(crate) fn refresh_refused(token: &RefreshClaims, reason: GrantRefusal) {
-    let RefreshClaims { client_id, sub, family, generation, .. } = token;
-    if reason == GrantRefusal::Reused {
-        tracing::warn!(target: "audit", event = "reuse detected", client_id, sub, family, generation, %reason);
-    } else {
-        tracing::info!(target: "audit", event = "refresh refused", client_id, sub, family, generation, %reason);
+pub(crate) fn login_refused(username: &str, brand_key: Option<&str>, reason: GrantRefusal) {
+    Span::current().record("brandKey", brand_key);
+    if reason != GrantRefusal::UnknownPrincipal {
+        Span::current().record("username", bounded(username));
     }
+}
+
+/// A guess that came too soon after too many failures, and was not judged; `counter` is a digest of what they were
+/// counted for.
+pub(crate) fn guess_refused(counter: &str, wait: Duration) {
+    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
+    tracing::warn!(target: "audit", event = "guess refused", counter, wait_ms);
+}
+
+/// A refresh token that its family's standing refuses.
+pub(crate) fn refresh_refused(token: &RefreshClaims) {
+    Span::current()
+        .record("sub", token.sub.as_str())
+        .record("family", token.family.as_str())
+        .record("generation", token.generation);
 }
 
 pub(crate) fn revoked(token: &RefreshClaims) {

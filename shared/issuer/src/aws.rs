@@ -59,20 +59,25 @@ fn sdk_config(config: &AwsConfig, endpoint: Option<&str>) -> Result<SdkConfig, A
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .timeout_config(timeouts)
         .retry_config(retries)
-        .http_client(http_client(endpoint)?);
+        .http_client(client_for(endpoint)?);
     builder.set_endpoint_url(endpoint.map(Into::into));
     Ok(builder.build())
 }
 
-fn http_client(endpoint: Option<&str>) -> Result<SharedHttpClient, AwsSetupError> {
-    let connector = aws_smithy_http_client::Builder::new();
+fn client_for(endpoint: Option<&str>) -> Result<SharedHttpClient, AwsSetupError> {
     // A local store or KMS speaks plain http; no trust store is parsed for it.
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
-        return Ok(connector.build_http());
+        return Ok(aws_smithy_http_client::Builder::new().build_http());
     }
+    http_client()
+}
+
+/// An HTTP client for AWS's own endpoints.
+pub fn http_client() -> Result<SharedHttpClient, AwsSetupError> {
     let roots = tls::TrustStore::empty().with_pem_certificate(AWS_ROOTS);
     let context = tls::TlsContext::builder().with_trust_store(roots).build();
     let context = context.map_err(|error| AwsSetupError(error.to_string()))?;
+    let connector = aws_smithy_http_client::Builder::new();
     Ok(connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
 }
 

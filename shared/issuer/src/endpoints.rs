@@ -13,6 +13,7 @@ pub use token::{refresh, token};
 use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use serde::Serialize;
+use tracing::Instrument;
 
 use crate::authenticate::{AuthenticatedClient, PresentedCredentials};
 use crate::client::Client;
@@ -92,13 +93,17 @@ async fn serve<T: Serialize>(
     request: Request,
     answer: impl AsyncFnOnce(&AuthenticatedClient, Form) -> Result<T, OAuthError>,
 ) -> Response {
-    let mut client = None;
-    let result = match receive(issuer, &request).await {
-        Ok((authenticated, form)) => answer(client.insert(authenticated), form).await,
-        Err(error) => Err(error),
+    let served = async {
+        let mut client = None;
+        let result = match receive(issuer, &request).await {
+            Ok((authenticated, form)) => answer(client.insert(authenticated), form).await,
+            Err(error) => Err(error),
+        };
+        let rendered =
+            result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
+        rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
     };
-    let rendered = result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
-    rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
+    served.instrument(audit::request()).await
 }
 
 /// Says to the log what went wrong, and to the caller what it may know of it.

@@ -150,7 +150,7 @@ impl Guesses {
             (key("principal and address", &[principal, &address]), principal_and_address),
             (key("principal", &[principal]), anywhere),
         ];
-        self.reserve(principal, &counters).await
+        self.reserve(&counters).await
     }
 
     /// Reserves a guess at a secret of the client `client_id`, whether or not there is one.
@@ -160,17 +160,17 @@ impl Guesses {
         from: Option<SourceAddress>,
     ) -> Result<Reservation, OAuthError> {
         let key = key("client and address", &[client_id, &network(from)]);
-        self.reserve(client_id, &[(key, self.limits.client_and_address)]).await
+        self.reserve(&[(key, self.limits.client_and_address)]).await
     }
 
-    async fn reserve(&self, name: &str, counters: &[(String, u32)]) -> Result<Reservation, OAuthError> {
+    async fn reserve(&self, counters: &[(String, u32)]) -> Result<Reservation, OAuthError> {
         let mut reservation = Reservation::default();
         for (key, limit) in counters.iter().filter(|(_, limit)| *limit > 0) {
             match self.count(key, *limit).await {
                 Ok(reserved) => reservation.0.push(reserved),
                 Err(error) => {
                     if let OAuthError::TooManyFailures { wait } = error {
-                        audit::guess_refused(name, key, wait);
+                        audit::guess_refused(key, wait);
                     }
                     self.hand_back(reservation).await;
                     return Err(error);

@@ -1,15 +1,20 @@
 //! Running an endpoint as a Lambda function: the environment, the log, the event loop.
 
+mod log;
+mod metrics;
+
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_verify::{Clock, Timestamp};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
-use lambda_http::request::RequestContext;
-use lambda_http::{Body, RequestExt, service_fn};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::tower::ServiceExt;
+use lambda_http::{Adapter, Body, RequestExt, service_fn};
 use serde::de::IgnoredAny;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
+use tracing::{Instrument, Span};
 
 use crate::endpoints::{self, Request, Response};
 use crate::keys::Rotator;
@@ -25,7 +30,7 @@ const ANSWERING: Duration = Duration::from_millis(200);
 
 /// The issuer that the environment describes.
 pub fn issuer() -> Result<Issuer, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let (config, wrapping) = Config::with_wrapping_from_lookup(variable)?;
     let wrapping = wrapping.into_wrapping(&config.store.aws)?;
     let db = dynamodb(&config.store.aws)?;
@@ -34,7 +39,7 @@ pub fn issuer() -> Result<Issuer, Error> {
 
 /// The publisher that the environment describes.
 pub fn publisher() -> Result<Publisher, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let config = Config::from_lookup(variable)?;
     let db = dynamodb(&config.store.aws)?;
     Ok(Publisher::new(&config, &db, Clock::system()))
@@ -42,7 +47,7 @@ pub fn publisher() -> Result<Publisher, Error> {
 
 /// The rotator that the environment describes.
 pub fn rotator() -> Result<Rotator, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(variable)?;
     let wrapping = wrapping.into_wrapping(&config.aws)?;
     let db = dynamodb(&config.aws)?;
@@ -51,7 +56,7 @@ pub fn rotator() -> Result<Rotator, Error> {
 
 /// The authorizer that the environment describes, deciding by the policy in `policy`.
 pub fn authorizer(policy: &str) -> Result<Authorizer, Error> {
-    log_json();
+    log::start(Clock::system(), variable);
     let config = AuthorizerConfig::from_lookup(variable)?;
     let db = dynamodb(&config.store.aws)?;
     Ok(Authorizer::new(&config, policy, &db, Clock::system(), Entropy::system())?)
@@ -59,9 +64,12 @@ pub fn authorizer(policy: &str) -> Result<Authorizer, Error> {
 
 /// Answers API Gateway's questions until the runtime ends the process. No HTTP endpoint: an error is one of the answers.
 pub async fn serve_authorizer(authorizer: &Authorizer) -> Result<(), Error> {
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| async move {
+    let invocations = &Invocations::new();
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<serde_json::Value>| {
+        let span = invocations.span(&event.context.request_id);
         // Boxed: the compiler's own recursion ends before the future's layout does.
-        Box::pin(authorizer.authorize(event.payload)).await.map_err(Error::from)
+        let answered = Box::pin(authorizer.authorize(event.payload));
+        async move { answered.await.map_err(Error::from) }.instrument(span)
     }))
     .await
 }
@@ -69,19 +77,27 @@ pub async fn serve_authorizer(authorizer: &Authorizer) -> Result<(), Error> {
 /// Runs a rotation for every event, whatever it says, until the runtime ends the process. No HTTP endpoint: a run
 /// that fails fails loudly, so that the schedule tries again and the alarm rings.
 pub async fn serve_rotation(rotator: &Rotator) -> Result<(), Error> {
-    lambda_runtime::run(service_fn(move |_event: LambdaEvent<IgnoredAny>| async move {
-        match rotator.rotate().await {
-            Ok(rotation) => Ok(serde_json::json!({
-                "created": rotation.created.iter().map(|key| key.jwk.kid()).collect::<Vec<_>>(),
-                "deleted": rotation.deleted,
-            })),
-            Err(error) => {
-                tracing::error!(target: "audit", event = "failed", endpoint = "rotate", reason = %error);
-                Err(Error::from(error))
-            }
-        }
+    let invocations = &Invocations::new();
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<IgnoredAny>| {
+        rotate(rotator).instrument(invocations.span(&event.context.request_id))
     }))
     .await
+}
+
+async fn rotate(rotator: &Rotator) -> Result<serde_json::Value, Error> {
+    match rotator.rotate().await {
+        Ok(rotation) => {
+            let created: Vec<&str> = rotation.created.iter().map(|key| key.jwk.kid()).collect();
+            let key_age = rotation.key_age.as_secs();
+            let (added, removed) = (created.len(), rotation.deleted.len());
+            tracing::info!(target: "audit", event = "rotation", key_age, created = added, deleted = removed);
+            Ok(serde_json::json!({ "created": created, "deleted": rotation.deleted }))
+        }
+        Err(error) => {
+            tracing::error!(target: "audit", event = "failed", endpoint = "rotate", error = "rotation_failed", reason = %error);
+            Err(Error::from(error))
+        }
+    }
 }
 
 /// Answers API Gateway's events through `answer` until the runtime ends the process.
@@ -91,12 +107,52 @@ where
     F: Future<Output = Response> + Send,
 {
     let answer = &answer;
-    lambda_http::run(service_fn(move |event: lambda_http::Request| async move {
-        let left = time_left(event.lambda_context().deadline, Clock::system().now());
-        let answered = tokio::time::timeout(left, answer(request(event))).await;
-        Ok::<_, Error>(answered.unwrap_or_else(|_| endpoints::out_of_time()))
-    }))
-    .await
+    let invocations = &Invocations::new();
+    let adapter = Adapter::from(service_fn(move |event: lambda_http::Request| {
+        let context = event.lambda_context();
+        let left = time_left(context.deadline, Clock::system().now());
+        let answered = async move {
+            let answered = tokio::time::timeout(left, answer(request(event))).await;
+            Ok::<_, Error>(answered.unwrap_or_else(|_| endpoints::out_of_time()))
+        };
+        answered.instrument(invocations.span(&context.request_id))
+    }));
+    lambda_runtime::run(adapter.map_request(decodable)).await
+}
+
+/// `lambda_http` panics on a body that claims to be base64 and is not. In its place stands one that no form is, so that
+/// the endpoint refuses it.
+fn decodable(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+    let (is_base64, body) = match &mut event.payload {
+        LambdaRequest::ApiGatewayV1(request) => (&mut request.is_base64_encoded, &mut request.body),
+        LambdaRequest::ApiGatewayV2(request) => (&mut request.is_base64_encoded, &mut request.body),
+        _ => return event,
+    };
+    if *is_base64 && body.as_ref().is_some_and(|body| BASE64.decode(body).is_err()) {
+        *is_base64 = false;
+        *body = Some("%".to_owned());
+    }
+    event
+}
+
+/// What every line of an invocation says beside its own.
+struct Invocations {
+    clock: Clock,
+    is_first: AtomicBool,
+}
+
+impl Invocations {
+    fn new() -> Self {
+        Self { clock: Clock::system(), is_first: AtomicBool::new(true) }
+    }
+
+    /// `started` becomes the duration of each line.
+    fn span(&self, request_id: &str) -> Span {
+        let cold_start = self.is_first.swap(false, Ordering::Relaxed);
+        tracing::error_span!(
+            target: "audit", "invocation", request_id, cold_start, started = self.clock.now().millis()
+        )
+    }
 }
 
 /// How long an answer may take when the invocation ends at `deadline`, in milliseconds since the epoch.
@@ -136,21 +192,6 @@ fn into_bytes(body: Body) -> Vec<u8> {
 fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
     std::env::var(name).ok()
-}
-
-/// JSON lines on standard output, which Lambda hands to CloudWatch. `RUST_LOG` says how much; `info` unless set.
-fn log_json() {
-    let wanted = variable("RUST_LOG").filter(|value| !value.is_empty());
-    let filter = wanted.as_deref().map(str::parse::<Targets>);
-    let is_wrong = matches!(filter, Some(Err(_)));
-    let filter =
-        filter.and_then(Result::ok).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().json().flatten_event(true).with_span_list(false);
-    // Fails only where a subscriber is set already, which then logs.
-    let _ = tracing_subscriber::registry().with(lines).with(filter).try_init();
-    if is_wrong {
-        tracing::warn!("RUST_LOG is not understood; logging at info");
-    }
 }
 
 #[cfg(test)]

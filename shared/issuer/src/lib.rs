@@ -32,7 +32,7 @@ mod slow_hashes;
 mod store;
 
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
-pub use aws::{AwsSetupError, dynamodb};
+pub use aws::{AwsSetupError, dynamodb, http_client};
 pub use brand::ANY_BRAND;
 pub use client::{Client, GrantType, MAX_SECRETS};
 pub use config::{AuthenticationConfig, Config, IssuerUrl, StoreConfig};
@@ -42,7 +42,7 @@ pub use mint::AccessTokenType;
 pub use password::PasswordError;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
 pub use secret::{ClientSecret, Secret};
-pub use store::{Record, StoreError, Table, WriteError, create_tables};
+pub use store::{Record, StoreError, Table, TableShape, WriteError, create_tables, table_shapes};
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;

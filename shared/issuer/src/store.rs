@@ -16,12 +16,27 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use crate::aws;
 
 /// A table: its name without the prefix, its key, and the attribute that expires its items.
-struct TableShape {
-    name: &'static str,
+#[derive(Debug)]
+pub struct TableShape {
+    /// Without the prefix.
+    pub name: &'static str,
     partition_key: &'static str,
     /// A number.
     sort_key: Option<&'static str>,
-    ttl: Option<&'static str>,
+    /// What expires its items: seconds since 1970.
+    pub ttl: Option<&'static str>,
+}
+
+impl TableShape {
+    /// The attributes of its key, the partition's first.
+    pub fn keys(&self) -> Vec<&'static str> {
+        [Some(self.partition_key), self.sort_key].into_iter().flatten().collect()
+    }
+}
+
+/// Every table of an issuer.
+pub fn table_shapes() -> &'static [TableShape] {
+    &TABLES
 }
 
 pub(crate) const CLIENTS: &str = "clients";

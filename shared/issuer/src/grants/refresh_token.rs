@@ -40,7 +40,7 @@ pub(super) async fn authorize(
         Advance::Unknown => Some(GrantRefusal::UnknownFamily),
     };
     if let Some(refusal) = refusal {
-        audit::refresh_refused(&claims, refusal);
+        audit::refresh_refused(&claims);
         return Err(OAuthError::InvalidGrant(refusal));
     }
     Ok(Authorization {

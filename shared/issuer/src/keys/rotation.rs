@@ -51,6 +51,8 @@ pub struct Rotation {
     pub created: Vec<RingKey>,
     /// The kids of which nothing is left.
     pub deleted: Vec<String>,
+    /// For how long the key that signs has been doing so.
+    pub key_age: Duration,
 }
 
 /// Whoever may change the ring.
@@ -110,7 +112,9 @@ impl Rotator {
         let now = self.clock.now();
         let ring = Ring::new(contents.keys, &self.timers);
         let plan = plan(&ring, now, &self.timers);
-        let mut done = Rotation::default();
+        // A key that this run has yet to make is of no age.
+        let key_age = ring.signing(now).map_or(Duration::ZERO, |tenure| now.since(tenure.signs_from));
+        let mut done = Rotation { key_age, ..Rotation::default() };
         let mut seq = contents.last_seq;
         for activates_at in plan.create {
             seq =

@@ -64,6 +64,14 @@ pub enum Wrapping {
 }
 
 impl Wrapping {
+    /// Whether what wraps can be reached and used. Opens nothing.
+    pub async fn check(&self) -> Result<(), WrappingError> {
+        match self {
+            Self::Kms(kms) => kms.check().await,
+            Self::Local(_) => Ok(()),
+        }
+    }
+
     pub(crate) async fn generate(
         &self,
         context: &EncryptionContext,

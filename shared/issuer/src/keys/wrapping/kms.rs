@@ -3,7 +3,7 @@
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kms::primitives::Blob;
-use aws_sdk_kms::types::DataKeyPairSpec;
+use aws_sdk_kms::types::{DataKeyPairSpec, KeyState};
 use countersign_verify::Jwk;
 use p256::PublicKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
@@ -24,6 +24,18 @@ impl KmsWrapping {
     /// Wraps with the KMS key `key_id`: an id, an alias or an ARN.
     pub fn new(client: Client, key_id: String) -> Self {
         Self { client, key_id }
+    }
+
+    pub(super) async fn check(&self) -> Result<(), WrappingError> {
+        let described = self.client.describe_key().key_id(&self.key_id).send().await.map_err(from_sdk)?;
+        let state = described.key_metadata().and_then(|key| key.key_state());
+        match state {
+            Some(KeyState::Enabled) => Ok(()),
+            state => {
+                let state = state.map_or("in no known state", KeyState::as_str);
+                Err(WrappingError::Refused(format!("the key {} is {state}", self.key_id)))
+            }
+        }
     }
 
     pub(super) async fn generate(

@@ -1,0 +1,249 @@
+//! `countersign doctor`: what is wrong with a deployment, and what to do about it.
+
+mod published;
+mod tables;
+
+use std::time::Duration;
+
+use clap::Args;
+use countersign_issuer::config::WrappingConfig;
+use countersign_issuer::keys::{KeyTable, Ring, Timers, human};
+use countersign_issuer::{Client, StoreConfig, Table, dynamodb};
+use countersign_verify::{Clock, Timestamp};
+use serde_json::{Value, json};
+
+use super::target::{Lookup, Target, with_causes};
+use super::{Outcome, log_to_stderr};
+use crate::output::{line, moment, show};
+
+/// A rotation that is later than this is missed: it runs every hour.
+const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
+/// A client whose last secret ends within this time needs another one.
+const SECRET_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Looks at the tables and their expiry, the ring of keys, KMS, this machine's clock, clients' secrets, and at what the issuer
+publishes as its clients see it. Changes nothing.
+
+Examples:
+  countersign doctor
+  countersign doctor --profile admin --region eu-central-1 --prefix staging-countersign- --json
+
+The stack's output Environment has the variables to set first. Exit code: 0 where nothing is broken, 1 where something is.")]
+pub(super) struct DoctorCommand {}
+
+/// What one look has found.
+#[derive(Debug)]
+struct Finding {
+    check: &'static str,
+    state: State,
+    found: String,
+    /// What to do about it; none where all is well.
+    remedy: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Ok,
+    /// It works, and will not for ever; or it could not be looked at.
+    Warning,
+    Broken,
+}
+
+impl Finding {
+    fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, state: State::Ok, found: found.into(), remedy: None }
+    }
+
+    fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, state: State::Warning, found: found.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn broken(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, state: State::Broken, found: found.into(), remedy: Some(remedy.into()) }
+    }
+
+    fn state(&self) -> &'static str {
+        match self.state {
+            State::Ok => "ok",
+            State::Warning => "warning",
+            State::Broken => "broken",
+        }
+    }
+}
+
+impl DoctorCommand {
+    pub(super) async fn run(self, target: &Target, json: bool) -> Outcome {
+        log_to_stderr();
+        let lookup = target.lookup().await?;
+        let findings = examine(&lookup, &Clock::system()).await?;
+        let broken = findings.iter().filter(|finding| finding.state == State::Broken).count();
+        if json {
+            let views: Vec<Value> = findings
+                .iter()
+                .map(|finding| {
+                    json!({
+                        "check": finding.check,
+                        "state": finding.state(),
+                        "found": finding.found,
+                        "remedy": finding.remedy,
+                    })
+                })
+                .collect();
+            show(&json!({ "healthy": broken == 0, "findings": views }), true);
+        } else {
+            for finding in &findings {
+                line(&format!("{:8} {:10} {}", finding.state(), finding.check, finding.found));
+                if let Some(remedy) = &finding.remedy {
+                    line(&format!("{:19} {remedy}", ""));
+                }
+            }
+        }
+        if broken == 0 {
+            Ok(())
+        } else {
+            Err(format!("{broken} of {} findings are broken", findings.len()).into())
+        }
+    }
+}
+
+async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
+    let config = StoreConfig::from_lookup(lookup)?;
+    let db = dynamodb(&config.aws)?;
+    let mut findings = tables::check(&db, &config).await;
+    let clients = Table::<Client>::new(db.clone(), &config.table_prefix);
+    findings.extend(check_secrets(&clients, clock.now()).await);
+    findings.push(check_wrapping(lookup, &config).await);
+    let ring = KeyTable::new(db, &config.table_prefix).ring(&config.timers).await;
+    match &ring {
+        Ok(ring) => findings.extend(check_ring(ring, clock.now(), &config.timers)),
+        Err(error) => findings.push(Finding::broken(
+            "keys",
+            error.to_string(),
+            "without the signing-keys table no token can be issued or verified: see what is said of the tables",
+        )),
+    }
+    findings.extend(published::check(lookup, ring.ok().as_ref(), clock));
+    Ok(findings)
+}
+
+fn check_ring(ring: &Ring, now: Timestamp, timers: &Timers) -> Vec<Finding> {
+    const CHECK: &str = "keys";
+    let Some(signing) = ring.signing(now) else {
+        return vec![Finding::broken(
+            CHECK,
+            "no key signs: every token request is answered 503",
+            "run `countersign key rotate`, or invoke the rotate function and read its log",
+        )];
+    };
+    let mut findings = Vec::new();
+    let age = now.since(signing.signs_from);
+    let period = timers.settings().rotation_period;
+    let kid = signing.key.jwk.kid();
+    if age > period + ROTATION_GRACE {
+        findings.push(Finding::broken(
+            CHECK,
+            format!("{kid} has been signing for {}, and is due every {}", human(age), human(period)),
+            "the rotate function has not run or has failed: read its log, and look at the schedule in EventBridge \
+             Scheduler",
+        ));
+    } else {
+        findings
+            .push(Finding::ok(CHECK, format!("{kid} has been signing since {}", moment(signing.signs_from))));
+    }
+    match ring.announced(now) {
+        Some(next) => findings.push(Finding::ok(
+            CHECK,
+            format!("{} is announced, and signs from {}", next.key.jwk.kid(), moment(next.signs_from)),
+        )),
+        None => findings.push(Finding::broken(
+            CHECK,
+            "no successor is announced: a compromised key could not be withdrawn without an outage",
+            "run `countersign key rotate`, or invoke the rotate function and read its log",
+        )),
+    }
+    findings
+}
+
+async fn check_wrapping(lookup: &Lookup, config: &StoreConfig) -> Finding {
+    const CHECK: &str = "kms";
+    let wrapping = match StoreConfig::with_wrapping_from_lookup(lookup) {
+        Ok((_, wrapping)) => wrapping,
+        Err(error) => {
+            return Finding::warning(
+                CHECK,
+                format!("not looked at: {error}"),
+                "set COUNTERSIGN_KMS_KEY_ID as the stack's output Environment has it",
+            );
+        }
+    };
+    let found = match &wrapping {
+        WrappingConfig::Kms { key_id, .. } => format!("{key_id} is enabled"),
+        WrappingConfig::Local(_) => "COUNTERSIGN_LOCAL_KEY wraps the signing keys, without KMS".to_owned(),
+    };
+    let reached = match wrapping.into_wrapping(&config.aws) {
+        Ok(wrapping) => wrapping.check().await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    };
+    match reached {
+        Ok(()) => Finding::ok(CHECK, found),
+        Err(error) => Finding::broken(
+            CHECK,
+            error,
+            "without its KMS key no cold function can sign: `aws kms enable-key` or `aws kms cancel-key-deletion` \
+             brings a key back; for a missing permission attach the stack's AdministratorPolicy",
+        ),
+    }
+}
+
+async fn check_secrets(clients: &Table<Client>, now: Timestamp) -> Vec<Finding> {
+    const CHECK: &str = "clients";
+    let records = match clients.list().await {
+        Ok(records) => records,
+        Err(error) => {
+            return vec![Finding::broken(CHECK, error.to_string(), "see what is said of the tables")];
+        }
+    };
+    let count = records.len();
+    let mut findings: Vec<Finding> = records
+        .into_iter()
+        .filter_map(|record| match record {
+            Ok(client) => check_client(&client, now),
+            Err(error) => Some(Finding::broken(
+                CHECK,
+                error.to_string(),
+                "nobody can use the client until its item is repaired, or deleted with `countersign client delete`",
+            )),
+        })
+        .collect();
+    if findings.is_empty() {
+        findings
+            .push(Finding::ok(CHECK, format!("{count}, and no secret ends within {}", human(SECRET_NOTICE))));
+    }
+    findings
+}
+
+/// An enabled client whose last secret has ended, or soon does.
+fn check_client(client: &Client, now: Timestamp) -> Option<Finding> {
+    if !client.enabled {
+        return None;
+    }
+    let id = &client.client_id;
+    let remedy = format!("`countersign client secret add {id}` makes another one, to be used before then");
+    let live = client.secrets.iter().filter(|secret| secret.is_live(now));
+    // A secret without an end outlives every other.
+    let ends = live.map(|secret| secret.expires.map_or(u64::MAX, Timestamp::millis)).max();
+    match ends {
+        None => {
+            Some(Finding::broken("clients", format!("{id} has no live secret: it cannot get in"), remedy))
+        }
+        Some(end) if end < now.plus(SECRET_NOTICE).millis() => {
+            let at = Timestamp::from_millis(end);
+            let found =
+                format!("the last secret of {id} ends at {} ({} left)", moment(at), human(at.since(now)));
+            Some(Finding::warning("clients", found, remedy))
+        }
+        Some(_) => None,
+    }
+}

@@ -1,0 +1,125 @@
+"""IAM between a function and its store: a proxy that lets through what the template's policies allow, and no more."""
+
+import json
+import re
+import threading
+import urllib.error
+import urllib.request
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from permissions import listed, rows, spelled, statements
+from template import TEXT, resources, translate
+
+PREFIX = "countersign-"
+TRANSLATED = translate(TEXT)
+TABLES = {
+    table["Properties"]["TableName"]["Fn::Sub"].replace("${Prefix}", PREFIX): name
+    for name, table in resources(TRANSLATED, "AWS::DynamoDB::Table").items()
+}
+
+
+def allowed_to(who, database):
+    """What its policies allow on KMS and on the tables that there are, as action and resource."""
+    made = {TABLES[name] for name in database.list_tables()["TableNames"]}
+    return {
+        (row.action, row.resource)
+        for row in rows(TRANSLATED)
+        if row.who == who and (row.action.startswith("kms:") or row.resource in made)
+    }
+
+
+class Gate:
+    """Speaks for DynamoDB and KMS to one identity."""
+
+    def __init__(self, who, dynamodb, kms):
+        self.used, self.refused = set(), []
+        gate = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+            wbufsize = -1
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                service, operation = self.headers["X-Amz-Target"].split(".")
+                request = json.loads(body)
+                if service.startswith("DynamoDB"):
+                    upstream, action = dynamodb, f"dynamodb:{operation}"
+                    resource = TABLES.get(request.get("TableName"), "?")
+                else:
+                    upstream, action, resource = kms, f"kms:{operation}", "WrappingKey"
+                if any(
+                    identity == who
+                    and action in listed(statement["Action"])
+                    and resource in map(spelled, listed(statement["Resource"]))
+                    and holds(statement.get("Condition", {}), context_of(request))
+                    for identity, statement in statements(TRANSLATED)
+                ):
+                    gate.used.add((action, resource))
+                    self.forward(upstream, body)
+                else:
+                    gate.refused.append((action, resource, request))
+                    refusal = {"__type": "AccessDeniedException", "message": f"{who}: {action} on {resource}"}
+                    self.reply(400, json.dumps(refusal).encode())
+
+            def forward(self, upstream, body):
+                headers = {name: value for name, value in self.headers.items() if name.lower() != "host"}
+                try:
+                    with urllib.request.urlopen(urllib.request.Request(upstream, body, headers), timeout=10) as answer:
+                        self.reply(answer.status, answer.read())
+                except urllib.error.HTTPError as error:
+                    self.reply(error.code, error.read())
+
+            def reply(self, status, body):
+                self.send_response(status)
+                self.send_header("Content-Type", "application/x-amz-json-1.0")
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+
+
+def context_of(request):
+    """The condition keys of a request. A Query's attributes are those of its projection, its key and its filter."""
+    context = {f"kms:EncryptionContext:{name}": [value] for name, value in request.get("EncryptionContext", {}).items()}
+    if "Select" in request:
+        context["dynamodb:Select"] = [request["Select"]]
+    names = request.get("ExpressionAttributeNames", {})
+    if "ProjectionExpression" in request:
+        key = re.findall(r"(#?\w+) *=", request.get("KeyConditionExpression", ""))
+        projected = [name.strip() for name in request["ProjectionExpression"].split(",")]
+        context["dynamodb:Attributes"] = [names.get(name, name) for name in projected + key]
+    return context
+
+
+def holds(conditions, context):
+    """Whether every condition holds, as IAM reads them: an operator that is not known here fails the test."""
+    for operator, pairs in conditions.items():
+        for key, wanted in pairs.items():
+            values = {resolved(value) for value in listed(wanted)}
+            match operator:
+                case "StringEquals" if not values & set(context.get(key, [])):
+                    return False
+                case "ForAllValues:StringEquals" if not set(context.get(key, [])) <= values:
+                    return False
+                case "StringEquals" | "ForAllValues:StringEquals":
+                    pass
+                case _:
+                    raise AssertionError(f"a condition that this gate cannot judge: {operator}")
+    return True
+
+
+def resolved(value):
+    """A table's name where the table is meant."""
+    name = spelled(value)
+    return next((physical for physical, logical in TABLES.items() if logical == name), name)

@@ -1,0 +1,154 @@
+"""The real binaries behind the template's policies: what they are allowed is enough, and nothing of it is spare."""
+
+import json
+import subprocess
+import time
+
+import pytest
+from gate import TABLES, TRANSLATED, allowed_to
+from processes import BINARIES, EVENTS, Function, event
+from template import resources
+
+DAY = 24 * 3600 * 1000
+
+
+def test_the_tables_are_those_that_the_code_makes(database):
+    for physical in database.list_tables()["TableNames"]:
+        declared = resources(TRANSLATED, "AWS::DynamoDB::Table")[TABLES[physical]]["Properties"]
+        made = database.describe_table(TableName=physical)["Table"]
+        assert sorted(made["KeySchema"], key=str) == sorted(declared["KeySchema"], key=str), physical
+        by_name = [sorted(one["AttributeDefinitions"], key=str) for one in (made, declared)]
+        assert by_name[0] == by_name[1], physical
+        expiry = database.describe_time_to_live(TableName=physical)["TimeToLiveDescription"]
+        wanted = declared.get("TimeToLiveSpecification", {})
+        assert expiry.get("AttributeName") == wanted.get("AttributeName"), physical
+
+
+@pytest.fixture
+def ring(database, gated, tmp_path):
+    """A ring that KMS wraps: the one that `countersign dev` made is emptied, and the rotate function fills it."""
+    table = "countersign-signing-keys"
+    for item in database.scan(TableName=table)["Items"]:
+        database.delete_item(TableName=table, Key={name: item[name] for name in ("ring", "seq")})
+    gate, environment = gated("rotate")
+    with Function(tmp_path, "rotate", environment) as rotate:
+
+        def run():
+            kind, done = rotate.invoke(event("rotate"))
+            assert kind == "response", (done, rotate.said())
+            return done
+
+        def activate(seq, ago):
+            database.update_item(
+                TableName=table,
+                Key={"ring": {"S": "issuer"}, "seq": {"N": str(seq)}},
+                UpdateExpression="SET activates_at = :at",
+                ExpressionAttributeValues={":at": {"N": str(int(time.time() * 1000) - ago)}},
+            )
+
+        assert len(run()["created"]) == 2
+        yield gate, run, activate
+
+
+def test_rotate_lives_through_a_whole_ring(ring, database):
+    gate, run, activate = ring
+    activate(1, 200 * DAY)
+    activate(2, 190 * DAY)
+    done = run()
+    assert len(done["created"]) == len(done["deleted"]) == 1, "number 3 is announced, and nobody needs number 1"
+    activate(3, DAY)
+    assert len(run()["created"]) == 1, "number 4 is announced, and the private half of number 2 erased"
+    assert gate.refused == []
+    assert gate.used == allowed_to("rotate", database)
+
+
+def form(name, **tokens):
+    sent = event(name)
+    for word, token in tokens.items():
+        sent["body"] = sent["body"].replace(word, token)
+    return sent
+
+
+@pytest.mark.parametrize("name", ["token", "refresh"])
+def test_whoever_signs_is_allowed_exactly_what_it_does(name, ring, database, gated, tmp_path):
+    gate, environment = gated(name)
+    _, outside = gated("token")
+    with Function(tmp_path, "token", environment if name == "token" else outside) as token:
+        for file in sorted(EVENTS.glob("token-*.json")):
+            if "refresh" not in file.stem:
+                status, _, login = token.answer(event(file.stem))
+                assert status == 200, (login, token.said())
+        _, _, login = token.answer(event("token-password"))
+        status, _, login = token.answer(form("token-refresh-token", REFRESH_TOKEN=login["refresh_token"]))
+        assert status == 200, token.said()
+    if name == "refresh":
+        with Function(tmp_path, "refresh", environment) as refresh:
+            status, _, login = refresh.answer(form("refresh", REFRESH_TOKEN=login["refresh_token"]))
+            assert status == 200, refresh.said()
+            for known in (login["access_token"], login["refresh_token"]):
+                assert refresh.answer(form("introspect", ACCESS_TOKEN=known))[2]["active"]
+            assert refresh.answer(form("revoke", REFRESH_TOKEN=login["refresh_token"]))[0] == 200
+    assert gate.refused == []
+    assert gate.used == allowed_to(name, database)
+
+
+def test_jwks_is_allowed_exactly_what_it_does(ring, database, gated, tmp_path):
+    gate, environment = gated("jwks")
+    with Function(tmp_path, "jwks", environment) as jwks:
+        for name in ("jwks", "oauth-authorization-server", "openid-configuration"):
+            assert jwks.answer(event(name))[0] == 200, jwks.said()
+    assert gate.refused == []
+    assert gate.used == allowed_to("jwks", database)
+
+
+def test_a_function_behind_another_ones_role_gets_nowhere(ring, gated, tmp_path):
+    gate, environment = gated("jwks")
+    with Function(tmp_path, "token", environment) as token:
+        assert token.answer(event("token-client-credentials"))[0] == 500
+        assert "AccessDeniedException" in token.said()
+    assert gate.refused
+    gate, environment = gated("rotate")
+    with Function(tmp_path, "jwks", {**environment, "RUST_LOG": "debug"}) as jwks:
+        assert jwks.answer(event("jwks"))[0] == 200
+    assert gate.used == {("dynamodb:Query", "SigningKeysTable")}
+
+
+def test_an_administrator_is_allowed_exactly_what_the_program_does(ring, database, gated, kms):
+    gate, environment = gated("an administrator")
+    # The ring of the running server is no longer the table's.
+    environment.pop("COUNTERSIGN_ISSUER")
+
+    def countersign(line, stdin=""):
+        command = [BINARIES / "countersign", "--json", *line.split()]
+        done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, (line, done.stderr)
+        return json.loads(done.stdout)
+
+    countersign("client create billing --name B --grant client_credentials --scope a --audience https://a.example")
+    countersign("client update billing --name Billing")
+    countersign("client list")
+    countersign("client delete billing --yes")
+    countersign("user create bob --brand acme --password-stdin", "a password\n")
+    countersign("user update bob --brand acme --role x")
+    countersign("user list")
+    countersign("user delete bob --brand acme --yes")
+    _, _, activate = ring
+    activate(1, 200 * DAY)
+    activate(2, 190 * DAY)
+    assert len(countersign("key rotate")["deleted"]) == 1
+    (signing,) = [key["kid"] for key in countersign("key list") if key["state"] == "signing"]
+    countersign(f"key withdraw {signing} --force --yes")
+    told = countersign("doctor")
+    assert f"{kms.key_id} is enabled" in str(told)
+    assert gate.refused == []
+    assert gate.used == allowed_to("an administrator", database)
+
+    kms.client.disable_key(KeyId=kms.key_id)
+    try:
+        command = [BINARIES / "countersign", "--json", "doctor"]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+    finally:
+        kms.client.enable_key(KeyId=kms.key_id)
+    (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "kms"]
+    assert done.returncode == 1 and finding["state"] == "broken"
+    assert "is Disabled" in finding["found"] and "enable-key" in finding["remedy"]

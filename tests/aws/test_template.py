@@ -1,0 +1,85 @@
+"""The template is valid, and says what the code reads."""
+
+import re
+import tomllib
+
+import pytest
+from template import ROOT, TEXT, Invalid, environment, functions, lint, resources, translate
+
+TRANSLATED = translate(TEXT)
+
+# What Lambda itself sets.
+SET_BY_LAMBDA = {
+    "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_FUNCTION_NAME",
+}
+WRAPPING = {"COUNTERSIGN_KMS_KEY_ID", "COUNTERSIGN_LOCAL_KEY", "AWS_ENDPOINT_URL_KMS"}
+AUTHORIZER = {"COUNTERSIGN_AUDIENCE", "COUNTERSIGN_AUTHORIZER_CACHING"}
+
+
+def test_the_translated_template_is_valid(tmp_path):
+    lint(TRANSLATED, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("sound", "broken", "told"),
+    [
+        ("Runtime: provided.al2023", "Runtime: provided.al2032", "provided.al2032"),
+        ("!GetAtt TokenRole.Arn", "!GetAtt TokenRoll.Arn", "TokenRoll"),
+        ("BillingMode: PAY_PER_REQUEST", "BillingMode: PAY_PER_REQUEST_PLEASE", "PAY_PER_REQUEST_PLEASE"),
+        ("ProtocolType: HTTP", "Protocol: HTTP", "'Protocol' was unexpected"),
+        ("MemorySize: 512", "MemorySize: 64", "64"),
+    ],
+)
+def test_a_broken_template_is_refused(sound, broken, told, tmp_path):
+    assert sound in TEXT
+    with pytest.raises(Invalid, match=re.escape(told)):
+        lint(translate(TEXT.replace(sound, broken)), tmp_path)
+
+
+def variables_read(*folders):
+    """The names of variables in the code."""
+    sources = [file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.rs")]
+    return set(re.findall(r'"((?:COUNTERSIGN|AWS|RUST)_[A-Z0-9_]+)"', "\n".join(sources))) - SET_BY_LAMBDA
+
+
+def test_every_variable_that_a_function_reads_is_declared():
+    read = variables_read("shared/issuer/src", "functions")
+    for name, function in functions(TRANSLATED).items():
+        others = (set() if name in ("token", "refresh", "rotate") else WRAPPING) | (
+            set() if name == "authorizer" else AUTHORIZER)
+        declared = set(environment(function))
+        assert read - others <= declared, name
+        assert not declared & others, name
+
+
+def test_every_route_reaches_the_function_that_serves_it_locally():
+    with open(ROOT / "Cargo.toml", "rb") as file:
+        local = tomllib.load(file)["workspace"]["metadata"]["lambda"]["watch"]["router"]
+    integrations = resources(TRANSLATED, "AWS::ApiGatewayV2::Integration")
+    routed = {}
+    for route in resources(TRANSLATED, "AWS::ApiGatewayV2::Route").values():
+        method, path = route["Properties"]["RouteKey"].split(" ")
+        assert method == "ANY", "an endpoint answers 405 itself, as OAuth wants it"
+        integration = re.fullmatch(r"integrations/\$\{(\w+)\}", route["Properties"]["Target"]["Fn::Sub"])[1]
+        function = integrations[integration]["Properties"]["IntegrationUri"]["Fn::Sub"]
+        routed[path] = function.partition(":function:${Prefix}")[2]
+    assert routed == {path: served[0]["function"] for path, served in local.items()}
+    assert set(routed.values()) < set(functions(TRANSLATED))
+
+
+def test_tables_survive_the_stack():
+    kept = resources(TRANSLATED, "AWS::DynamoDB::Table") | resources(TRANSLATED, "AWS::KMS::Key")
+    assert len(kept) == 6
+    for name, resource in kept.items():
+        assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_every_metric_that_an_alarm_or_the_dashboard_shows_is_written():
+    written = set(re.findall(r'"([A-Z]\w+)"', (ROOT / "shared/issuer/src/lambda/metrics.rs").read_text()))
+    alarms = [alarm["Properties"] for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values()]
+    metrics = [one["MetricStat"]["Metric"] for alarm in alarms for one in alarm.get("Metrics", []) if "MetricStat" in one]
+    own = {one["MetricName"] for one in alarms + metrics if one.get("Namespace") == {"Fn::Sub": "${Prefix}issuer"}}
+    (dashboard,) = resources(TRANSLATED, "AWS::CloudWatch::Dashboard").values()
+    body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+    own |= set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"\$\{Prefix\}issuer", "(\w+)"', body))
+    assert own and own <= written
