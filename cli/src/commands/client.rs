@@ -297,6 +297,7 @@ async fn create(
         created: now,
         updated: now,
         version: 1,
+        imported: None,
     };
     settings.apply(&mut client);
     refuse(&client.problems(to.limits()))?;

@@ -135,7 +135,14 @@ impl Issuer {
         };
         let now = self.clock.now();
         let live: Vec<_> = client.secrets.iter().filter(|secret| secret.is_live(now)).collect();
-        let Some(secret_id) = secret::find(presented.expose(), &live).map(|secret| secret.id.clone()) else {
+        let found = secret::find_generated(presented.expose(), &live)
+            .or_else(|| self.remembered.find(&client, presented, &live))
+            .or_else(|| {
+                let found = secret::find_slow(presented.expose(), &live)?;
+                self.remembered.remember(&client, presented, found);
+                Some(found)
+            });
+        let Some(secret_id) = found.map(|secret| secret.id.clone()) else {
             return Ok(Err(ClientRefusal::WrongSecret));
         };
         if !client.enabled {

@@ -22,9 +22,11 @@ mod mint;
 mod password;
 mod principal;
 mod refresh;
+mod remembered;
 mod rules;
 mod scope;
 mod secret;
+mod spring;
 mod store;
 
 pub use aws::{AwsSetupError, dynamodb};
@@ -36,6 +38,7 @@ pub use mint::AccessTokenType;
 pub use password::PasswordError;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
 pub use secret::{ClientSecret, Secret};
+pub use spring::{LegacyHash, SpringHash, SpringValue, SpringValueRefused};
 pub use store::{Record, StoreError, Table, WriteError, create_tables};
 
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -43,6 +46,7 @@ use countersign_verify::Clock;
 
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
 use refresh::Families;
+use remembered::RememberedSecrets;
 
 /// Everything that a request for a token needs. One for a process.
 #[derive(Debug)]
@@ -52,6 +56,7 @@ pub struct Issuer {
     clients: Table<Client>,
     principals: Table<Principal>,
     families: Families,
+    remembered: RememberedSecrets,
     signer: Signer,
     clock: Clock,
     entropy: Entropy,
@@ -67,6 +72,7 @@ impl Issuer {
             clients: Table::new(db.clone(), prefix),
             principals: Table::new(db.clone(), prefix),
             families: Families::new(db.clone(), prefix),
+            remembered: RememberedSecrets::new(&entropy),
             signer: Signer::new(
                 KeyTable::new(db.clone(), prefix),
                 wrapping,

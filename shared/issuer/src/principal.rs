@@ -13,6 +13,7 @@ use crate::brand::{self, ANY_BRAND, is_brand_key};
 use crate::entropy::Entropy;
 use crate::password::{self, PasswordError};
 use crate::rules::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
+use crate::spring::SpringValue;
 use crate::store::{PRINCIPALS, Record};
 
 /// What the stable id of a user starts with.
@@ -106,6 +107,9 @@ pub struct Principal {
     pub updated: Timestamp,
     /// The optimistic lock.
     pub version: u64,
+    /// The version that an import wrote: as long as it is the current one, another import may replace the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<u64>,
 }
 
 impl fmt::Debug for Principal {
@@ -137,6 +141,29 @@ impl Principal {
         now: Timestamp,
         entropy: &Entropy,
     ) -> Result<Self, PasswordError> {
+        Self::with_hash(key, password::hash(password, entropy)?, roles, brands, now, entropy)
+    }
+
+    /// A new principal whose password Spring kept as `value`.
+    pub fn imported(
+        key: &PrincipalKey,
+        value: &SpringValue,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<Self, PasswordError> {
+        Self::with_hash(key, value.seal(entropy)?, roles, brands, now, entropy)
+    }
+
+    fn with_hash(
+        key: &PrincipalKey,
+        password_hash: String,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<Self, PasswordError> {
         let (prefix, brands) = match key {
             PrincipalKey::User { brand, .. } => (USER_ID_PREFIX, vec![brand.clone()]),
             PrincipalKey::Operator { .. } => (OPERATOR_ID_PREFIX, brands),
@@ -144,7 +171,7 @@ impl Principal {
         Ok(Self {
             key: key.to_string(),
             id: format!("{prefix}{}", entropy.id()?),
-            password_hash: password::hash(password, entropy)?,
+            password_hash,
             roles,
             brands,
             enabled: true,
@@ -152,6 +179,7 @@ impl Principal {
             created: now,
             updated: now,
             version: 1,
+            imported: None,
         })
     }
 
@@ -192,6 +220,11 @@ impl Principal {
             format!("role: together at most {MAX_ROLE_BYTES} bytes")
         });
         problems.0
+    }
+
+    /// Whether its password is kept as what was stored of `value`.
+    pub fn holds(&self, value: &SpringValue) -> bool {
+        value.is_sealed_as(&self.password_hash)
     }
 
     /// Whether it may act for `brand`; where a token has none, there is nothing to serve.

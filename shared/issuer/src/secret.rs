@@ -1,6 +1,7 @@
 //! Client secrets: what is generated, and what is kept of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::password::{self, PasswordError};
+use crate::spring::SpringValue;
 
 /// What every generated secret starts with, so that secret scanners find it:
 /// `csgn_[A-Za-z0-9_-]{49}`, the last six characters being a checksum of the rest.
@@ -90,13 +92,60 @@ impl ClientSecret {
         Ok(Self { id, hash: SecretHash::of(secret, entropy)?, created, expires })
     }
 
+    /// What to store of a secret that Spring kept as `value`.
+    pub fn imported(
+        value: &SpringValue,
+        created: Timestamp,
+        expires: Option<Timestamp>,
+        entropy: &Entropy,
+    ) -> Result<Self, PasswordError> {
+        if let SpringValue::Plain(secret) = value {
+            return Self::of(secret, created, expires, entropy);
+        }
+        let id = entropy.id()?[..8].to_owned();
+        Ok(Self { id, hash: SecretHash(value.seal(entropy)?), created, expires })
+    }
+
+    /// Whether this is what was stored of `value`.
+    pub fn holds(&self, value: &SpringValue) -> bool {
+        match value {
+            SpringValue::Plain(secret) => find(secret.expose(), &[self]).is_some(),
+            _ => value.is_sealed_as(&self.hash.0),
+        }
+    }
+
+    /// How it is kept: `sha-256` (a generated one), `argon2id` (a chosen one), or the id of Spring's encoder.
+    pub fn scheme(&self) -> &str {
+        let hash = &self.hash.0;
+        match hash.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((id, _)) => id,
+            None if hash.starts_with(SHA256_PREFIX) => "sha-256",
+            None => "argon2id",
+        }
+    }
+
+    /// Whether it can be used at `now` and no more after `duration`: time to give the client its successor.
+    pub fn expires_within(&self, now: Timestamp, duration: Duration) -> bool {
+        self.is_live(now) && self.expires.is_some_and(|expires| expires <= now.plus(duration))
+    }
+
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash.0
+    }
+
+    /// Whether verifying it takes a slow hash.
+    pub(crate) fn is_slow(&self) -> bool {
+        !self.hash.0.starts_with(SHA256_PREFIX)
+    }
+
     /// Whether it may be used at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
 }
 
-/// SHA-256 of a generated secret, where a slow hash would buy nothing, or argon2id of a chosen one.
+/// SHA-256 of a generated secret, where a slow hash would buy nothing; argon2id of a chosen one; of an imported one what
+/// Spring kept, with its `{id}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct SecretHash(String);
@@ -125,8 +174,13 @@ fn sha256(text: &str) -> String {
 
 /// The secret of `secrets` that `presented` is, if any is. The generated ones are compared first, in constant time.
 /// An unknown client, with none to compare, costs what a wrong generated secret does; a wrong secret for a client
-/// with a chosen one costs an argon2id more.
+/// with a chosen or an imported one costs its slow hash more.
 pub(crate) fn find<'a>(presented: &str, secrets: &[&'a ClientSecret]) -> Option<&'a ClientSecret> {
+    find_generated(presented, secrets).or_else(|| find_slow(presented, secrets))
+}
+
+/// The generated one that `presented` is.
+pub(crate) fn find_generated<'a>(presented: &str, secrets: &[&'a ClientSecret]) -> Option<&'a ClientSecret> {
     let digest = format!("{SHA256_PREFIX}{}", sha256(presented));
     let mut found = None;
     for secret in secrets {
@@ -134,10 +188,13 @@ pub(crate) fn find<'a>(presented: &str, secrets: &[&'a ClientSecret]) -> Option<
             found = Some(*secret);
         }
     }
-    let is_chosen = |secret: &&&ClientSecret| !secret.hash.0.starts_with(SHA256_PREFIX);
-    found.or_else(|| {
-        secrets.iter().filter(is_chosen).find(|secret| password::verify(presented, &secret.hash.0)).copied()
-    })
+    found
+}
+
+/// The chosen or imported one that `presented` is.
+pub(crate) fn find_slow<'a>(presented: &str, secrets: &[&'a ClientSecret]) -> Option<&'a ClientSecret> {
+    let mut slow = secrets.iter().filter(|secret| secret.is_slow());
+    slow.find(|secret| password::verify(presented, &secret.hash.0)).copied()
 }
 
 #[cfg(test)]
