@@ -6,10 +6,10 @@ use std::num::NonZeroU32;
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Argon2, Params as Argon2Params, PasswordVerifier};
+use base64::Engine;
 use base64::alphabet::{Alphabet, BCRYPT};
 use base64::engine::general_purpose::STANDARD as BASE64;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use base64::Engine;
 use md5::{Digest as _, Md5};
 use ring::{digest, pbkdf2};
 use scrypt::Params as ScryptParams;
@@ -367,4 +367,88 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
         text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
     let digits = digits.filter(|digits| digits.len() % 2 == 0)?;
     Some(digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What Spring's encoders made themselves.
+    fn vectors() -> impl Iterator<Item = (&'static str, &'static str)> {
+        let lines = include_str!("../../../tests/data/spring-hashes.tsv").lines();
+        lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'))
+    }
+
+    fn stored(value: &str) -> String {
+        SpringValue::read(value).unwrap().seal(&Entropy::system()).unwrap()
+    }
+
+    #[test]
+    fn what_spring_made_is_verified_and_nothing_else_is() {
+        assert_eq!(vectors().count(), 41);
+        for (typed, value) in vectors() {
+            let hash = stored(value);
+            assert!(password::verify(typed, &hash), "{typed} {value}");
+            // Beyond 72 bytes bcrypt does not look.
+            let other = format!("!{typed}");
+            assert!(!password::verify(&other, &hash), "{other} {value}");
+            let read = SpringValue::read(value).unwrap();
+            assert!(read.is_sealed_as(&hash), "{value}");
+            assert_eq!(matches!(read, SpringValue::Legacy(_)), hash != value, "{value}");
+        }
+    }
+
+    #[test]
+    fn bcrypt_compares_72_bytes_as_spring_does() {
+        for (typed, value) in vectors().filter(|(typed, _)| typed.len() == 72) {
+            let hash = stored(value);
+            assert!(
+                password::verify(&format!("{typed} and more"), &hash),
+                "a hash from before the rule opens"
+            );
+            assert!(!password::verify(&typed[..70], &hash));
+        }
+        assert!(!password::verify(
+            "",
+            &stored("$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu")
+        ));
+    }
+
+    #[test]
+    fn a_legacy_digest_is_kept_as_argon2id_only() {
+        for (_, value) in vectors().filter(|(_, value)| value.starts_with("{MD5}")) {
+            let digest = value.rsplit('}').next().unwrap();
+            let hash = stored(value);
+            assert!(
+                hash.starts_with("{MD5}{") && hash.contains("}$argon2id$") && !hash.contains(digest),
+                "{hash}"
+            );
+            assert!(!password::verify(digest, &hash), "the digest is no password");
+        }
+        let plain = stored("{noop}a chosen one");
+        assert!(plain.starts_with("$argon2id$") && password::verify("a chosen one", &plain));
+    }
+
+    #[test]
+    fn what_would_eat_the_function_or_is_no_hash_is_refused() {
+        let digest = "kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+        for (value, said) in [
+            (format!("{{bcrypt}}$2a$15${digest}"), "bcrypt: too costly to verify in a Lambda function (cost 15; at most 14)"),
+            ("{scrypt}$140801$c2FsdHNhbHQ=$MhOTem5TYzq4nyU+8yrORb56TZ+JDk4djWIO+97UF6s=".into(), "N=2^20,r=8,p=1"),
+            ("{scrypt}$ffffffff$c2FsdHNhbHQ=$MhOTem5TYzq4nyU+8yrORb56TZ+JDk4djWIO+97UF6s=".into(), "too costly"),
+            ("{argon2}$argon2id$v=19$m=4194304,t=3,p=1$ckRK2l4CKTjtUlNukJt7ww$xv8rYamjr+ymz1kMpktvnLucMg7qGsJ9/+UHI50/6eI".into(), "m=4194304"),
+            ("$argon2id$v=19$m=4096,t=999,p=1$ckRK2l4CKTjtUlNukJt7ww$xv8rYamjr+ymz1kMpktvnLucMg7qGsJ9/+UHI50/6eI".into(), "t=999"),
+            (format!("$2x$04${digest}"), "bcrypt: not a hash"),
+            (format!("$2a$04${}", &digest[1..]), "bcrypt: not a hash"),
+            ("$1$salt$md5crypt".into(), "bcrypt: not a hash"),
+            ("{pbkdf2}beef".into(), "pbkdf2: not a hash"),
+            ("{MD5}zz".into(), "{MD5}: not a hash"),
+            ("{sha256}é".into(), "{sha256}: not a hash"),
+            ("{ldap}{SSHA}x".into(), "{ldap}: hashes of this kind"),
+            ("{MD4}x".into(), "{MD4}: hashes of this kind"),
+        ] {
+            let refused = SpringValue::read(&value).err().unwrap_or_else(|| unreachable!("{value}")).to_string();
+            assert!(refused.contains(said), "{refused}");
+        }
+    }
 }
