@@ -5,6 +5,8 @@ use countersign_issuer::{AccessTokenType, Client, ClientSecret, GrantType, MAX_S
 use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 
+use super::export::ClientExport;
+use super::import::ClientImport;
 use super::{Administration, Outcome, confirm, read_secret, refuse, split, without_blank};
 use crate::output::{line, list, moment, show};
 
@@ -65,6 +67,10 @@ Examples:
         #[arg(long)]
         yes: bool,
     },
+    /// Write the clients as JSON, with the hashes of their secrets: a backup, or for another stack's `import`
+    Export(ClientExport),
+    /// Import clients from an export, or from Spring
+    Import(ClientImport),
     /// Administer a client's secrets: up to two, so that one can be replaced without downtime
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -112,11 +118,20 @@ pub(super) struct Settings {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Typ {
+pub(super) enum Typ {
     #[value(name = "at+jwt")]
     AtJwt,
     #[value(name = "JWT")]
     Jwt,
+}
+
+impl From<Typ> for AccessTokenType {
+    fn from(typ: Typ) -> Self {
+        match typ {
+            Typ::AtJwt => Self::AtJwt,
+            Typ::Jwt => Self::Jwt,
+        }
+    }
 }
 
 impl Settings {
@@ -141,11 +156,7 @@ impl Settings {
         set(&mut client.audiences, self.audiences);
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
-        let typ = self.typ.map(|typ| match typ {
-            Typ::AtJwt => AccessTokenType::AtJwt,
-            Typ::Jwt => AccessTokenType::Jwt,
-        });
-        set(&mut client.typ, typ);
+        set(&mut client.typ, self.typ.map(Into::into));
     }
 }
 
@@ -217,6 +228,8 @@ impl ClientCommand {
                 show(&json!({ "client_id": client_id, "deleted": true }), json);
                 Ok(())
             }
+            Self::Export(command) => command.run(to).await,
+            Self::Import(command) => command.run(to, json).await,
             Self::Secret(command) => command.run(to, &clients, json).await,
         }
     }

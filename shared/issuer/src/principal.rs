@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::brand::{self, ANY_BRAND, is_brand_key};
 
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, EntropyError};
 use crate::password::{self, PasswordError};
 use crate::rules::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
-use crate::spring::SpringValue;
+use crate::spring::{self, SpringValue};
 use crate::store::{PRINCIPALS, Record};
 
 /// What the stable id of a user starts with.
@@ -141,19 +141,18 @@ impl Principal {
         now: Timestamp,
         entropy: &Entropy,
     ) -> Result<Self, PasswordError> {
-        Self::with_hash(key, password::hash(password, entropy)?, roles, brands, now, entropy)
+        Ok(Self::with_hash(key, password::hash(password, entropy)?, roles, brands, now, entropy)?)
     }
 
-    /// A new principal whose password Spring kept as `value`.
-    pub fn imported(
+    /// A new principal without a password yet, so that nobody can log in.
+    pub fn without_password(
         key: &PrincipalKey,
-        value: &SpringValue,
         roles: Vec<String>,
         brands: Vec<String>,
         now: Timestamp,
         entropy: &Entropy,
-    ) -> Result<Self, PasswordError> {
-        Self::with_hash(key, value.seal(entropy)?, roles, brands, now, entropy)
+    ) -> Result<Self, EntropyError> {
+        Self::with_hash(key, String::new(), roles, brands, now, entropy)
     }
 
     fn with_hash(
@@ -163,7 +162,7 @@ impl Principal {
         brands: Vec<String>,
         now: Timestamp,
         entropy: &Entropy,
-    ) -> Result<Self, PasswordError> {
+    ) -> Result<Self, EntropyError> {
         let (prefix, brands) = match key {
             PrincipalKey::User { brand, .. } => (USER_ID_PREFIX, vec![brand.clone()]),
             PrincipalKey::Operator { .. } => (OPERATOR_ID_PREFIX, brands),
@@ -195,6 +194,23 @@ impl Principal {
         Ok(())
     }
 
+    /// Gives it the password that Spring kept as `value`, and ends its sessions.
+    pub fn set_imported_password(
+        &mut self,
+        value: &SpringValue,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<(), PasswordError> {
+        self.password_hash = value.seal(entropy)?;
+        self.end_sessions(now);
+        Ok(())
+    }
+
+    /// Takes the password of another state of the same principal over.
+    pub fn copy_password(&mut self, other: &Self) {
+        self.password_hash.clone_from(&other.password_hash);
+    }
+
     /// Lets it in no more and ends its sessions.
     pub fn disable(&mut self, now: Timestamp) {
         self.enabled = false;
@@ -220,6 +236,11 @@ impl Principal {
             format!("role: together at most {MAX_ROLE_BYTES} bytes")
         });
         problems.0
+    }
+
+    /// Whether its password is kept in a way that can be verified, at a cost that a function can bear.
+    pub fn has_verifiable_password(&self) -> bool {
+        spring::is_verifiable(&self.password_hash)
     }
 
     /// Whether its password is kept as what was stored of `value`.

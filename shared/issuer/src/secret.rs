@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::password::{self, PasswordError};
-use crate::spring::SpringValue;
+use crate::spring::{self, SpringValue};
 
 /// What every generated secret starts with, so that secret scanners find it:
 /// `csgn_[A-Za-z0-9_-]{49}`, the last six characters being a checksum of the rest.
@@ -112,6 +112,12 @@ impl ClientSecret {
             SpringValue::Plain(secret) => find(secret.expose(), &[self]).is_some(),
             _ => value.is_sealed_as(&self.hash.0),
         }
+    }
+
+    /// Whether it is kept in a way that can be verified, at a cost that a function can bear.
+    pub fn is_verifiable(&self) -> bool {
+        let digest = self.hash.0.strip_prefix(SHA256_PREFIX);
+        digest.map_or_else(|| spring::is_verifiable(&self.hash.0), |digest| digest.len() == 43)
     }
 
     /// How it is kept: `sha-256` (a generated one), `argon2id` (a chosen one), or the id of Spring's encoder.

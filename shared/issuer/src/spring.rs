@@ -170,6 +170,11 @@ pub(crate) fn verify(typed: &str, prepared: &str, stored: &str) -> bool {
     })
 }
 
+/// Whether `stored`, an argon2id hash of ours or one of Spring's, is within the bounds of what a function may spend.
+pub(crate) fn is_verifiable(stored: &str) -> bool {
+    if stored.starts_with('{') { SpringHash::parse(stored).is_ok() } else { parse_argon2(stored).is_ok() }
+}
+
 const fn unpadded(alphabet: &Alphabet) -> GeneralPurpose {
     let config = GeneralPurposeConfig::new()
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
@@ -269,6 +274,7 @@ fn parse_pbkdf2(
 fn parse_wrapped(id: &str, rest: &str) -> Option<Scheme> {
     let (salt, _) = rest.split_at_checked(rest.find("$argon2id$")?)?;
     let phc = rest[salt.len()..].to_owned();
+    parse_argon2(&phc).ok()?;
     let hash = LegacyHash { kind: LegacyKind::of(id)?, salt: salt.to_owned(), digest: String::new() };
     Some(Scheme::Legacy { hash, phc })
 }
