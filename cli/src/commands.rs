@@ -7,6 +7,7 @@ mod export;
 mod import;
 mod key;
 mod principal;
+mod secret;
 mod token;
 
 use std::error::Error;

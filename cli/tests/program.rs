@@ -117,7 +117,7 @@ async fn a_secret_is_replaced_without_downtime() {
     token(&issuer, "billing", &second).await.ok();
 
     let chosen =
-        shell.ok("client secret add billing --secret-stdin --expire-others-in 1", "chosen elsewhere\n");
+        shell.ok("client secret add billing --secret-stdin --expire-others 1s", "chosen elsewhere\n");
     assert_eq!(chosen.get("client_secret"), None, "whoever gave it knows it");
     token(&issuer, "billing", "chosen elsewhere").await.ok();
 }

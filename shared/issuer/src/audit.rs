@@ -1,7 +1,7 @@
 //! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the
 //! formatter, and of that only the names that they go by.
 
-use countersign_verify::Claims;
+use countersign_verify::{Claims, Timestamp};
 
 use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
@@ -21,6 +21,7 @@ pub(crate) fn issued(
         grant = grant.as_str(),
         client_id = claims.client_id,
         secret_id = client.secret_id(),
+        secret_expires = client.secret_expires().map(Timestamp::seconds),
         sub = claims.sub,
         operator = claims.operator,
         brand_key = claims.brand_key,

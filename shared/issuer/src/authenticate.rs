@@ -4,6 +4,7 @@ use std::ops::Deref;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_verify::Timestamp;
 use http::header::{AUTHORIZATION, HeaderMap};
 
 use crate::Issuer;
@@ -25,12 +26,18 @@ pub(crate) struct PresentedCredentials {
 pub(crate) struct AuthenticatedClient {
     client: Client,
     secret_id: String,
+    secret_expires: Option<Timestamp>,
 }
 
 impl AuthenticatedClient {
     /// Names the secret that was used, for the audit log.
     pub(crate) fn secret_id(&self) -> &str {
         &self.secret_id
+    }
+
+    /// When that secret ends, for whoever watches the log for secrets that are in use and near their end.
+    pub(crate) fn secret_expires(&self) -> Option<Timestamp> {
+        self.secret_expires
     }
 }
 
@@ -142,13 +149,14 @@ impl Issuer {
                 self.remembered.remember(&client, presented, found);
                 Some(found)
             });
-        let Some(secret_id) = found.map(|secret| secret.id.clone()) else {
+        let Some((secret_id, secret_expires)) = found.map(|secret| (secret.id.clone(), secret.expires))
+        else {
             return Ok(Err(ClientRefusal::WrongSecret));
         };
         if !client.enabled {
             return Ok(Err(ClientRefusal::Disabled));
         }
-        Ok(Ok(AuthenticatedClient { client, secret_id }))
+        Ok(Ok(AuthenticatedClient { client, secret_id, secret_expires }))
     }
 }
 
