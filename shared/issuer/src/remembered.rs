@@ -84,3 +84,46 @@ impl fmt::Debug for RememberedSecrets {
         f.write_str("RememberedSecrets")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use countersign_verify::Timestamp;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_was_verified_is_known_until_the_record_changes_or_there_is_no_room() {
+        let entropy = Entropy::system();
+        let now = Timestamp::from_seconds(1);
+        let chosen = Secret::given("chosen".into());
+        let secret = ClientSecret::of(&chosen, now, None, &entropy).unwrap();
+        let mut client: Client = serde_json::from_value(json!({
+            "client_id": "c", "name": "c", "secrets": [secret], "grant_types": [], "scopes": [], "roles": [],
+            "brands": [], "operators": [], "require_operator": false, "audiences": [], "access_ttl": 1,
+            "refresh_ttl": 1, "typ": "at+jwt", "enabled": true, "created": now, "updated": now, "version": 1,
+        }))
+        .unwrap();
+        let remembered = RememberedSecrets::new(&entropy);
+        let knows = |client: &Client, text: &str| {
+            remembered.find(client, &Secret::given(text.into()), &[&secret]).is_some()
+        };
+        assert!(!knows(&client, "chosen"));
+        remembered.remember(&client, &chosen, &secret);
+        assert!(knows(&client, "chosen") && !knows(&client, "chosen "));
+        assert!(remembered.find(&client, &chosen, &[]).is_none(), "what is revoked is not found");
+        let generated = Secret::generate(&entropy).unwrap();
+        let fast = ClientSecret::of(&generated, now, None, &entropy).unwrap();
+        remembered.remember(&client, &generated, &fast);
+        assert!(remembered.find(&client, &generated, &[&fast]).is_none(), "a fast one needs no memory");
+
+        client.version += 1;
+        assert!(!knows(&client, "chosen"));
+        client.version -= 1;
+        for number in 0..CAPACITY {
+            remembered.remember(&client, &Secret::given(number.to_string()), &secret);
+        }
+        assert!(!knows(&client, "chosen") && knows(&client, &(CAPACITY - 1).to_string()));
+        assert!(remembered.tags.lock().unwrap().known.len() <= CAPACITY);
+    }
+}
