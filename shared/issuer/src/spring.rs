@@ -120,7 +120,7 @@ pub struct SpringHash {
 
 enum Scheme {
     Bcrypt { cost: u32, salt: [u8; 16], digest: Vec<u8> },
-    Argon2(Phc),
+    Argon2(Box<Phc>),
     Scrypt { params: ScryptParams, salt: Vec<u8>, derived: Vec<u8> },
     Pbkdf2 { algorithm: pbkdf2::Algorithm, iterations: NonZeroU32, salt: Vec<u8>, derived: Vec<u8> },
     Legacy { hash: LegacyHash, phc: String },
@@ -148,7 +148,7 @@ impl SpringHash {
             Scheme::Bcrypt { cost, salt, digest } => {
                 bcrypt_digest(*cost, *salt, password).ct_eq(digest.as_slice()).into()
             }
-            Scheme::Argon2(phc) => Argon2::default().verify_password(password, phc).is_ok(),
+            Scheme::Argon2(phc) => Argon2::default().verify_password(password, phc.as_ref()).is_ok(),
             Scheme::Scrypt { params, salt, derived } => {
                 let mut computed = vec![0; derived.len()];
                 scrypt::scrypt(password, salt, params, &mut computed).is_ok()
@@ -227,7 +227,7 @@ fn parse_argon2(text: &str) -> Result<Scheme, SpringValueRefused> {
             format!("m={m},t={t},p={p}; at most m={},t={MAX_PASSES},p={MAX_LANES}", MAX_MEMORY_BYTES / 1024);
         return Err(SpringValueRefused::TooCostly("argon2", bound));
     }
-    Ok(Scheme::Argon2(phc))
+    Ok(Scheme::Argon2(Box::new(phc)))
 }
 
 /// `$` and, in hexadecimal, log2 N, r and p in 16, 8 and 8 bits; then salt and derived key.
@@ -239,8 +239,7 @@ fn parse_scrypt(text: &str) -> Result<Scheme, SpringValueRefused> {
         else {
             return None;
         };
-        let params = u64::from_str_radix(params, 16).ok().filter(|params| *params <= u64::from(u32::MAX))?;
-        let [_, log_n, r, p] = u32::try_from(params).ok()?.to_be_bytes();
+        let [_, log_n, r, p] = u32::from_str_radix(params, 16).ok()?.to_be_bytes();
         let derived = BASE64.decode(derived).ok().filter(|derived| (16..=128).contains(&derived.len()))?;
         Some((log_n, u32::from(r), u32::from(p), BASE64.decode(salt).ok()?, derived))
     };
