@@ -127,7 +127,9 @@ impl SecretCommand {
                 }
                 let warnings = warnings(&client, &secret_id, &audit_logs, now)?;
                 if yes {
-                    warnings.iter().for_each(|warning| warn(warning));
+                    for warning in &warnings {
+                        warn(warning);
+                    }
                 }
                 let question = format!("Revoke secret {secret_id} of {client_id}?");
                 confirm(&warnings.into_iter().chain([question]).collect::<Vec<_>>().join(" "), yes)?;

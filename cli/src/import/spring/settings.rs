@@ -137,7 +137,7 @@ pub(super) fn drop_settings(mapping: &Mapping, row: &Row, judgement: &mut Judgem
             match DROPPED.iter().find(|(dropped, _)| dropped == name) {
                 Some((_, reason)) => judgement.drop(name, reason),
                 None if !mapping.looks_into(&[column, name.as_str()]) => {
-                    judgement.drop(name, super::NO_MAPPING)
+                    judgement.drop(name, super::NO_MAPPING);
                 }
                 None => {}
             }
