@@ -97,6 +97,14 @@ impl SecretCommand {
                 client.updated = now;
                 clients.save(&mut client).await?;
                 show_with_secret(view(&stored), secret.as_ref(), json);
+                for endless in
+                    client.secrets.iter().filter(|one| one.id != stored.id && one.expires.is_none())
+                {
+                    warn(&format!(
+                        "secret {} does not expire; revoke it once the new one is in use, or give --expire-others",
+                        endless.id
+                    ));
+                }
                 Ok(())
             }
             Self::List { client_id, audit_logs } => {

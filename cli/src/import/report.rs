@@ -32,6 +32,8 @@ impl Report {
     pub(super) fn new(plural: &str, dry_run: bool, json: bool) -> Self {
         if json {
             line(&format!("{{\"dry_run\":{dry_run},\"{plural}\":["));
+        } else if dry_run {
+            line(&format!("{:<28}  VERDICT", "NAME"));
         }
         let (verdicts, actions, dropped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         Self { dry_run, json, rows: 0, verdicts, actions, dropped, failure: None }
