@@ -153,6 +153,11 @@ impl Importable for Principal {
         if holds {
             self.copy_password(stored);
         }
+        // As a password change and `disable` end sessions; a new credential does so when it is adopted.
+        let is_replaced = credential.is_none() && !self.has_password_of(stored);
+        if is_replaced || (stored.enabled && !self.enabled) {
+            self.end_sessions(stored.sessions_valid_from);
+        }
         holds
     }
 

@@ -263,6 +263,19 @@ async fn an_export_moves_to_another_stack() {
     let show = |shell: &Shell<'_>| shell.ok("client show partner-app", "")["created"].clone();
     assert_eq!(show(&from_shell), show(&to_shell), "refresh tokens go by it");
 
+    let refresh_token = ask(&to, "partner-app", SECRET, LOG_IN).await.refresh_token();
+    let bob = folder.path().join("bob");
+    let exported = std::fs::read_to_string(folder.path().join("user")).unwrap();
+    let line = exported.lines().find(|line| line.contains("bob@example.com")).unwrap().trim_end_matches(',');
+    for enabled in ["\"enabled\":false", "\"enabled\":true"] {
+        std::fs::write(&bob, line.replace("\"enabled\":true", enabled)).unwrap();
+        let said = import(&to_shell, &format!("user import {}", bob.display()), 0);
+        assert_eq!(said["principals"][0]["action"], "updated", "{said}");
+    }
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &refresh_token)];
+    ask(&to, "partner-app", SECRET, &form).await.assert_error(400, "invalid_grant");
+    ask(&to, "partner-app", SECRET, LOG_IN).await.ok();
+
     let hostile = folder.path().join("hostile");
     let exported = std::fs::read_to_string(folder.path().join("user")).unwrap();
     std::fs::write(

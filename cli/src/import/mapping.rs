@@ -72,7 +72,12 @@ pub(crate) enum Words {
 impl Mapping {
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?)
+        let mapping: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        if let Some(pointer) = mapping.from.values().find(|pointer| !pointer.starts_with('/')) {
+            let rule = "a JSON pointer that begins with the column, such as /additional_information/brands";
+            return Err(format!("{}: [from] {pointer:?}: {rule}", path.display()).into());
+        }
+        Ok(mapping)
     }
 
     /// A list of the client's: what the mapping says of this client, else what stands in the row, else the default.

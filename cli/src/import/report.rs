@@ -87,9 +87,9 @@ impl Report {
                 "unchanged" => "is there already".into(),
                 _ => String::new(),
             };
-            line(format!("{id:<28}  {verdict:<17}  {first}").trim_end());
+            line(printable(&format!("{id:<28}  {verdict:<17}  {first}")).trim_end());
             for note in reasons.iter().chain(&losses) {
-                line(&format!("    {note}"));
+                line(&printable(&format!("    {note}")));
             }
         }
         for dropped in dropped {
@@ -133,7 +133,7 @@ impl Report {
                 line("\nOf no use here, and left out:");
             }
             for ((what, reason), count) in &self.dropped {
-                line(&format!("    {what} ({count}): {reason}"));
+                line(&printable(&format!("    {what} ({count}): {reason}")));
             }
             if self.dry_run {
                 line(&format!(
@@ -157,4 +157,9 @@ impl Report {
             _ => Err(Worst { code: 4, said: format!("{refused} refused") }.into()),
         }
     }
+}
+
+/// What a file says, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
 }

@@ -211,6 +211,11 @@ impl Principal {
         self.password_hash.clone_from(&other.password_hash);
     }
 
+    /// Whether its password is kept as the other's is.
+    pub fn has_password_of(&self, other: &Self) -> bool {
+        self.password_hash == other.password_hash
+    }
+
     /// Lets it in no more and ends its sessions.
     pub fn disable(&mut self, now: Timestamp) {
         self.enabled = false;

@@ -18,11 +18,20 @@ pub(super) struct CsvRows {
     line: u64,
     delimiter: u8,
     heading: Vec<String>,
+    /// The file cannot be read any further.
+    ended: bool,
 }
 
 impl CsvRows {
     pub(super) fn new(bytes: Bytes) -> Result<Self, String> {
-        let mut rows = Self { bytes, again: VecDeque::new(), line: 0, delimiter: b',', heading: Vec::new() };
+        let mut rows = Self {
+            bytes,
+            again: VecDeque::new(),
+            line: 0,
+            delimiter: b',',
+            heading: Vec::new(),
+            ended: false,
+        };
         let first = rows.read_line().ok_or("it is empty")?.map_err(|broken| broken.problem)?;
         let count = |delimiter: &u8| first.split(|byte| byte == delimiter).count();
         rows.delimiter = b",;\t|".iter().copied().max_by_key(count).unwrap_or(b',');
@@ -36,12 +45,16 @@ impl CsvRows {
     }
 
     fn read_line(&mut self) -> Option<Result<Vec<u8>, BrokenRow>> {
+        if self.ended {
+            return None;
+        }
         let mut line = Vec::new();
         if let Some(again) = self.again.pop_front() {
             line = again;
         } else {
             let limit = u64::try_from(MAX_ROW_BYTES).unwrap_or(u64::MAX);
             if let Err(error) = self.bytes.by_ref().take(limit).read_until(b'\n', &mut line) {
+                self.ended = true;
                 return Some(Err(BrokenRow { line: self.line + 1, problem: error.to_string() }));
             }
         }
