@@ -4,9 +4,12 @@
 mod client;
 mod dev;
 mod doctor;
+mod export;
+mod import;
 mod key;
 mod policy;
 mod principal;
+mod secret;
 mod target;
 mod token;
 
@@ -24,7 +27,17 @@ use tracing_subscriber::util::SubscriberInitExt;
 use target::Target;
 
 /// What a command comes to. An error is shown to the person as it stands.
-type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
+
+/// An outcome that is told apart by the program's exit code.
+#[derive(Debug, thiserror::Error)]
+#[error("{said}")]
+pub struct Worst {
+    /// The exit code.
+    pub code: u8,
+    /// What is said to the person.
+    pub said: String,
+}
 
 const EXAMPLES: &str = "\
 Examples:
@@ -104,12 +117,12 @@ impl Arguments {
 }
 
 /// The records' store, and what writing to it needs.
-struct Administration {
+pub(crate) struct Administration {
     db: aws_sdk_dynamodb::Client,
     prefix: String,
     timers: Timers,
-    clock: Clock,
-    entropy: Entropy,
+    pub(crate) clock: Clock,
+    pub(crate) entropy: Entropy,
 }
 
 impl Administration {
@@ -129,7 +142,7 @@ impl Administration {
         self.timers.settings().longest
     }
 
-    fn table<R: Record>(&self) -> Table<R> {
+    pub(crate) fn table<R: Record>(&self) -> Table<R> {
         Table::new(self.db.clone(), &self.prefix)
     }
 }

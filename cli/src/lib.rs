@@ -2,4 +2,5 @@
 
 pub mod commands;
 pub mod dev;
+mod import;
 mod output;

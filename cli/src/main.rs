@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use countersign::commands::Arguments;
+use countersign::commands::{Arguments, Worst};
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
             {
                 eprintln!("error: {error}");
             }
-            ExitCode::FAILURE
+            error.downcast_ref().map_or(ExitCode::FAILURE, |worst: &Worst| worst.code.into())
         }
     }
 }

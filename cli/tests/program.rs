@@ -2,61 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+mod shell;
+
+use std::process::Command;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer, encode};
 use countersign_verify::Clock;
-use serde_json::{Value, json};
-
-/// A shell with the environment of a running local issuer.
-struct Shell<'a> {
-    issuer: &'a TestIssuer,
-}
-
-impl Shell<'_> {
-    fn run(&self, line: &str, stdin: &str) -> Output {
-        self.run_with(&[], line, stdin)
-    }
-
-    fn run_with(&self, more: &[(&str, &str)], line: &str, stdin: &str) -> Output {
-        let environment = std::fs::read_to_string(&self.issuer.server.environment).unwrap();
-        let variables = environment
-            .lines()
-            .filter(|line| !line.starts_with('#'))
-            .map(|line| line.split_once('=').unwrap());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(line.split(' '))
-            .env_clear()
-            .envs(variables)
-            .envs(more.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A program that needs no input may be gone before it is written.
-        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        child.wait_with_output().unwrap()
-    }
-
-    #[track_caller]
-    fn ok(&self, line: &str, stdin: &str) -> Value {
-        let output = self.run(&format!("--json {line}"), stdin);
-        assert!(output.status.success(), "{line}: {}", String::from_utf8_lossy(&output.stderr));
-        self.issuer.let_caches_expire();
-        serde_json::from_slice(&output.stdout).unwrap()
-    }
-
-    #[track_caller]
-    fn refused(&self, line: &str, stdin: &str) -> String {
-        let output = self.run(line, stdin);
-        assert_eq!(output.status.code(), Some(1), "{line}");
-        assert!(output.stdout.is_empty(), "{line}");
-        String::from_utf8(output.stderr).unwrap()
-    }
-}
+use serde_json::json;
+use shell::Shell;
 
 const CREATE: &str = "client create billing --name Billing --grant client_credentials --scope bills:read \
     --role billing --brand acme --operator alice.ops --audience https://api.example.com --access-ttl 600";
@@ -118,7 +72,7 @@ async fn a_secret_is_replaced_without_downtime() {
     token(&issuer, "billing", &second).await.ok();
 
     let chosen =
-        shell.ok("client secret add billing --secret-stdin --expire-others-in 1", "chosen elsewhere\n");
+        shell.ok("client secret add billing --secret-stdin --expire-others 1s", "chosen elsewhere\n");
     assert_eq!(chosen.get("client_secret"), None, "whoever gave it knows it");
     token(&issuer, "billing", "chosen elsewhere").await.ok();
 }

@@ -1,10 +1,13 @@
 //! `countersign client`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use countersign_issuer::{AccessTokenType, Client, ClientSecret, GrantType, MAX_SECRETS, Secret, Table};
+use countersign_issuer::{AccessTokenType, Client, ClientSecret, GrantType, Secret, Table};
 use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 
+use super::export::ClientExport;
+use super::import::ClientImport;
+use super::secret::{self, SecretCommand};
 use super::{Administration, Outcome, confirm, read_secret, refuse, split, without_blank};
 use crate::output::{line, list, moment, show};
 
@@ -65,6 +68,10 @@ Examples:
         #[arg(long)]
         yes: bool,
     },
+    /// Write the clients as JSON, with the hashes of their secrets: a backup, or for another stack's `import`
+    Export(ClientExport),
+    /// Import clients from an export, or from Spring
+    Import(ClientImport),
     /// Administer a client's secrets: up to two, so that one can be replaced without downtime
     #[command(subcommand)]
     Secret(SecretCommand),
@@ -112,11 +119,20 @@ pub(super) struct Settings {
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
-enum Typ {
+pub(super) enum Typ {
     #[value(name = "at+jwt")]
     AtJwt,
     #[value(name = "JWT")]
     Jwt,
+}
+
+impl From<Typ> for AccessTokenType {
+    fn from(typ: Typ) -> Self {
+        match typ {
+            Typ::AtJwt => Self::AtJwt,
+            Typ::Jwt => Self::Jwt,
+        }
+    }
 }
 
 impl Settings {
@@ -141,42 +157,8 @@ impl Settings {
         set(&mut client.audiences, self.audiences);
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
-        let typ = self.typ.map(|typ| match typ {
-            Typ::AtJwt => AccessTokenType::AtJwt,
-            Typ::Jwt => AccessTokenType::Jwt,
-        });
-        set(&mut client.typ, typ);
+        set(&mut client.typ, self.typ.map(Into::into));
     }
-}
-
-#[derive(Debug, Subcommand)]
-pub(super) enum SecretCommand {
-    /// Give the client a second secret; a generated one is shown once
-    Add {
-        /// The client's id
-        client_id: String,
-        /// Take the secret from standard input instead of generating one
-        #[arg(long)]
-        secret_stdin: bool,
-        /// Let the secrets that it has now expire in so many seconds
-        #[arg(long, value_name = "SECONDS")]
-        expire_others_in: Option<u32>,
-    },
-    /// List the client's secrets
-    List {
-        /// The client's id
-        client_id: String,
-    },
-    /// Take a secret away
-    Revoke {
-        /// The client's id
-        client_id: String,
-        /// The secret's id, from the list
-        secret_id: String,
-        /// Do not ask
-        #[arg(long)]
-        yes: bool,
-    },
 }
 
 impl ClientCommand {
@@ -217,54 +199,9 @@ impl ClientCommand {
                 show(&json!({ "client_id": client_id, "deleted": true }), json);
                 Ok(())
             }
+            Self::Export(command) => command.run(to).await,
+            Self::Import(command) => command.run(to, json).await,
             Self::Secret(command) => command.run(to, &clients, json).await,
-        }
-    }
-}
-
-impl SecretCommand {
-    async fn run(self, to: &Administration, clients: &Table<Client>, json: bool) -> Outcome {
-        match self {
-            Self::Add { client_id, secret_stdin, expire_others_in } => {
-                let mut client = find(clients, &client_id).await?;
-                let now = to.clock.now();
-                // What has expired is of no more use to anybody.
-                client.secrets.retain(|secret| secret.is_live(now));
-                if client.secrets.len() >= MAX_SECRETS {
-                    let remedy = "see `client secret list` and revoke one";
-                    return Err(format!("{client_id} has {MAX_SECRETS} live secrets; {remedy}").into());
-                }
-                if let Some(seconds) = expire_others_in {
-                    let end = now.plus(std::time::Duration::from_secs(seconds.into()));
-                    for secret in &mut client.secrets {
-                        secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
-                    }
-                }
-                let (secret, stored) = new_secret(to, secret_stdin, now)?;
-                client.secrets.push(stored.clone());
-                client.updated = now;
-                clients.save(&mut client).await?;
-                show_with_secret(secret_view(&stored), secret.as_ref(), json);
-                Ok(())
-            }
-            Self::List { client_id } => {
-                let client = find(clients, &client_id).await?;
-                list(&secrets(&client), &["id", "created", "expires"], json);
-                Ok(())
-            }
-            Self::Revoke { client_id, secret_id, yes } => {
-                let client = find(clients, &client_id).await?;
-                if !client.secrets.iter().any(|secret| secret.id == secret_id) {
-                    return Err(
-                        format!("{client_id} has no secret {secret_id}; see `client secret list`").into()
-                    );
-                }
-                confirm(&format!("Revoke secret {secret_id} of {client_id}?"), yes)?;
-                change(to, clients, &client_id, json, |client| {
-                    client.secrets.retain(|one| one.id != secret_id);
-                })
-                .await
-            }
         }
     }
 }
@@ -297,6 +234,7 @@ async fn create(
         created: now,
         updated: now,
         version: 1,
+        imported: None,
     };
     settings.apply(&mut client);
     refuse(&client.problems(to.limits()))?;
@@ -308,7 +246,7 @@ async fn create(
 }
 
 /// A secret to store and, where it was generated here, to show.
-fn new_secret(
+pub(super) fn new_secret(
     to: &Administration,
     from_stdin: bool,
     now: Timestamp,
@@ -322,7 +260,7 @@ fn new_secret(
 }
 
 /// Shows a record and, this once, a generated secret.
-fn show_with_secret(mut record: Value, secret: Option<&Secret>, json: bool) {
+pub(super) fn show_with_secret(mut record: Value, secret: Option<&Secret>, json: bool) {
     if let (Some(secret), true) = (secret, json) {
         record["client_secret"] = secret.expose().into();
     }
@@ -336,13 +274,13 @@ fn unknown(client_id: &str) -> Box<dyn std::error::Error + Send + Sync> {
     format!("there is no client {client_id}; see `countersign client list`").into()
 }
 
-async fn find(clients: &Table<Client>, client_id: &str) -> Outcome<Client> {
+pub(super) async fn find(clients: &Table<Client>, client_id: &str) -> Outcome<Client> {
     let client = clients.get(client_id).await?;
     client.ok_or_else(|| unknown(client_id))
 }
 
 /// Changes what makes no record worse, so that nothing that is wrong elsewhere in it stands in the way.
-async fn change(
+pub(super) async fn change(
     to: &Administration,
     clients: &Table<Client>,
     client_id: &str,
@@ -386,9 +324,5 @@ fn view(client: &Client) -> Value {
 }
 
 fn secrets(client: &Client) -> Vec<Value> {
-    client.secrets.iter().map(secret_view).collect()
-}
-
-fn secret_view(secret: &ClientSecret) -> Value {
-    json!({ "id": secret.id, "created": moment(secret.created), "expires": secret.expires.map(moment) })
+    client.secrets.iter().map(secret::view).collect()
 }

@@ -4,6 +4,8 @@ use clap::{Args, Subcommand};
 use countersign_issuer::{Principal, PrincipalKey, Record, Table, username};
 use serde_json::{Value, json};
 
+use super::export::PrincipalExport;
+use super::import::PrincipalImport;
 use super::{Administration, Outcome, confirm, read_secret, refuse, split, without_blank};
 use crate::output::{list, moment, show};
 
@@ -23,6 +25,17 @@ Examples:
 pub(super) enum Kind {
     User,
     Operator,
+}
+
+impl Kind {
+    /// Whether the principal is one of this kind.
+    pub(super) fn is_of(self, principal: &Principal) -> bool {
+        match PrincipalKey::parse(&principal.key()) {
+            Some(PrincipalKey::User { .. }) => self == Self::User,
+            Some(PrincipalKey::Operator { .. }) => self == Self::Operator,
+            None => false,
+        }
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -78,6 +91,10 @@ pub(super) enum PrincipalCommand {
         #[command(flatten)]
         name: Name,
     },
+    /// Write them as JSON, with the hashes of their passwords: a backup, or for another stack's `import`
+    Export(PrincipalExport),
+    /// Import them from an export, or from CSV or JSON
+    Import(PrincipalImport),
     /// Delete one
     Delete {
         #[command(flatten)]
@@ -139,12 +156,7 @@ impl PrincipalCommand {
             Self::List { brand } => {
                 let (mut all, unreadable) = split(table.list().await?);
                 all.retain(|one| {
-                    let is_of_kind = match PrincipalKey::parse(&one.key()) {
-                        Some(PrincipalKey::User { .. }) => kind == Kind::User,
-                        Some(PrincipalKey::Operator { .. }) => kind == Kind::Operator,
-                        None => false,
-                    };
-                    is_of_kind && brand.as_ref().is_none_or(|brand| one.brands.contains(brand))
+                    kind.is_of(one) && brand.as_ref().is_none_or(|brand| one.brands.contains(brand))
                 });
                 all.sort_by_key(Record::key);
                 let views: Vec<Value> = all.iter().map(view).collect();
@@ -185,6 +197,8 @@ impl PrincipalCommand {
                 principal.end_sessions(to.clock.now());
                 save(to, &table, principal, json).await
             }
+            Self::Export(command) => command.run(kind, to).await,
+            Self::Import(command) => command.run(kind, to, json).await,
             Self::Delete { name, yes } => {
                 let key = name.only_key(kind)?;
                 confirm(&format!("Delete {}? Its refresh tokens end with it.", key.username()), yes)?;

@@ -58,6 +58,7 @@ fn clients_at(now: Timestamp, entropy: &Entropy) -> Result<[Client; 3], DevError
                 created: now,
                 updated: now,
                 version: 1,
+                imported: None,
             })
         };
     Ok([

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use countersign_verify::Claims;
+use countersign_verify::{Claims, Timestamp};
 use tracing::{Span, field};
 
 use crate::authenticate::AuthenticatedClient;
@@ -40,6 +40,7 @@ pub(crate) fn issued(
         grant = grant.as_str(),
         client_id = claims.client_id,
         secret_id = client.secret_id(),
+        secret_expires = client.secret_expires().map(Timestamp::seconds),
         sub = claims.sub,
         operator = claims.operator,
         brandKey = claims.brand_key,

@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
 use crate::form::{self, Form, MAX_VALUE_BYTES};
 use crate::guesses::{Guesses, SourceAddress};
+use crate::remembered::RememberedSecrets;
 use crate::secret::{self, ClientSecret, Secret};
 use crate::slow_hashes::SlowHashes;
 use crate::store::Table;
@@ -33,19 +34,24 @@ pub(crate) struct PresentedCredentials {
 #[derive(Debug)]
 pub(crate) struct AuthenticatedClient {
     client: Arc<Client>,
-    secret_id: String,
+    secret: UsedSecret,
     from: Option<SourceAddress>,
 }
 
 impl AuthenticatedClient {
     /// Names the secret that was used, for the audit log.
     pub(crate) fn secret_id(&self) -> &str {
-        &self.secret_id
+        &self.secret.id
     }
 
     /// Where the request came from.
     pub(crate) fn source_address(&self) -> Option<SourceAddress> {
         self.from
+    }
+
+    /// When that secret ends, for whoever watches the log for secrets that are in use and near their end.
+    pub(crate) fn secret_expires(&self) -> Option<Timestamp> {
+        self.secret.expires
     }
 }
 
@@ -135,12 +141,25 @@ struct Candidate<'a> {
     presented: &'a Secret,
     client: Option<Arc<Client>>,
     /// A right secret does not let a disabled client in.
-    secret_id: Option<String>,
+    secret: Option<UsedSecret>,
+}
+
+/// What the log says of the secret that was right.
+#[derive(Debug, Clone)]
+struct UsedSecret {
+    id: String,
+    expires: Option<Timestamp>,
+}
+
+impl From<&ClientSecret> for UsedSecret {
+    fn from(secret: &ClientSecret) -> Self {
+        Self { id: secret.id.clone(), expires: secret.expires }
+    }
 }
 
 impl Candidate<'_> {
     fn refusal(&self) -> ClientRefusal {
-        match (&self.client, &self.secret_id) {
+        match (&self.client, &self.secret) {
             (None, _) => ClientRefusal::Unknown,
             (Some(_), None) => ClientRefusal::WrongSecret,
             (Some(_), Some(_)) => ClientRefusal::Disabled,
@@ -149,8 +168,8 @@ impl Candidate<'_> {
 
     fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
         let client = self.client.as_ref().filter(|client| client.enabled)?;
-        let secret_id = self.secret_id.clone()?;
-        Some(AuthenticatedClient { client: Arc::clone(client), secret_id, from })
+        let secret = self.secret.clone()?;
+        Some(AuthenticatedClient { client: Arc::clone(client), secret, from })
     }
 }
 
@@ -160,6 +179,7 @@ pub(crate) struct Authentication {
     clients: Cache<Client>,
     pub(crate) guesses: Guesses,
     pub(crate) slow_hashes: SlowHashes,
+    remembered: RememberedSecrets,
     clock: Clock,
 }
 
@@ -174,6 +194,7 @@ impl Authentication {
     ) -> Self {
         Self {
             clients: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
+            remembered: RememberedSecrets::new(&entropy),
             guesses: Guesses::new(db.clone(), prefix, config.guesses, clock.clone(), entropy),
             slow_hashes: SlowHashes::new(),
             clock,
@@ -193,8 +214,10 @@ impl Authentication {
             // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
             let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
             let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
-            let secret_id = secret::find_generated(presented, secrets, now);
-            let candidate = Candidate { client_id, presented, client, secret_id };
+            let secret = secret::find_generated(presented, secrets, now)
+                .or_else(|| self.remembered.find(client.as_deref()?, presented, now))
+                .map(UsedSecret::from);
+            let candidate = Candidate { client_id, presented, client, secret };
             if let Some(authenticated) = candidate.authenticated(from) {
                 return Ok(authenticated);
             }
@@ -205,8 +228,8 @@ impl Authentication {
         let counted = candidates.first().map_or("", |candidate| candidate.client_id);
         let reservation = self.guesses.at_secret(counted, from).await?;
         for candidate in &mut candidates {
-            if let Some(client) = candidate.client.clone().filter(|_| candidate.secret_id.is_none()) {
-                candidate.secret_id = self.find_chosen(client, candidate.presented, now).await?;
+            if let Some(client) = candidate.client.clone().filter(|_| candidate.secret.is_none()) {
+                candidate.secret = self.find_slow(client, candidate.presented, now).await?;
             }
             if let Some(authenticated) = candidate.authenticated(from) {
                 self.guesses.hand_back(reservation).await;
@@ -220,17 +243,23 @@ impl Authentication {
         Err(OAuthError::InvalidClient(refusal))
     }
 
-    async fn find_chosen(
+    /// The chosen or imported secret that `presented` is, which need not be hashed again then.
+    async fn find_slow(
         &self,
         client: Arc<Client>,
         presented: &Secret,
         now: Timestamp,
-    ) -> Result<Option<String>, OAuthError> {
-        if !client.secrets.iter().any(ClientSecret::is_chosen) {
+    ) -> Result<Option<UsedSecret>, OAuthError> {
+        if !client.secrets.iter().any(ClientSecret::is_slow) {
             return Ok(None);
         }
-        let presented = Secret::given(presented.expose().to_owned());
-        self.slow_hashes.run(move || secret::find_chosen(&presented, &client.secrets, now)).await
+        let (hashed, given) = (Arc::clone(&client), Secret::given(presented.expose().to_owned()));
+        let search = move || secret::position_of_slow(&given, &hashed.secrets, now);
+        let found = self.slow_hashes.run(search).await?.and_then(|at| client.secrets.get(at));
+        if let Some(secret) = found {
+            self.remembered.remember(&client, presented, secret);
+        }
+        Ok(found.map(UsedSecret::from))
     }
 }
 

@@ -55,6 +55,9 @@ pub struct Client {
     pub updated: Timestamp,
     /// The optimistic lock.
     pub version: u64,
+    /// The version that an import wrote: as long as it is the current one, another import may replace the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<u64>,
 }
 
 impl Record for Client {

@@ -25,10 +25,12 @@ mod mint;
 mod password;
 mod principal;
 mod refresh;
+mod remembered;
 mod rules;
 mod scope;
 mod secret;
 mod slow_hashes;
+mod spring;
 mod store;
 
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
@@ -42,6 +44,7 @@ pub use mint::AccessTokenType;
 pub use password::PasswordError;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
 pub use secret::{ClientSecret, Secret};
+pub use spring::{LegacyHash, SpringHash, SpringValue, SpringValueRefused};
 pub use store::{Record, StoreError, Table, TableShape, WriteError, create_tables, table_shapes};
 
 use aws_sdk_dynamodb::Client as DynamoDb;

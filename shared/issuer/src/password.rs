@@ -1,4 +1,4 @@
-//! Passwords: prepared as RFC 8265 says, kept as argon2id.
+//! Passwords: prepared as RFC 8265 says, kept as argon2id; imported hashes as they came.
 
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
@@ -7,6 +7,7 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::form::MAX_VALUE_BYTES;
+use crate::spring;
 
 /// OWASP's first choice for argon2id: 19 MiB, two passes, one lane; about 15 ms.
 const MEMORY_KIB: u32 = 19_456;
@@ -52,11 +53,14 @@ pub(crate) fn hash(password: &str, entropy: &Entropy) -> Result<String, Password
     Ok(phc.to_string())
 }
 
-/// Whether `password` is the one that `phc` was made of.
-pub(crate) fn verify(password: &str, phc: &str) -> bool {
+/// Whether `password` is the one that `hash` was made of.
+pub(crate) fn verify(password: &str, hash: &str) -> bool {
     // What cannot be a password is still hashed, for the time it takes.
     let prepared = OpaqueString::enforce(password).unwrap_or_else(|_| password.into());
-    Phc::new(phc).is_ok_and(|phc| Argon2::default().verify_password(prepared.as_bytes(), &phc).is_ok())
+    if hash.starts_with('{') {
+        return spring::verify(password, &prepared, hash);
+    }
+    Phc::new(hash).is_ok_and(|phc| Argon2::default().verify_password(prepared.as_bytes(), &phc).is_ok())
 }
 
 /// Takes the time that [`verify`] takes, for a name that does not exist.

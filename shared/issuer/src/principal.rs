@@ -10,9 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::brand::{self, ANY_BRAND, is_brand_key};
 
-use crate::entropy::Entropy;
+use crate::entropy::{Entropy, EntropyError};
 use crate::password::{self, PasswordError};
 use crate::rules::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
+use crate::spring::{self, SpringValue};
 use crate::store::{PRINCIPALS, Record};
 
 /// What the stable id of a user starts with.
@@ -106,6 +107,9 @@ pub struct Principal {
     pub updated: Timestamp,
     /// The optimistic lock.
     pub version: u64,
+    /// The version that an import wrote: as long as it is the current one, another import may replace the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<u64>,
 }
 
 impl fmt::Debug for Principal {
@@ -137,6 +141,28 @@ impl Principal {
         now: Timestamp,
         entropy: &Entropy,
     ) -> Result<Self, PasswordError> {
+        Ok(Self::with_hash(key, password::hash(password, entropy)?, roles, brands, now, entropy)?)
+    }
+
+    /// A new principal without a password yet, so that nobody can log in.
+    pub fn without_password(
+        key: &PrincipalKey,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<Self, EntropyError> {
+        Self::with_hash(key, String::new(), roles, brands, now, entropy)
+    }
+
+    fn with_hash(
+        key: &PrincipalKey,
+        password_hash: String,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<Self, EntropyError> {
         let (prefix, brands) = match key {
             PrincipalKey::User { brand, .. } => (USER_ID_PREFIX, vec![brand.clone()]),
             PrincipalKey::Operator { .. } => (OPERATOR_ID_PREFIX, brands),
@@ -144,7 +170,7 @@ impl Principal {
         Ok(Self {
             key: key.to_string(),
             id: format!("{prefix}{}", entropy.id()?),
-            password_hash: password::hash(password, entropy)?,
+            password_hash,
             roles,
             brands,
             enabled: true,
@@ -152,6 +178,7 @@ impl Principal {
             created: now,
             updated: now,
             version: 1,
+            imported: None,
         })
     }
 
@@ -165,6 +192,28 @@ impl Principal {
         self.password_hash = password::hash(password, entropy)?;
         self.end_sessions(now);
         Ok(())
+    }
+
+    /// Gives it the password that Spring kept as `value`, and ends its sessions.
+    pub fn set_imported_password(
+        &mut self,
+        value: &SpringValue,
+        now: Timestamp,
+        entropy: &Entropy,
+    ) -> Result<(), PasswordError> {
+        self.password_hash = value.seal(entropy)?;
+        self.end_sessions(now);
+        Ok(())
+    }
+
+    /// Takes the password of another state of the same principal over.
+    pub fn copy_password(&mut self, other: &Self) {
+        self.password_hash.clone_from(&other.password_hash);
+    }
+
+    /// Whether its password is kept as the other's is.
+    pub fn has_password_of(&self, other: &Self) -> bool {
+        self.password_hash == other.password_hash
     }
 
     /// Lets it in no more and ends its sessions.
@@ -192,6 +241,16 @@ impl Principal {
             format!("role: together at most {MAX_ROLE_BYTES} bytes")
         });
         problems.0
+    }
+
+    /// Whether its password is kept in a way that can be verified, at a cost that a function can bear.
+    pub fn has_verifiable_password(&self) -> bool {
+        spring::is_verifiable(&self.password_hash)
+    }
+
+    /// Whether its password is kept as what was stored of `value`.
+    pub fn holds(&self, value: &SpringValue) -> bool {
+        value.is_sealed_as(&self.password_hash)
     }
 
     /// Whether it may act for `brand`; where a token has none, there is nothing to serve.

@@ -1,6 +1,7 @@
 //! Client secrets: what is generated, and what is kept of it.
 
 use std::fmt;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -12,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::entropy::{Entropy, EntropyError};
 use crate::password::{self, PasswordError};
+use crate::spring::{self, SpringValue};
 
 /// What every generated secret starts with, so that secret scanners find it:
 /// `csgn_[A-Za-z0-9_-]{49}`, the last six characters being a checksum of the rest.
@@ -90,18 +92,74 @@ impl ClientSecret {
         Ok(Self { id, hash: SecretHash::of(secret, entropy)?, created, expires })
     }
 
+    /// What to store of a secret that Spring kept as `value`.
+    pub fn imported(
+        value: &SpringValue,
+        created: Timestamp,
+        expires: Option<Timestamp>,
+        entropy: &Entropy,
+    ) -> Result<Self, PasswordError> {
+        if let SpringValue::Plain(secret) = value {
+            return Self::of(secret, created, expires, entropy);
+        }
+        let id = entropy.id()?[..8].to_owned();
+        Ok(Self { id, hash: SecretHash(value.seal(entropy)?), created, expires })
+    }
+
+    /// Whether this is what was stored of `value`.
+    pub fn holds(&self, value: &SpringValue) -> bool {
+        match value {
+            SpringValue::Plain(secret) => {
+                self.is_kept_as(&stored_digest(secret))
+                    || self.is_slow() && password::verify(secret.expose(), &self.hash.0)
+            }
+            _ => value.is_sealed_as(&self.hash.0),
+        }
+    }
+
+    /// Whether it is kept in a way that can be verified, at a cost that a function can bear.
+    pub fn is_verifiable(&self) -> bool {
+        let digest = self.hash.0.strip_prefix(SHA256_PREFIX);
+        digest.map_or_else(|| spring::is_verifiable(&self.hash.0), |digest| digest.len() == 43)
+    }
+
+    /// How it is kept: `sha-256` (a generated one), `argon2id` (a chosen one), or the id of Spring's encoder.
+    pub fn scheme(&self) -> &str {
+        let hash = &self.hash.0;
+        match hash.strip_prefix('{').and_then(|rest| rest.split_once('}')) {
+            Some((id, _)) => id,
+            None if hash.starts_with(SHA256_PREFIX) => "sha-256",
+            None => "argon2id",
+        }
+    }
+
+    /// Whether it can be used at `now` and no more after `duration`: time to give the client its successor.
+    pub fn expires_within(&self, now: Timestamp, duration: Duration) -> bool {
+        self.is_live(now) && self.expires.is_some_and(|expires| expires <= now.plus(duration))
+    }
+
+    pub(crate) fn hash(&self) -> &str {
+        &self.hash.0
+    }
+
+    /// Whether verifying it takes a slow hash.
+    pub(crate) fn is_slow(&self) -> bool {
+        !self.hash.0.starts_with(SHA256_PREFIX)
+    }
+
     /// Whether it may be used at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         self.expires.is_none_or(|expires| now < expires)
     }
 
-    /// Whether somebody chose it, so that comparing it costs a slow hash.
-    pub(crate) fn is_chosen(&self) -> bool {
-        !self.hash.0.starts_with(SHA256_PREFIX)
+    /// Whether it is the generated one with this digest.
+    fn is_kept_as(&self, digest: &str) -> bool {
+        digest.as_bytes().ct_eq(self.hash.0.as_bytes()).into()
     }
 }
 
-/// SHA-256 of a generated secret, where a slow hash would buy nothing, or argon2id of a chosen one.
+/// SHA-256 of a generated secret, where a slow hash would buy nothing; argon2id of a chosen one; of an imported one what
+/// Spring kept, with its `{id}`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 struct SecretHash(String);
@@ -128,24 +186,37 @@ fn sha256(text: &str) -> String {
     BASE64URL.encode(digest(&SHA256, text.as_bytes()))
 }
 
-/// The id of the live generated secret that `presented` is, if it is one. Compared in constant time; an unknown client,
-/// with none to compare, costs what a wrong one does.
-pub(crate) fn find_generated(presented: &Secret, secrets: &[ClientSecret], now: Timestamp) -> Option<String> {
-    let digest = format!("{SHA256_PREFIX}{}", sha256(presented.expose()));
+/// The live generated secret that `presented` is, if it is one. Compared in constant time; an unknown client, with
+/// none to compare, costs what a wrong one does.
+pub(crate) fn find_generated<'a>(
+    presented: &Secret,
+    secrets: &'a [ClientSecret],
+    now: Timestamp,
+) -> Option<&'a ClientSecret> {
+    let digest = stored_digest(presented);
     let mut found = None;
     for secret in secrets.iter().filter(|secret| secret.is_live(now)) {
-        if bool::from(digest.as_bytes().ct_eq(secret.hash.0.as_bytes())) {
+        if secret.is_kept_as(&digest) {
             found = Some(secret);
         }
     }
-    found.map(|secret| secret.id.clone())
+    found
 }
 
-/// The id of the live chosen secret that `presented` is, if it is one: an argon2id for each that there is.
-pub(crate) fn find_chosen(presented: &Secret, secrets: &[ClientSecret], now: Timestamp) -> Option<String> {
-    let mut chosen = secrets.iter().filter(|secret| secret.is_chosen() && secret.is_live(now));
-    let found = chosen.find(|secret| password::verify(presented.expose(), &secret.hash.0));
-    found.map(|secret| secret.id.clone())
+/// Where among `secrets` the live chosen or imported one is that `presented` is, if it is one: a slow hash for each
+/// that there is.
+pub(crate) fn position_of_slow(
+    presented: &Secret,
+    secrets: &[ClientSecret],
+    now: Timestamp,
+) -> Option<usize> {
+    secrets.iter().position(|secret| {
+        secret.is_slow() && secret.is_live(now) && password::verify(presented.expose(), &secret.hash.0)
+    })
+}
+
+fn stored_digest(presented: &Secret) -> String {
+    format!("{SHA256_PREFIX}{}", sha256(presented.expose()))
 }
 
 #[cfg(test)]

@@ -1,0 +1,94 @@
+//! Users and operators out of tables: Spring's `users`, or anything with a name and a password.
+
+use countersign_issuer::{Entropy, Principal, PrincipalKey, username};
+use countersign_verify::Timestamp;
+use serde_json::Value;
+
+use super::mapping::{Mapping, Part};
+use super::rows::Row;
+use super::spring::Values;
+use super::{Candidate, Credential, Judgement, own};
+
+/// What the columns do not say.
+pub(crate) struct Principals {
+    pub(crate) is_operator: bool,
+    pub(crate) mapping: Mapping,
+    pub(crate) values: Values,
+    pub(crate) now: Timestamp,
+    pub(crate) entropy: Entropy,
+}
+
+const COLUMNS: [&str; 8] =
+    ["username", "password", "enabled", "roles", "authorities", "authority", "brands", "brand"];
+
+impl Principals {
+    /// What is to become of a row.
+    pub(crate) fn judge(&self, row: &Row) -> Judgement<Principal> {
+        if row.columns.contains_key("principal") {
+            return own::principal(row, |key| {
+                self.is_operator == matches!(key, PrincipalKey::Operator { .. })
+            });
+        }
+        let name = match row.columns.get("username") {
+            Some(Value::String(name)) => name.as_str(),
+            _ => "",
+        };
+        let mut judgement = Judgement::of(name);
+        match self.read(name, row, &mut judgement) {
+            Ok(candidate) => judgement.candidate = Some(candidate),
+            Err(reason) => judgement.reasons.push(reason),
+        }
+        judgement
+    }
+
+    fn read(
+        &self,
+        name: &str,
+        row: &Row,
+        judgement: &mut Judgement<Principal>,
+    ) -> Result<Candidate<Principal>, String> {
+        if name.is_empty() {
+            return Err("username: there is none".into());
+        }
+        for column in row.columns.keys().filter(|column| !COLUMNS.contains(&column.as_str())) {
+            if !self.mapping.looks_into(&[column]) {
+                judgement.drop(column, "not a column that is known, and no mapping names it");
+            }
+        }
+        let column =
+            |names: &[&'static str]| names.iter().find(|name| row.columns.contains_key(**name)).copied();
+        let of = |part, column| self.mapping.of_principal(part, name, row, column);
+        let brands = of(Part::Brands, column(&["brands", "brand"]));
+        let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]));
+        let username = username(name).map_err(|error| format!("username: {error}"))?;
+        let key = match brands.as_slice() {
+            _ if self.is_operator => PrincipalKey::Operator { username },
+            [brand] => PrincipalKey::User { brand: brand.clone(), username },
+            _ => return Err("brand: a user belongs to one; give it with --brand or a mapping file".into()),
+        };
+        let value = self.values.read("password", row.columns.get("password"))?;
+        let record = Principal::without_password(&key, roles, brands, self.now, &self.entropy);
+        let mut record = record.map_err(|error| error.to_string())?;
+        record.enabled = match row.columns.get("enabled") {
+            None => true,
+            Some(value) => truth(value).ok_or_else(|| format!("enabled {value}: neither true nor false"))?,
+        };
+        judgement.reasons.extend(record.problems());
+        Ok(Candidate { record, credential: Some(Credential { value, expires: None }) })
+    }
+}
+
+/// Yes or no, as databases dump it.
+fn truth(value: &Value) -> Option<bool> {
+    let text = match value {
+        Value::Bool(truth) => return Some(*truth),
+        Value::Number(number) => number.to_string(),
+        Value::String(text) => text.to_ascii_lowercase(),
+        _ => return None,
+    };
+    match text.as_str() {
+        "true" | "t" | "1" | "yes" | "y" | "\u{1}" => Some(true),
+        "false" | "f" | "0" | "no" | "n" | "\0" => Some(false),
+        _ => None,
+    }
+}

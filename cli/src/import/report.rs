@@ -1,0 +1,165 @@
+//! What became of the rows: lines for a person as they come, or one JSON document.
+
+use std::collections::BTreeMap;
+use std::io::IsTerminal;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Fate, Judgement};
+use crate::commands::{Outcome, Worst};
+use crate::output::line;
+
+/// So many different things that were dropped are told apart.
+const MAX_DROPPED: usize = 100;
+
+/// Counts and prints.
+pub(super) struct Report {
+    dry_run: bool,
+    json: bool,
+    rows: u64,
+    verdicts: BTreeMap<&'static str, u64>,
+    actions: BTreeMap<&'static str, u64>,
+    dropped: BTreeMap<(String, &'static str), u64>,
+    failure: Option<String>,
+}
+
+const READY: &str = "ready";
+const LOSS: &str = "ready with a loss";
+const REFUSED: &str = "refused";
+
+impl Report {
+    pub(super) fn new(plural: &str, dry_run: bool, json: bool) -> Self {
+        if json {
+            line(&format!("{{\"dry_run\":{dry_run},\"{plural}\":["));
+        } else if dry_run {
+            line(&format!("{:<28}  VERDICT", "NAME"));
+        }
+        let (verdicts, actions, dropped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { dry_run, json, rows: 0, verdicts, actions, dropped, failure: None }
+    }
+
+    /// A row, and what became of its candidate if it had one.
+    pub(super) fn add<R>(&mut self, file: &Path, at: u64, judgement: Judgement<R>, fate: Option<Fate>) {
+        let Judgement { id, mut reasons, losses, dropped, .. } = judgement;
+        let mut differs = Vec::new();
+        let action = match fate {
+            Some(Fate::Created) => "created",
+            Some(Fate::Updated(members)) => {
+                differs = members;
+                "updated"
+            }
+            Some(Fate::Unchanged) => "unchanged",
+            Some(Fate::Refused(reason)) => {
+                reasons.push(reason);
+                REFUSED
+            }
+            Some(Fate::Failed(problem)) => {
+                self.failure.get_or_insert_with(|| problem.clone());
+                reasons.push(problem);
+                "failed"
+            }
+            None => REFUSED,
+        };
+        let verdict = match action {
+            REFUSED | "failed" => REFUSED,
+            _ if losses.is_empty() => READY,
+            _ => LOSS,
+        };
+        self.rows += 1;
+        *self.verdicts.entry(verdict).or_default() += 1;
+        *self.actions.entry(action).or_default() += 1;
+        let place = format!("{}:{at}", file.display());
+        if self.json {
+            let separator = if self.rows == 1 { "" } else { "," };
+            let names: Vec<Value> =
+                dropped.iter().map(|(what, reason)| json!({ "what": what, "reason": reason })).collect();
+            let row = json!({
+                "id": id, "file": file, "line": at, "verdict": verdict, "action": action, "differs": differs,
+                "reasons": reasons, "losses": losses, "dropped": names,
+            });
+            line(&format!("{separator}{row}"));
+        } else if self.dry_run || verdict == REFUSED {
+            let id = if id.is_empty() { "-" } else { &id };
+            let first = match action {
+                REFUSED | "failed" => place,
+                "updated" => format!("would be updated: {}", differs.join(", ")),
+                "unchanged" => "is there already".into(),
+                _ => String::new(),
+            };
+            line(printable(&format!("{id:<28}  {verdict:<17}  {first}")).trim_end());
+            for note in reasons.iter().chain(&losses) {
+                line(&printable(&format!("    {note}")));
+            }
+        }
+        for dropped in dropped {
+            if self.dropped.len() < MAX_DROPPED || self.dropped.contains_key(&dropped) {
+                *self.dropped.entry(dropped).or_default() += 1;
+            }
+        }
+        self.progress();
+    }
+
+    /// How far it is, for whoever waits: often at a terminal, seldom in a log.
+    fn progress(&self) {
+        let is_terminal = std::io::stderr().is_terminal();
+        #[expect(clippy::print_stderr, reason = "progress is no part of the result")]
+        if is_terminal && self.rows.is_multiple_of(500) {
+            eprint!("\r{} rows", self.rows);
+        } else if !is_terminal && self.rows.is_multiple_of(10_000) {
+            eprintln!("{} rows", self.rows);
+        }
+    }
+
+    /// The sums, and the worst as the outcome.
+    pub(super) fn finish(self) -> Outcome {
+        #[expect(clippy::print_stderr, reason = "ends the line of the progress")]
+        if self.rows >= 500 && std::io::stderr().is_terminal() {
+            eprintln!("\r{} rows", self.rows);
+        }
+        let count = |counts: &BTreeMap<&'static str, u64>, name| counts.get(name).copied().unwrap_or(0);
+        let (ready, loss, refused) =
+            (count(&self.verdicts, READY), count(&self.verdicts, LOSS), count(&self.verdicts, REFUSED));
+        if self.json {
+            let dropped: Vec<Value> = self
+                .dropped
+                .iter()
+                .map(|((what, reason), count)| json!({ "what": what, "reason": reason, "count": count }))
+                .collect();
+            let summary = json!({ "rows": self.rows, "verdicts": self.verdicts, "actions": self.actions });
+            line(&format!("],\"dropped\":{},\"summary\":{summary}}}", Value::from(dropped)));
+        } else {
+            if !self.dropped.is_empty() {
+                line("\nOf no use here, and left out:");
+            }
+            for ((what, reason), count) in &self.dropped {
+                line(&printable(&format!("    {what} ({count}): {reason}")));
+            }
+            if self.dry_run {
+                line(&format!(
+                    "\n{ready} ready, {loss} ready with a loss, {refused} refused; nothing was written"
+                ));
+            } else {
+                let [created, updated, unchanged] =
+                    ["created", "updated", "unchanged"].map(|name| count(&self.actions, name));
+                line(&format!(
+                    "\n{created} created, {updated} updated, {unchanged} there already, {refused} refused"
+                ));
+            }
+        }
+        if let Some(failure) = self.failure {
+            let remedy = "what was written stays; the same command again goes on where this ended";
+            return Err(Worst { code: 1, said: format!("stopped: {failure}; {remedy}") }.into());
+        }
+        match (refused, loss, self.dry_run) {
+            (0, 0, _) | (0, _, false) => Ok(()),
+            (0, _, true) => Err(Worst { code: 3, said: format!("{loss} would lose something") }.into()),
+            _ => Err(Worst { code: 4, said: format!("{refused} refused") }.into()),
+        }
+    }
+}
+
+/// What a file says, without what a terminal would obey.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
