@@ -103,7 +103,7 @@ def test_metrics_count_what_happened(token):
     assert third.keys() == {("Refused", ()), ("Refused", (("error", "invalid_client"),)), ("Duration", in_token)}
 
 
-@pytest.mark.parametrize(("setting", "seen"), [("on", False), ("by-brand", True), ("off", None), ("", None)])
+@pytest.mark.parametrize(("setting", "seen"), [("on", False), ("by-brand", True), ("off", None), ("", None), ("loud", None)])
 def test_a_brand_is_a_dimension_only_where_asked_for(setting, seen, dev, tmp_path):
     with Function(tmp_path, "token", {**dev.environment, "COUNTERSIGN_METRICS": setting}) as token:
         token.answer(event("token-password"))

@@ -26,13 +26,18 @@ pub(super) fn start(clock: Clock, lookup: impl Fn(&str) -> Option<String>) {
     let is_wrong = matches!(filter, Some(Err(_)));
     let filter =
         filter.and_then(Result::ok).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let lines = Lines { clock, metrics: Metrics::from_lookup(lookup) };
+    let metrics = Metrics::from_lookup(lookup);
+    let is_unknown = metrics.is_err();
+    let lines = Lines { clock, metrics: metrics.unwrap_or_default() };
     let layer = tracing_subscriber::fmt::layer().event_format(lines).fmt_fields(JsonFields::new());
     // Fails only where a subscriber is set already, which then logs.
     // And whatever is asked for, no `trace`: there the runtime shows events whole, secrets and all.
     let _ = tracing_subscriber::registry().with(layer).with(filter).with(LevelFilter::DEBUG).try_init();
     if is_wrong {
         tracing::warn!("RUST_LOG is not understood; logging at info");
+    }
+    if is_unknown {
+        tracing::warn!("COUNTERSIGN_METRICS must be off, on or by-brand; no metrics are written");
     }
 }
 

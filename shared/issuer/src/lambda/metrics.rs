@@ -42,21 +42,25 @@ pub(super) struct Metrics {
     by_brand: bool,
 }
 
+/// `COUNTERSIGN_METRICS` says something else.
+pub(super) struct Unknown;
+
 impl Metrics {
-    /// None where `COUNTERSIGN_METRICS` is neither `on` nor `by-brand`.
-    pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Option<Self> {
+    /// None where `COUNTERSIGN_METRICS` is `off` or not set.
+    pub(super) fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Option<Self>, Unknown> {
         let by_brand = match lookup("COUNTERSIGN_METRICS").as_deref() {
+            None | Some("" | "off") => return Ok(None),
             Some("on") => false,
             Some("by-brand") => true,
-            _ => return None,
+            Some(_) => return Err(Unknown),
         };
         let prefix = lookup("COUNTERSIGN_TABLE_PREFIX").filter(|prefix| !prefix.is_empty());
         let prefix = prefix.as_deref().unwrap_or(crate::config::DEFAULT_TABLE_PREFIX);
-        Some(Self {
+        Ok(Some(Self {
             namespace: format!("{prefix}issuer"),
             function: lookup("AWS_LAMBDA_FUNCTION_NAME").unwrap_or_default(),
             by_brand,
-        })
+        }))
     }
 
     /// Adds to an audit line what makes CloudWatch count and measure it.
