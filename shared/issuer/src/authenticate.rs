@@ -15,6 +15,7 @@ use crate::error::{ClientRefusal, OAuthError};
 use crate::form::{self, Form, MAX_VALUE_BYTES};
 use crate::guesses::SourceAddress;
 use crate::secret::{self, ClientSecret, Secret};
+use crate::slow_hashes::Turn;
 
 /// What a request shows of a client's credentials. Proves nothing yet.
 #[derive(Debug)]
@@ -137,6 +138,20 @@ impl Candidate<'_> {
         }
     }
 
+    fn needs_a_slow_hash(&self) -> bool {
+        let has_chosen = |client: &Arc<Client>| client.secrets.iter().any(ClientSecret::is_chosen);
+        self.secret_id.is_none() && self.client.as_ref().is_some_and(has_chosen)
+    }
+
+    async fn find_chosen(&mut self, turn: &Turn, now: Timestamp) -> Result<(), OAuthError> {
+        let presented = Secret::given(self.presented.expose().to_owned());
+        if let Some(client) = self.client.clone() {
+            let find = move || secret::find_chosen(&presented, &client.secrets, now);
+            self.secret_id = turn.run(find).await?;
+        }
+        Ok(())
+    }
+
     fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
         let client = self.client.as_ref().filter(|client| client.enabled)?;
         let secret_id = self.secret_id.clone()?;
@@ -168,10 +183,15 @@ impl Issuer {
 
         // What a raw reading says follows from what the decoded one before it says, so one counter is enough.
         let counted = candidates.first().map_or("", |candidate| candidate.client_id);
+        let turn = if candidates.iter().any(Candidate::needs_a_slow_hash) {
+            Some(self.slow_hashes.turn().await?)
+        } else {
+            None
+        };
         let reservation = self.guesses.at_secret(counted, from).await?;
         for candidate in &mut candidates {
-            if let Some(client) = candidate.client.clone().filter(|_| candidate.secret_id.is_none()) {
-                candidate.secret_id = self.find_chosen(client, candidate.presented, now).await?;
+            if let Some(turn) = turn.as_ref().filter(|_| candidate.needs_a_slow_hash()) {
+                candidate.find_chosen(turn, now).await?;
             }
             if let Some(authenticated) = candidate.authenticated(from) {
                 self.guesses.hand_back(reservation).await;
@@ -183,19 +203,6 @@ impl Issuer {
         }
         let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
         Err(OAuthError::InvalidClient(refusal))
-    }
-
-    async fn find_chosen(
-        &self,
-        client: Arc<Client>,
-        presented: &Secret,
-        now: Timestamp,
-    ) -> Result<Option<String>, OAuthError> {
-        if !client.secrets.iter().any(ClientSecret::is_chosen) {
-            return Ok(None);
-        }
-        let presented = Secret::given(presented.expose().to_owned());
-        self.slow_hashes.run(move || secret::find_chosen(&presented, &client.secrets, now)).await
     }
 }
 

@@ -20,6 +20,7 @@ use crate::principal::{self, Principal, PrincipalKey};
 use crate::refresh::Login;
 use crate::scope::Scope;
 use crate::secret::Secret;
+use crate::slow_hashes::Turn;
 
 impl Issuer {
     /// What the client is granted for this request.
@@ -106,8 +107,9 @@ impl LoginForm {
             Err(_) => (false, self.username.clone()),
         };
         let key = key(username);
+        let turn = issuer.slow_hashes.turn().await?;
         let reservation = issuer.guesses.at_password(&key.to_string(), client.source_address()).await?;
-        let judged = self.judge(issuer, is_username.then_some(&key)).await;
+        let judged = self.judge(issuer, &turn, is_username.then_some(&key)).await;
         if !matches!(judged, Ok(Err(_))) {
             issuer.guesses.hand_back(reservation).await;
         }
@@ -123,6 +125,7 @@ impl LoginForm {
     async fn judge(
         &self,
         issuer: &Issuer,
+        turn: &Turn,
         key: Option<&PrincipalKey>,
     ) -> Result<Result<Principal, GrantRefusal>, OAuthError> {
         let principal = match key {
@@ -137,7 +140,7 @@ impl LoginForm {
             };
             Some((principal.has_password(password.expose()), principal))
         };
-        Ok(match issuer.slow_hashes.run(hash).await? {
+        Ok(match turn.run(hash).await? {
             None => Err(GrantRefusal::UnknownPrincipal),
             Some((false, _)) => Err(GrantRefusal::WrongPassword),
             Some((true, principal)) if !principal.enabled => Err(GrantRefusal::Disabled),
