@@ -11,6 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::{ClientSecret, Entropy, Issuer, Secret, dynamodb};
 use countersign_tests::in_process::{APP_SECRET, Post};
+use countersign_tests::random::Random;
 use countersign_tests::{Answer, JANE, TestIssuer, encode};
 use tokio::time::Instant;
 
@@ -41,15 +42,6 @@ enum Kind {
 struct Family {
     tokens: Vec<String>,
     deeds: Vec<Deed>,
-}
-
-/// SplitMix64, for which client does what.
-fn random(state: &mut u64) -> usize {
-    *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
-    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    usize::try_from((z ^ (z >> 31)) >> 33).unwrap()
 }
 
 /// The server behind its socket, and a second issuer over the same store.
@@ -101,13 +93,13 @@ async fn work(
     seed: u64,
     until: Instant,
 ) {
-    let mut state = seed;
+    let mut random = Random::new(seed);
     while Instant::now() < until {
-        let family = &families[random(&mut state) % families.len()];
+        let family = &families[random.below(families.len())];
         let (generation, token, is_over) = {
             let family = family.lock().unwrap();
             let latest = family.tokens.len() - 1;
-            let back = [0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 5][random(&mut state) % 11];
+            let back = random.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 5]);
             let generation = latest.saturating_sub(back);
             let refused = family.deeds.iter().filter(|deed| deed.kind == Kind::Refused).count();
             (generation, family.tokens[generation].clone(), refused > 40)
@@ -118,8 +110,8 @@ async fn work(
             finished.lock().unwrap().push(old);
             continue;
         }
-        let is_revocation = random(&mut state) % 200 == 0;
-        let over_socket = random(&mut state) % 2 == 0;
+        let is_revocation = random.below(200) == 0;
+        let over_socket = random.below(2) == 0;
         let asked = Instant::now();
         let answer = if is_revocation {
             servers.post(over_socket, "/oauth/revoke", &[("token", &token)]).await

@@ -51,7 +51,6 @@ impl Turn {
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
 fn failed(error: impl std::error::Error) -> OAuthError {
     OAuthError::Defect(format!("a slow hash: {error}"))
 }
