@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -35,21 +36,9 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// With the records of [`create_records`](Self::create_records), the variables of `more`, and the time of `clock`.
+    /// With the records of [`create_records`], the variables of `more`, and the time of `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
-        let (config, wrapping) = Config::with_wrapping_from_lookup(|name| {
-            let own = [
-                ("COUNTERSIGN_ISSUER", "https://issuer.example.com"),
-                ("COUNTERSIGN_LOCAL_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
-                ("AWS_ENDPOINT_URL_DYNAMODB", "http://store.test"),
-                ("AWS_REGION", "eu-central-1"),
-                ("AWS_ACCESS_KEY_ID", "test"),
-                ("AWS_SECRET_ACCESS_KEY", "test"),
-            ];
-            let found = more.iter().chain(&own).find(|(known, _)| *known == name);
-            found.map(|(_, value)| (*value).to_owned())
-        })
-        .unwrap();
+        let (config, wrapping) = Config::with_wrapping_from_lookup(environment(more)).unwrap();
         let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
         let store = FaultyStore::new();
         let db = store.client(&config.store.aws);
@@ -57,10 +46,9 @@ impl InProcess {
         let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), Entropy::system());
         rotator.rotate().await.unwrap();
         let issuer = Issuer::new(&config, &db, wrapping.clone(), clock.clone(), Entropy::system());
-        let world = Self { store, issuer: Arc::new(issuer), config, wrapping };
-        world.create_records(clock.now()).await;
-        world.store.take_calls();
-        world
+        create_records(&db, &config.store.table_prefix, clock.now()).await;
+        store.take_calls();
+        Self { store, issuer: Arc::new(issuer), config, wrapping }
     }
 
     /// The same over a clock of the test's own.
@@ -94,47 +82,60 @@ impl InProcess {
     pub fn table<R: countersign_issuer::Record>(&self) -> Table<R> {
         Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
     }
+}
 
-    /// Client `service` (client credentials, operator `alice`), client `app` (logins and refreshes), both with
-    /// generated secrets, client `chosen` with a chosen one; user `jane` of brand `acme`, operator `alice`.
-    async fn create_records(&self, now: Timestamp) {
-        let entropy = Entropy::system();
-        for (id, secret, grants) in [
-            ("service", SERVICE_SECRET, &[GrantType::ClientCredentials][..]),
-            ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
-            ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
-        ] {
-            let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &entropy).unwrap();
-            let client = Client {
-                client_id: id.into(),
-                name: id.into(),
-                secrets: vec![secret],
-                grant_types: grants.to_vec(),
-                scopes: vec!["read".into()],
-                default_scopes: None,
-                roles: vec![],
-                brands: vec!["acme".into()],
-                operators: vec!["alice".into()],
-                require_operator: false,
-                audiences: vec![AUDIENCE.into()],
-                access_ttl: 3600,
-                refresh_ttl: 30 * 24 * 3600,
-                typ: AccessTokenType::AtJwt,
-                enabled: true,
-                created: now,
-                updated: now,
-                version: 1,
-            };
-            self.table().create(&client).await.unwrap();
-        }
-        for key in [
-            PrincipalKey::User { brand: "acme".into(), username: "jane".into() },
-            PrincipalKey::Operator { username: "alice".into() },
-        ] {
-            let brands = vec!["acme".into()];
-            let principal = Principal::new(&key, PASSWORD, vec![], brands, now, &entropy).unwrap();
-            self.table().create(&principal).await.unwrap();
-        }
+/// The variables of `more`, and of those that it leaves out a test's own.
+pub fn environment<'a>(more: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
+    const OWN: [(&str, &str); 6] = [
+        ("COUNTERSIGN_ISSUER", "https://issuer.example.com"),
+        ("COUNTERSIGN_LOCAL_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "http://store.test"),
+        ("AWS_REGION", "eu-central-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    |name| more.iter().chain(&OWN).find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
+}
+
+/// Client `service` (client credentials, operator `alice`), client `app` (logins and refreshes), both with
+/// generated secrets, client `chosen` with a chosen one; user `jane` of brand `acme`, operator `alice`.
+pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
+    let entropy = Entropy::system();
+    for (id, secret, grants) in [
+        ("service", SERVICE_SECRET, &[GrantType::ClientCredentials][..]),
+        ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
+        ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
+    ] {
+        let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &entropy).unwrap();
+        let client = Client {
+            client_id: id.into(),
+            name: id.into(),
+            secrets: vec![secret],
+            grant_types: grants.to_vec(),
+            scopes: vec!["read".into()],
+            default_scopes: None,
+            roles: vec![],
+            brands: vec!["acme".into()],
+            operators: vec!["alice".into()],
+            require_operator: false,
+            audiences: vec![AUDIENCE.into()],
+            access_ttl: 3600,
+            refresh_ttl: 30 * 24 * 3600,
+            typ: AccessTokenType::AtJwt,
+            enabled: true,
+            created: now,
+            updated: now,
+            version: 1,
+        };
+        Table::new(db.clone(), prefix).create(&client).await.unwrap();
+    }
+    for key in [
+        PrincipalKey::User { brand: "acme".into(), username: "jane".into() },
+        PrincipalKey::Operator { username: "alice".into() },
+    ] {
+        let brands = vec!["acme".into()];
+        let principal = Principal::new(&key, PASSWORD, vec![], brands, now, &entropy).unwrap();
+        Table::new(db.clone(), prefix).create(&principal).await.unwrap();
     }
 }
 

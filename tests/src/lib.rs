@@ -9,6 +9,7 @@
 )]
 
 pub mod in_process;
+pub mod random;
 pub mod store;
 
 use std::fmt::Write;

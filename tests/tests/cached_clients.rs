@@ -26,7 +26,7 @@ async fn a_client_is_read_once_a_minute() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     for_alice().to(&world.issuer).await.ok();
     assert_eq!(reads(&world), ["clients", "principals"]);
-    clock.advance(MINUTE - Duration::from_millis(1));
+    clock.advance(Duration::from_millis(59_999));
     for_alice().to(&world.issuer).await.ok();
     assert!(reads(&world).is_empty());
     clock.advance(Duration::from_millis(1));

@@ -3,6 +3,7 @@
 //! alone.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
+#![allow(clippy::large_futures, reason = "one history at a time")]
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
@@ -14,32 +15,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_issuer::{Entropy, Issuer};
 use countersign_tests::Answer;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::random::Random;
 use countersign_tests::store::Fault;
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
 use tokio::time::Instant;
-
-/// SplitMix64.
-#[derive(Clone)]
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.below(from.len())]
-    }
-}
 
 /// What a refresh token is in its family.
 #[derive(Debug, Clone)]
@@ -117,7 +97,7 @@ impl History<'_> {
         let is_right = self.random.below(4) != 0;
         let secret = if is_right { SERVICE_SECRET } else { "wrong" };
         let form = [("grant_type", "client_credentials"), ("operator", "alice")];
-        let form = &form[..1 + self.random.below(2)];
+        let form = &form[..=self.random.below(2)];
         let answer = self.send("/oauth/token", ("service", secret), form).await;
         assert!(is_right || answer.status != 200, "a token for a wrong secret");
         assert!(!is_right || matches!(answer.status.as_u16(), 200 | 503), "{}", answer.text);
@@ -161,7 +141,7 @@ impl History<'_> {
         let Some(token) = self.any_token() else { return };
         let answer = self.send("/oauth/revoke", ("app", APP_SECRET), &[("token", &token.text)]).await;
         if answer.status == 200 {
-            let (_, is_revoked) = self.family(&token.family).await.expect("200 means that it is written");
+            let (_, is_revoked) = self.family(&token.family).await.unwrap();
             assert!(is_revoked);
             self.revoked.insert(token.family);
         }
@@ -261,11 +241,11 @@ impl History<'_> {
 }
 
 async fn run(world: &InProcess, clock: &Clock, seed: u64, coverage: &Coverage) {
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let bytes = Mutex::new(random.clone());
     let entropy = Entropy::new(move |fill| {
         let mut random = bytes.lock().unwrap();
-        fill.fill_with(|| random.next().to_le_bytes()[0]);
+        fill.fill_with(|| random.bits().to_le_bytes()[0]);
         Ok(())
     });
     let started = clock.now();

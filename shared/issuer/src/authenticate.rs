@@ -18,7 +18,7 @@ use crate::form::{self, Form, MAX_VALUE_BYTES};
 use crate::guesses::{Guesses, SourceAddress};
 use crate::remembered::RememberedSecrets;
 use crate::secret::{self, ClientSecret, Secret};
-use crate::slow_hashes::SlowHashes;
+use crate::slow_hashes::{SlowHashes, Turn};
 use crate::store::Table;
 use crate::{AuthenticationConfig, Entropy};
 
@@ -166,6 +166,11 @@ impl Candidate<'_> {
         }
     }
 
+    fn needs_a_slow_hash(&self) -> bool {
+        let has_slow = |client: &Arc<Client>| client.secrets.iter().any(ClientSecret::is_slow);
+        self.secret.is_none() && self.client.as_ref().is_some_and(has_slow)
+    }
+
     fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
         let client = self.client.as_ref().filter(|client| client.enabled)?;
         let secret = self.secret.clone()?;
@@ -226,10 +231,15 @@ impl Authentication {
 
         // What a raw reading says follows from what the decoded one before it says, so one counter is enough.
         let counted = candidates.first().map_or("", |candidate| candidate.client_id);
+        let turn = if candidates.iter().any(Candidate::needs_a_slow_hash) {
+            Some(self.slow_hashes.turn().await?)
+        } else {
+            None
+        };
         let reservation = self.guesses.at_secret(counted, from).await?;
         for candidate in &mut candidates {
-            if let Some(client) = candidate.client.clone().filter(|_| candidate.secret.is_none()) {
-                candidate.secret = self.find_slow(client, candidate.presented, now).await?;
+            if let Some(turn) = turn.as_ref().filter(|_| candidate.needs_a_slow_hash()) {
+                self.find_slow(candidate, turn, now).await?;
             }
             if let Some(authenticated) = candidate.authenticated(from) {
                 self.guesses.hand_back(reservation).await;
@@ -243,23 +253,22 @@ impl Authentication {
         Err(OAuthError::InvalidClient(refusal))
     }
 
-    /// The chosen or imported secret that `presented` is, which need not be hashed again then.
+    /// Looks for the chosen or imported secret that is presented, which need not be hashed again once it is found.
     async fn find_slow(
         &self,
-        client: Arc<Client>,
-        presented: &Secret,
+        candidate: &mut Candidate<'_>,
+        turn: &Turn,
         now: Timestamp,
-    ) -> Result<Option<UsedSecret>, OAuthError> {
-        if !client.secrets.iter().any(ClientSecret::is_slow) {
-            return Ok(None);
+    ) -> Result<(), OAuthError> {
+        let Some(client) = candidate.client.clone() else { return Ok(()) };
+        let (hashed, presented) =
+            (Arc::clone(&client), Secret::given(candidate.presented.expose().to_owned()));
+        let find = move || secret::position_of_slow(&presented, &hashed.secrets, now);
+        if let Some(secret) = turn.run(find).await?.and_then(|at| client.secrets.get(at)) {
+            self.remembered.remember(&client, candidate.presented, secret);
+            candidate.secret = Some(secret.into());
         }
-        let (hashed, given) = (Arc::clone(&client), Secret::given(presented.expose().to_owned()));
-        let search = move || secret::position_of_slow(&given, &hashed.secrets, now);
-        let found = self.slow_hashes.run(search).await?.and_then(|at| client.secrets.get(at));
-        if let Some(secret) = found {
-            self.remembered.remember(&client, presented, secret);
-        }
-        Ok(found.map(UsedSecret::from))
+        Ok(())
     }
 }
 

@@ -21,6 +21,7 @@ use crate::principal::{self, Principal, PrincipalKey};
 use crate::refresh::Login;
 use crate::scope::Scope;
 use crate::secret::Secret;
+use crate::slow_hashes::Turn;
 
 impl Issuer {
     /// What the client is granted for this request.
@@ -107,9 +108,10 @@ impl LoginForm {
             Err(_) => (false, self.username.clone()),
         };
         let key = key(username);
+        let turn = issuer.authentication.slow_hashes.turn().await?;
         let reservation =
             issuer.authentication.guesses.at_password(&key.to_string(), client.source_address()).await?;
-        let judged = self.judge(issuer, is_username.then_some(&key)).await;
+        let judged = self.judge(issuer, &turn, is_username.then_some(&key)).await;
         if !matches!(judged, Ok(Err(_))) {
             issuer.authentication.guesses.hand_back(reservation).await;
         }
@@ -125,6 +127,7 @@ impl LoginForm {
     async fn judge(
         &self,
         issuer: &Issuer,
+        turn: &Turn,
         key: Option<&PrincipalKey>,
     ) -> Result<Result<Principal, GrantRefusal>, OAuthError> {
         let principal = match key {
@@ -139,7 +142,7 @@ impl LoginForm {
             };
             Some((principal.has_password(password.expose()), principal))
         };
-        Ok(match issuer.authentication.slow_hashes.run(hash).await? {
+        Ok(match turn.run(hash).await? {
             None => Err(GrantRefusal::UnknownPrincipal),
             Some((false, _)) => Err(GrantRefusal::WrongPassword),
             Some((true, principal)) if !principal.enabled => Err(GrantRefusal::Disabled),

@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::runtime::{Handle, RuntimeFlavor};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::OAuthError;
 
-/// Bounds how many slow hashes run at once.
+/// Bounds how many guesses that cost a slow hash are under way at once.
 #[derive(Debug)]
 pub(crate) struct SlowHashes(Arc<Semaphore>);
 
@@ -19,22 +19,38 @@ impl SlowHashes {
         Self(Arc::new(Semaphore::new((processors / 2).max(1))))
     }
 
-    /// Runs `hash`. A runtime of one thread serves one request at a time, as a Lambda function does: there it runs in
-    /// place, and another thread would only cost. Elsewhere it waits for its turn on a thread of its own.
+    /// Waits for a turn, which comes before the guess is counted: many right guesses that wait are no failures yet. A
+    /// runtime of one thread serves one request at a time, as a Lambda function does, and knows no turns.
+    pub(crate) async fn turn(&self) -> Result<Turn, OAuthError> {
+        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Ok(Turn(None));
+        }
+        let permit = Arc::clone(&self.0).acquire_owned().await;
+        Ok(Turn(Some(Arc::new(permit.map_err(failed)?))))
+    }
+}
+
+/// The right to run slow hashes, one after the other.
+pub(crate) struct Turn(Option<Arc<OwnedSemaphorePermit>>);
+
+impl Turn {
+    /// Runs `hash` on a thread of its own; in place where there is but one thread, and another would only cost.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         hash: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, OAuthError> {
-        if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
+        let Some(permit) = self.0.clone() else {
             return Ok(hash());
-        }
-        let failed = |error: &dyn std::error::Error| OAuthError::Defect(format!("a slow hash: {error}"));
-        let permit = Arc::clone(&self.0).acquire_owned().await.map_err(|error| failed(&error))?;
+        };
         let hashing = tokio::task::spawn_blocking(move || {
             // Given back when the hash is done, whether or not anybody still waits for it.
             let _permit = permit;
             hash()
         });
-        hashing.await.map_err(|error| failed(&error))
+        hashing.await.map_err(failed)
     }
+}
+
+fn failed(error: impl std::error::Error) -> OAuthError {
+    OAuthError::Defect(format!("a slow hash: {error}"))
 }

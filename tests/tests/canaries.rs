@@ -1,0 +1,109 @@
+//! Secrets, passwords and tokens that go through every flow turn up in no answer that is not theirs and in no line of
+//! the log, however they are written.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use countersign_tests::encode;
+use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::store::Fault;
+use tracing_subscriber::filter::LevelFilter;
+
+/// Everything that is logged, at every level.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A secret as it stands, URL-encoded, and in base64 at each of the three offsets that it may have there.
+fn writings(secret: &str) -> Vec<String> {
+    let mut writings =
+        vec![secret.to_owned(), encode(&[("", secret)])[1..].to_owned(), secret.replace(' ', "+")];
+    for shift in 0..3 {
+        let padded = [&vec![b'x'; shift], secret.as_bytes()].concat();
+        for encoded in [STANDARD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
+            // The first and the last characters hold bits of the neighbours.
+            writings.push(encoded[4..encoded.trim_end_matches('=').len() - 2].to_owned());
+        }
+    }
+    writings
+}
+
+#[tokio::test(start_paused = true)]
+async fn no_secret_is_logged_or_echoed_in_any_flow_or_fault() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(LevelFilter::TRACE)
+        .with_writer(move || writer.clone())
+        .finish();
+    let _logging = tracing::subscriber::set_default(subscriber);
+
+    let (world, clock) = InProcess::start_with_clock(&[]).await;
+    let wrong = "wrong canary passphrase";
+    let mut secrets: Vec<String> =
+        [APP_SECRET, SERVICE_SECRET, CHOSEN_SECRET, PASSWORD, wrong].map(str::to_owned).to_vec();
+    let mut answers = Vec::new();
+    for fault in [None].into_iter().chain(Fault::ALL.map(Some)) {
+        let client =
+            |id: &str, secret: &str, form: &[(&str, &str)]| Post::new("/oauth/token", id, secret, form);
+        let login = |password| [("grant_type", "password"), ("username", "jane"), ("password", password)];
+        let first = client("app", APP_SECRET, &login(PASSWORD)).to(&world.issuer).await;
+        let (access, refresh) = (first.access_token(), first.refresh_token());
+        if let Some(fault) = fault {
+            world.store.fail_with(fault);
+        }
+        let credentials = [("grant_type", "client_credentials"), ("operator", "alice")];
+        let token = [("token", refresh.as_str())];
+        for (path, id, secret, form) in [
+            ("/oauth/token", "service", SERVICE_SECRET, &credentials[..]),
+            ("/oauth/token", "service", wrong, &credentials),
+            ("/oauth/token", "chosen", CHOSEN_SECRET, &credentials[..1]),
+            ("/oauth/token", "chosen", wrong, &credentials[..1]),
+            ("/oauth/token", "nobody", wrong, &credentials),
+            ("/oauth/token", "app", APP_SECRET, &login(wrong)),
+            ("/oauth/token", "app", APP_SECRET, &login(PASSWORD)),
+            ("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &access)]),
+            ("/oauth/introspect", "app", APP_SECRET, &token),
+            ("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &refresh)]),
+            ("/oauth/revoke", "app", APP_SECRET, &token),
+            ("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &refresh)]),
+        ] {
+            let answer = Post::new(path, id, secret, form).to(&world.issuer).await;
+            // A token belongs in an answer of 200.
+            if answer.status != 200 {
+                answers.push(answer.text);
+            }
+        }
+        world.store.heal();
+        clock.advance(std::time::Duration::from_secs(15 * 60));
+        // Of a token the signature is the secret part; the rest is what the audit log says anyway.
+        secrets.extend([access, refresh].map(|token| token.rsplit('.').next().unwrap().to_owned()));
+    }
+    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    assert!(
+        log.contains("issued") && log.contains("login refused") && log.contains("failed"),
+        "it is the log"
+    );
+    for secret in &secrets {
+        for writing in writings(secret) {
+            for (what, text) in [("log", &log), ("answers", &answers.join("\n"))] {
+                let found = text.find(&writing).map(|at| &text[at.saturating_sub(200)..at + writing.len()]);
+                assert_eq!(found, None, "{writing} in the {what}");
+            }
+        }
+    }
+}
