@@ -125,6 +125,7 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
             enabled: true,
             created: now,
             updated: now,
+            imported: None,
             version: 1,
         };
         Table::new(db.clone(), prefix).create(&client).await.unwrap();
