@@ -73,7 +73,8 @@ where
 {
     let answer = &answer;
     lambda_http::run(service_fn(move |event: lambda_http::Request| async move {
-        let left = time_left(event.lambda_context().deadline, Clock::system().now());
+        let deadline = event.lambda_context_ref().map_or(0, |context| context.deadline);
+        let left = time_left(deadline, Clock::system().now());
         let answered = tokio::time::timeout(left, answer(request(event))).await;
         Ok::<_, Error>(answered.unwrap_or_else(|_| endpoints::out_of_time()))
     }))
@@ -137,6 +138,23 @@ fn log_json() {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_is_the_one_that_api_gateway_saw() {
+        let v2 = include_str!("../../../events/token-password.json")
+            .replace(r#""x-forwarded-for": "203.0.113.7""#, r#""x-forwarded-for": "198.51.100.1""#);
+        let rest = r#"{"resource": "/oauth/token", "path": "/oauth/token", "httpMethod": "POST",
+            "headers": {"X-Forwarded-For": "198.51.100.1"}, "multiValueHeaders": {"X-Forwarded-For": ["198.51.100.1"]},
+            "queryStringParameters": null, "multiValueQueryStringParameters": null, "pathParameters": null,
+            "stageVariables": null, "body": "a=b", "isBase64Encoded": false,
+            "requestContext": {"httpMethod": "POST", "path": "/prod/oauth/token", "stage": "prod",
+                "identity": {"sourceIp": "203.0.113.7"}}}"#;
+        for event in [v2.as_str(), rest] {
+            let request = request(lambda_http::request::from_str(event).unwrap());
+            let address = request.extensions().get::<SourceAddress>();
+            assert_eq!(address, Some(&SourceAddress("203.0.113.7".parse().unwrap())), "{event}");
+        }
+    }
 
     #[test]
     fn an_answer_is_due_before_the_invocation_ends() {
