@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_issuer::Client;
 use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
 use reqwest::Method;
 
@@ -100,7 +101,10 @@ async fn a_pair_that_was_right_counts_for_a_minute_and_no_longer() {
         issuer.call_with(Method::GET, "/api/calls", "demo-voice", "demo-voice-secret").await.status.as_u16()
     };
     assert_eq!(call().await, 200);
-    issuer.change_client("demo-voice", |client| client.enabled = false).await;
+    let clients = issuer.table::<Client>();
+    let mut client = clients.get("demo-voice").await.unwrap().unwrap();
+    client.enabled = false;
+    clients.save(&mut client).await.unwrap();
     issuer.clock.advance(Duration::from_secs(59));
     assert_eq!(call().await, 200);
     issuer.clock.advance(Duration::from_secs(1));

@@ -109,13 +109,14 @@ where
     let answer = &answer;
     let invocations = &Invocations::new();
     let adapter = Adapter::from(service_fn(move |event: lambda_http::Request| {
-        let context = event.lambda_context();
-        let left = time_left(context.deadline, Clock::system().now());
+        let context = event.lambda_context_ref();
+        let left = time_left(context.map_or(0, |context| context.deadline), Clock::system().now());
+        let span = invocations.span(context.map_or("", |context| &context.request_id));
         let answered = async move {
             let answered = tokio::time::timeout(left, answer(request(event))).await;
             Ok::<_, Error>(answered.unwrap_or_else(|_| endpoints::out_of_time()))
         };
-        answered.instrument(invocations.span(&context.request_id))
+        answered.instrument(span)
     }));
     lambda_runtime::run(adapter.map_request(decodable)).await
 }
@@ -197,6 +198,23 @@ fn variable(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_address_is_the_one_that_api_gateway_saw() {
+        let v2 = include_str!("../../../events/token-password.json")
+            .replace(r#""x-forwarded-for": "203.0.113.7""#, r#""x-forwarded-for": "198.51.100.1""#);
+        let rest = r#"{"resource": "/oauth/token", "path": "/oauth/token", "httpMethod": "POST",
+            "headers": {"X-Forwarded-For": "198.51.100.1"}, "multiValueHeaders": {"X-Forwarded-For": ["198.51.100.1"]},
+            "queryStringParameters": null, "multiValueQueryStringParameters": null, "pathParameters": null,
+            "stageVariables": null, "body": "a=b", "isBase64Encoded": false,
+            "requestContext": {"httpMethod": "POST", "path": "/prod/oauth/token", "stage": "prod",
+                "identity": {"sourceIp": "203.0.113.7"}}}"#;
+        for event in [v2.as_str(), rest] {
+            let request = request(lambda_http::request::from_str(event).unwrap());
+            let address = request.extensions().get::<SourceAddress>();
+            assert_eq!(address, Some(&SourceAddress("203.0.113.7".parse().unwrap())), "{event}");
+        }
+    }
 
     #[test]
     fn an_answer_is_due_before_the_invocation_ends() {
