@@ -171,6 +171,10 @@ impl Candidate<'_> {
         self.secret.is_none() && self.client.as_ref().is_some_and(has_slow)
     }
 
+    fn is_let_in(&self) -> bool {
+        self.secret.is_some() && self.client.as_ref().is_some_and(|client| client.enabled)
+    }
+
     fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
         let client = self.client.as_ref().filter(|client| client.enabled)?;
         let secret = self.secret.clone()?;
@@ -216,13 +220,7 @@ impl Authentication {
         let now = self.clock.now();
         let mut candidates = Vec::with_capacity(presented.readings.len());
         for (client_id, presented) in &presented.readings {
-            // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
-            let client = if client_id.len() > 128 { None } else { self.clients.get(client_id).await? };
-            let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
-            let secret = secret::find_generated(presented, secrets, now)
-                .or_else(|| self.remembered.find(client.as_deref()?, presented, now))
-                .map(UsedSecret::from);
-            let candidate = Candidate { client_id, presented, client, secret };
+            let candidate = self.candidate(client_id, presented, now).await?;
             if let Some(authenticated) = candidate.authenticated(from) {
                 return Ok(authenticated);
             }
@@ -251,6 +249,31 @@ impl Authentication {
         }
         let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
         Err(OAuthError::InvalidClient(refusal))
+    }
+
+    /// What is known of a reading without a slow hash.
+    async fn candidate<'a>(
+        &self,
+        client_id: &'a str,
+        presented: &'a Secret,
+        now: Timestamp,
+    ) -> Result<Candidate<'a>, OAuthError> {
+        let judge = |client: Option<Arc<Client>>| {
+            let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
+            let secret = secret::find_generated(presented, secrets, now)
+                .or_else(|| self.remembered.find(client.as_deref()?, presented, now))
+                .map(UsedSecret::from);
+            Candidate { client_id, presented, client, secret }
+        };
+        // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
+        if client_id.len() > 128 {
+            return Ok(judge(None));
+        }
+        let candidate = judge(self.clients.get(client_id).await?);
+        if candidate.is_let_in() {
+            return Ok(candidate);
+        }
+        Ok(judge(self.clients.get_before_refusing(client_id).await?))
     }
 
     /// Looks for the chosen or imported secret that is presented, which need not be hashed again once it is found.

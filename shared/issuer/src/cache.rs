@@ -15,8 +15,9 @@ use crate::store::{Record, StoreError, Table};
 
 /// Within this time a change takes effect: a client that is disabled, a secret that is revoked.
 const FRESH: Duration = Duration::from_secs(60);
-/// A name without a record is looked up again sooner: it may be a client that is just being made.
-const UNKNOWN_FRESH: Duration = Duration::from_secs(10);
+/// Nobody is refused by an older reading: the client may have been made, or given its new secret, a moment ago. The
+/// same for known and unknown names, or the time of a refusal would tell them apart.
+const REFUSED_FRESH: Duration = Duration::from_secs(2);
 /// After a failed read DynamoDB is left alone this long, as far as the cache has an answer: a time-out takes seconds.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -55,8 +56,8 @@ impl<R> Reading<R> {
         (now >= self.at).then(|| now.since(self.at))
     }
 
-    fn is_fresh(&self, now: Timestamp) -> bool {
-        let fresh = if self.record.is_some() { FRESH } else { UNKNOWN_FRESH };
+    fn is_younger_than(&self, fresh: Duration, now: Timestamp) -> bool {
+        let fresh = if self.record.is_some() { fresh } else { REFUSED_FRESH };
         self.age(now).is_some_and(|age| age < fresh)
     }
 }
@@ -70,11 +71,20 @@ impl<R: Record> Cache<R> {
 
     /// The record of that key, as it was at most a minute ago; while DynamoDB is away, at most `max_stale` longer.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
+        self.get_younger_than(FRESH, key).await
+    }
+
+    /// The same for whoever is about to be refused, as it was at most two seconds ago.
+    pub(crate) async fn get_before_refusing(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
+        self.get_younger_than(REFUSED_FRESH, key).await
+    }
+
+    async fn get_younger_than(&self, fresh: Duration, key: &str) -> Result<Option<Arc<R>>, StoreError> {
         let slot = self.slot(key);
         let mut reading = slot.lock().await;
         let now = self.clock.now();
         if let Some(reading) = &*reading
-            && reading.is_fresh(now)
+            && reading.is_younger_than(fresh, now)
         {
             return Ok(reading.record.clone());
         }
