@@ -174,6 +174,8 @@ async fn a_kept_answer_neither_opens_nor_closes_another_route_or_brand() {
         ("DELETE", "/api/subscribers/17"),
         ("DELETE", "/api/subscribers/17/invoices"),
         ("DELETE", "/api/subscribers/"),
+        ("DELETE", "/api/subscribers/.."),
+        ("DELETE", "/api/subscribers/."),
         ("GET", "/api/subscribers/17"),
         ("GET", "/api/unheard-of"),
     ];
@@ -249,19 +251,33 @@ async fn a_stage_is_no_part_of_the_path_and_two_headers_are_none() {
     let issuer = TestIssuer::start().await;
     let callers = Callers::of(&issuer).await;
     let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
-    for (stage, raw_path, expected) in [
-        ("prod", "/prod/api/calls", 200),
-        ("prod", "/api/calls", 200),
-        ("api", "/api/api/calls", 200),
-        ("$default", "/prod/api/calls", 403),
-        ("prod", "/production/api/calls", 403),
+    for (stage, route, raw_path, expected) in [
+        ("prod", "GET /api/calls", "/prod/api/calls", 200),
+        ("prod", "GET /api/calls", "/api/calls", 200),
+        ("api", "GET /api/calls", "/api/api/calls", 200),
+        ("api", "GET /api/calls", "/api/calls", 200),
+        ("$default", "$default", "/api/calls", 200),
+        ("$default", "ANY /{proxy+}", "/api/calls", 200),
+        ("$default", "$default", "/prod/api/calls", 403),
+        ("prod", "$default", "/production/api/calls", 403),
     ] {
         let mut staged = event("authorizer-http", "GET", "/api/calls", &callers.voice);
+        staged["routeKey"] = route.into();
         staged["rawPath"] = raw_path.into();
         staged["requestContext"]["stage"] = stage.into();
         let outcome = ask(&authorizer, &staged).await;
-        assert_eq!(status(&outcome, arn(&staged)), expected, "{stage} {raw_path}");
+        assert_eq!(status(&outcome, arn(&staged)), expected, "{stage} {route} {raw_path}");
     }
+    // An HTTP API decodes the path: what was one segment for its route, `acme%2Freports`, is two here.
+    let mut decoded = event("authorizer-http", "GET", "/api/brands/acme/reports", &callers.service);
+    decoded["routeKey"] = "GET /api/brands/{brandKey}".into();
+    let error = ask(&authorizer, &decoded).await.unwrap_err();
+    assert!(error.contains("does not fit"), "{error}");
+    // What is passed over where it cannot be read.
+    let mut odd = event("authorizer-rest-request", "GET", "/api/calls", &callers.voice);
+    odd["requestContext"]["identity"]["sourceIp"] = "test-invoke-source-ip".into();
+    odd["multiValueHeaders"]["X-Empty"] = Value::Null;
+    assert_eq!(status(&ask(&authorizer, &odd).await, arn(&odd)), 200);
     let mut repeated = event("authorizer-rest-request", "GET", "/api/calls", &callers.voice);
     repeated["multiValueHeaders"]["authorization"] = json!([callers.voice]);
     assert_eq!(ask(&authorizer, &repeated).await, Err("Unauthorized".into()));
@@ -298,6 +314,9 @@ async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_wit
         (["/a/{x}/{*rest}", "/b"], false),
         (["/users/{id}", "/orders/{id}"], true),
         (["/users", "/users/{id}"], true),
+        // Alike in the loosest reading, in which the policy refuses what is ambiguous.
+        (["/{tenant}/reports", "/Admin/Reports"], false),
+        (["/a/{x}/", "/a/b"], false),
     ] {
         let policy = paths.map(|path| rule(path, "")).concat();
         let refused = authorizer(&issuer, "on", &policy).err().map(|error| error.to_string());
@@ -311,6 +330,26 @@ async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_wit
     let own = rule("/brands/{brand}", bound);
     assert!(authorizer(&issuer, "on", &(own.clone() + &rule("/brands/{brand}/reports", bound))).is_ok());
     assert!(authorizer(&issuer, "on", &(own + &rule("/brands/all", ""))).is_err());
+}
+
+#[tokio::test]
+async fn a_guess_that_comes_too_soon_gets_no_answer_that_could_be_kept() {
+    let issuer = TestIssuer::start().await;
+    for caching in ["off", "on"] {
+        let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
+        let wrong = event("authorizer-http", "GET", "/api/calls", &basic("demo-voice", "wrong"));
+        let mut outcome = ask(&authorizer, &wrong).await;
+        for _ in 0..20 {
+            outcome = ask(&authorizer, &wrong).await;
+        }
+        assert_eq!(outcome, Err("temporarily unavailable".into()));
+        let right = event("authorizer-http", "GET", "/api/calls", &basic("demo-voice", "demo-voice-secret"));
+        assert_eq!(
+            ask(&authorizer, &right).await,
+            Err("temporarily unavailable".into()),
+            "a chosen secret waits"
+        );
+    }
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ const POLICY: &str = include_str!("../../../functions/authorizer/policy.toml");
 
 /// The API, for tokens of the issuer at `issuer`, whose key set is fetched like anybody's.
 pub(super) fn router(issuer: &str, clock: Clock) -> Result<Router, DevError> {
-    let verifier = Verifier::builder(issuer).audience(AUDIENCE).clock(clock).build();
+    let verifier = Verifier::builder(issuer).audience(AUDIENCE).accept_typ_jwt().clock(clock).build();
     let policy = Policy::from_toml(POLICY).map_err(DevError::setup)?;
     let layer = ProtectLayer::with_basic(
         verifier.map_err(DevError::setup)?,

@@ -95,8 +95,17 @@ enum NotIdentified {
     /// A client that Basic cannot speak for.
     #[error("the client needs a token: {0}")]
     NeedsToken(OAuthError),
+    /// No answer about it may be kept.
+    #[error("slowed down: {0}")]
+    SlowedDown(OAuthError),
     #[error("{0}")]
     Fault(String),
+}
+
+/// Reads an event as [`Authorizer::authorize`] does, and says what was read.
+#[cfg(fuzzing)]
+pub fn read_event(event: serde_json::Value) -> Result<String, AuthorizerError> {
+    Event::read(event).map(|event| format!("{event:?}"))
 }
 
 impl Authorizer {
@@ -152,6 +161,7 @@ impl Authorizer {
             Err(refusal) => {
                 audit::caller_refused(None, &event.method, &event.path, &refusal);
                 match (event.api, refusal) {
+                    (_, NotIdentified::SlowedDown(_)) => Err(AuthorizerError::Unavailable),
                     (Api::Http, _) | (_, NotIdentified::NeedsToken(_)) => Ok(self.refusal(&event)),
                     (Api::Rest, _) => Err(AuthorizerError::Unauthorized),
                 }
@@ -187,6 +197,7 @@ impl Authorizer {
         let presented = PresentedCredentials::basic(authorization, from).map_err(NotIdentified::Basic)?;
         let client = self.authentication.authenticate(&presented).await.map_err(|error| match error {
             OAuthError::Unavailable(detail) | OAuthError::Defect(detail) => NotIdentified::Fault(detail),
+            OAuthError::TooManyFailures { .. } => NotIdentified::SlowedDown(error),
             refused => NotIdentified::Basic(refused),
         })?;
         let granted = authorize_for(&client, &self.audience).map_err(NotIdentified::NeedsToken)?;

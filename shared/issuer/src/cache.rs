@@ -103,7 +103,8 @@ impl<R: Record> Cache<R> {
                 Ok(record)
             }
             Err(error @ StoreError::Unavailable { .. }) => {
-                self.failed_at.store(now.millis(), Ordering::Relaxed);
+                // Now, and not when the read began: a time-out takes longer than the pause.
+                self.failed_at.store(self.clock.now().millis(), Ordering::Relaxed);
                 self.stale(key, reading.as_ref(), now, Some(&error)).map(Some).ok_or(error)
             }
             // A record that cannot be read, a permission that is missing: no outage to bridge.

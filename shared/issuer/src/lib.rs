@@ -33,6 +33,8 @@ mod slow_hashes;
 mod spring;
 mod store;
 
+#[cfg(fuzzing)]
+pub use authorizer::read_event;
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
 pub use aws::{AwsSetupError, dynamodb, http_client};
 pub use brand::ANY_BRAND;

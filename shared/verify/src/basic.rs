@@ -11,11 +11,14 @@ use ring::hmac;
 use serde::Deserialize;
 
 use crate::http_client::{self, HttpClient};
-use crate::{BuildError, Clock, Timestamp, Verified, Verifier};
+use crate::{BuildError, Clock, Timestamp, TokenError, Verified, Verifier};
 
-/// How long a pair that was right counts as right: so long a client that was disabled, or a secret that was revoked,
-/// is still let in.
+/// How long a pair that was right counts as right. The issuer may itself know its clients for a minute, so a client that
+/// was disabled, or a secret that was revoked, is let in for up to two.
 const KEPT_FOR: Duration = Duration::from_secs(60);
+/// How long an issuer that could not be asked is not asked again for the same pair, so that those who waited for the
+/// answer do not each wait for another.
+const OUT_OF_REACH_FOR: Duration = Duration::from_secs(1);
 /// So many pairs are kept at most. An API has fewer callers within a minute, or should have them use tokens.
 const MAX_KEPT: usize = 1024;
 
@@ -46,12 +49,13 @@ pub(crate) struct BasicExchange {
     kept: Mutex<HashMap<[u8; 32], Arc<Slot>>>,
 }
 
-/// One pair's token. The lock is held during an exchange, so that a burst of requests with one pair causes one.
+/// What is known of one pair. The lock is held during an exchange, so that a burst of requests with one pair causes one.
 type Slot = tokio::sync::Mutex<Option<Kept>>;
 
 #[derive(Debug)]
 struct Kept {
-    caller: Verified,
+    /// The caller, or that the issuer could not be asked; a wrong pair is not kept.
+    outcome: Result<Verified, BasicError>,
     until: Timestamp,
 }
 
@@ -70,8 +74,7 @@ impl BasicExchange {
             reason = "a key of this process's own, which no test needs to know"
         )]
         let random = ring::rand::SystemRandom::new();
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random)
-            .map_err(|_| BuildError::HttpClient("the system gives no random bytes".into()))?;
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| BuildError::NoRandomness)?;
         let http = HttpClient::new().map_err(BuildError::HttpClient)?;
         Ok(Self { endpoint, form, http, clock: verifier.clock().clone(), key, kept: Mutex::default() })
     }
@@ -84,18 +87,30 @@ impl BasicExchange {
     ) -> Result<Verified, BasicError> {
         let slot = self.slot(authorization);
         let mut kept = slot.lock().await;
-        let now = self.clock.now();
-        if let Some(kept) = kept.as_ref().filter(|kept| now < kept.until) {
-            return Ok(kept.caller.clone());
+        if let Some(kept) = kept.as_ref().filter(|kept| self.clock.now() < kept.until) {
+            return kept.outcome.clone();
         }
+        let outcome = self.ask(authorization, verifier).await;
+        let now = self.clock.now();
+        *kept = match &outcome {
+            Ok(caller) => Some(now.plus(KEPT_FOR).min(Timestamp::from_seconds(caller.exp))),
+            Err(BasicError::Unavailable) => Some(now.plus(OUT_OF_REACH_FOR)),
+            Err(_) => None,
+        }
+        .map(|until| Kept { outcome: outcome.clone(), until });
+        outcome
+    }
+
+    async fn ask(&self, authorization: &HeaderValue, verifier: &Verifier) -> Result<Verified, BasicError> {
         let token = self.exchange(authorization).await?;
-        let caller = verifier.verify(&token).await.map_err(|error| {
-            tracing::warn!(reason = %error, "the token endpoint gave a token that does not hold");
-            BasicError::Unavailable
-        })?;
-        let until = now.plus(KEPT_FOR).min(Timestamp::from_seconds(caller.exp));
-        *kept = Some(Kept { caller: caller.clone(), until });
-        Ok(caller)
+        verifier.verify(&token).await.map_err(|error| {
+            tracing::warn!(reason = %error, "the token endpoint gave a token that this API does not take");
+            match error {
+                // A client set to `typ` JWT, where only `at+jwt` is taken.
+                TokenError::WrongType => BasicError::NeedsToken,
+                _ => BasicError::Unavailable,
+            }
+        })
     }
 
     /// The place of a pair's token. Where there is no more room, places that hold nothing of use are given up, and
@@ -111,7 +126,7 @@ impl BasicExchange {
         if slots.len() >= MAX_KEPT {
             // A slot that is locked is in use.
             slots.retain(|_, slot| {
-                slot.try_lock().is_ok_and(|kept| kept.as_ref().is_some_and(|kept| now < kept.until))
+                slot.try_lock().map_or(true, |kept| kept.as_ref().is_some_and(|kept| now < kept.until))
             });
         }
         let slot = Arc::<Slot>::default();
@@ -127,6 +142,13 @@ impl BasicExchange {
         struct TokenResponse {
             access_token: String,
         }
+        /// RFC 6749 section 5.2.
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Refused {
+            error: String,
+            error_description: String,
+        }
         let unavailable = |reason: String| {
             tracing::warn!(endpoint = %self.endpoint, reason, "Basic credentials could not be exchanged");
             BasicError::Unavailable
@@ -138,6 +160,11 @@ impl BasicExchange {
             .body(self.form.clone())
             .map_err(|error| unavailable(error.to_string()))?;
         let response = self.http.send(request).await.map_err(unavailable)?;
+        if response.status().is_client_error() {
+            let said: Refused = serde_json::from_str(response.body()).unwrap_or_default();
+            let (error, reason) = (said.error, said.error_description);
+            tracing::info!(status = response.status().as_u16(), error, reason, "Basic refused by the issuer");
+        }
         match response.status() {
             StatusCode::OK => {
                 let body: TokenResponse = serde_json::from_str(response.body())

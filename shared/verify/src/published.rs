@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use http::header::{ACCEPT, AGE, CACHE_CONTROL, HeaderMap};
 use http::{Request, StatusCode, Uri};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use tokio::task::JoinHandle;
 
 use crate::http_client::{self, HttpClient};
 use crate::{BuildError, Clock, JwkSet, Timestamp, TokenError};
@@ -104,23 +105,34 @@ impl PublishedKeys {
         self.state().usable(self.0.clock.now())
     }
 
-    /// Fetches if `is_due` says so, one at a time: who waited for another's fetch asks again whether one is due.
+    /// Fetches if `is_due` says so, one at a time: who waited for another's fetch asks again whether one is due. Nobody
+    /// waits for an issuer that did not answer the last time, as long as there is a set to go on with.
     async fn fetch_if(&self, is_due: impl Fn(&State, Timestamp) -> bool) {
-        if !is_due(&self.state(), self.0.clock.now()) {
+        let (state, now) = (self.state(), self.0.clock.now());
+        if !is_due(&state, now) {
+            return;
+        }
+        let is_away = state.last_attempt.is_some_and(|last| last.failed);
+        if is_away && state.usable(now).is_ok() {
+            if let Ok(turn) = Arc::clone(&self.0.fetching).try_lock_owned() {
+                self.spawn_fetch(turn);
+            }
             return;
         }
         let turn = Arc::clone(&self.0.fetching).lock_owned().await;
-        if !is_due(&self.state(), self.0.clock.now()) {
-            return;
+        if is_due(&self.state(), self.0.clock.now()) {
+            // It fails only where the runtime is going down.
+            let _ = self.spawn_fetch(turn).await;
         }
-        // A task of its own: a caller who hangs up does not take the fetch along, or everybody would start over.
+    }
+
+    /// A task of its own: a caller who hangs up does not take the fetch along, or everybody would start over.
+    fn spawn_fetch(&self, turn: OwnedMutexGuard<()>) -> JoinHandle<()> {
         let shared = Arc::clone(&self.0);
-        let fetch = tokio::spawn(async move {
-            let _turn = turn;
+        tokio::spawn(async move {
             shared.fetch().await;
-        });
-        // It fails only where the runtime is going down.
-        let _ = fetch.await;
+            drop(turn);
+        })
     }
 
     fn state(&self) -> State {

@@ -8,8 +8,13 @@
 //! | no credentials | 401 | `Bearer` |
 //! | two Authorization headers, or `Bearer` without a token | 400 | `Bearer error="invalid_request"` |
 //! | a token that does not hold | 401 | `Bearer error="invalid_token"` |
-//! | a caller without the scopes or roles, or a path that no rule names | 403 | `Bearer error="insufficient_scope"`, with the `scope` needed |
-//! | anything, while the key set cannot be had | 503 with `Retry-After` | |
+//! | a caller without the scopes | 403 | `Bearer error="insufficient_scope"` with the `scope` needed |
+//! | a caller without the roles, another's path parameter, or a path that no rule names | 403 | `Bearer error="insufficient_scope"` |
+//! | a token, while the key set cannot be had | 503 with `Retry-After` | |
+//!
+//! With HTTP Basic ([`ProtectLayer::with_basic`]) every 401 also challenges for `Basic`, and there are: 401 for a wrong pair,
+//! 403 for a client that must say more than Basic can, 429 with the issuer's `Retry-After` after too many failures, and
+//! 503 while the issuer cannot be asked.
 //!
 //! The reason goes to the log (`tracing`, target `countersign_verify`), without the token.
 //!
@@ -136,7 +141,7 @@ where
 
 /// What a refused caller is told.
 #[derive(Debug)]
-enum Refusal {
+enum Denied {
     NoCredentials,
     InvalidRequest,
     InvalidToken,
@@ -152,55 +157,61 @@ enum Refusal {
 enum Presented<'a> {
     Bearer(&'a str),
     #[cfg(feature = "fetch")]
-    Basic(&'a HeaderValue),
+    Basic(&'a HeaderValue, &'a BasicExchange),
 }
 
 impl<'a> Presented<'a> {
     /// The one Authorization header. Methods that the layer does not take count as no credentials (RFC 6750 section
     /// 3.1).
-    fn read(headers: &'a HeaderMap, takes_basic: bool) -> Result<Self, Refusal> {
+    fn read(headers: &'a HeaderMap, guard: &'a Guard) -> Result<Self, Denied> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Refusal::NoCredentials)?;
+        let value = values.next().ok_or(Denied::NoCredentials)?;
         if values.next().is_some() {
-            return Err(Refusal::InvalidRequest);
+            return Err(Denied::InvalidRequest);
         }
-        let text = value.to_str().map_err(|_| Refusal::InvalidRequest)?;
+        let text = value.to_str().map_err(|_| Denied::InvalidRequest)?;
         let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
         if scheme.eq_ignore_ascii_case("Bearer") {
             let token = credentials.trim_matches(' ');
-            return if token.is_empty() { Err(Refusal::InvalidRequest) } else { Ok(Self::Bearer(token)) };
+            return if token.is_empty() { Err(Denied::InvalidRequest) } else { Ok(Self::Bearer(token)) };
         }
         #[cfg(feature = "fetch")]
-        if takes_basic && scheme.eq_ignore_ascii_case("Basic") {
-            return Ok(Self::Basic(value));
+        if let Some(basic) = &guard.basic
+            && scheme.eq_ignore_ascii_case("Basic")
+        {
+            // Two headers joined on the way: no Basic credentials contain a comma.
+            return if credentials.contains(',') {
+                Err(Denied::InvalidRequest)
+            } else {
+                Ok(Self::Basic(value, basic))
+            };
         }
-        Err(Refusal::NoCredentials)
+        Err(Denied::NoCredentials)
     }
 }
 
 impl Guard {
     /// The caller, if the policy admits one with these credentials to this path.
-    async fn admit(&self, method: &str, path: &str, headers: &HeaderMap) -> Result<Verified, Refusal> {
-        let caller = match Presented::read(headers, self.takes_basic())? {
+    async fn admit(&self, method: &str, path: &str, headers: &HeaderMap) -> Result<Verified, Denied> {
+        let caller = match Presented::read(headers, self)? {
             Presented::Bearer(token) => self.verifier.verify(token).await.map_err(|error| {
                 tracing::info!(reason = %error, "token refused");
                 match error {
-                    TokenError::KeysUnavailable => Refusal::Unavailable,
-                    _ => Refusal::InvalidToken,
+                    TokenError::KeysUnavailable => Denied::Unavailable,
+                    _ => Denied::InvalidToken,
                 }
             })?,
             #[cfg(feature = "fetch")]
-            Presented::Basic(header) => match &self.basic {
-                Some(basic) => basic.caller(header, &self.verifier).await.map_err(Refusal::Basic)?,
-                None => return Err(Refusal::NoCredentials),
-            },
+            Presented::Basic(header, basic) => {
+                basic.caller(header, &self.verifier).await.map_err(Denied::Basic)?
+            }
         };
         match self.policy.decide(method, path, &caller) {
             Ok(_) => Ok(caller),
             Err(refusal) => {
                 let (client_id, sub, jti) = (&caller.client_id, &caller.sub, &caller.jti);
                 tracing::info!(client_id, sub, jti, method, path, reason = %refusal, "caller refused");
-                Err(Refusal::InsufficientScope { scope: refusal.scope() })
+                Err(Denied::InsufficientScope { scope: refusal.scope() })
             }
         }
     }
@@ -212,7 +223,7 @@ impl Guard {
         false
     }
 
-    fn answer<R: Default>(&self, refusal: &Refusal) -> Response<R> {
+    fn answer<R: Default>(&self, refusal: &Denied) -> Response<R> {
         let mut response = Response::new(R::default());
         let (status, challenge) = refusal.status_and_challenge();
         *response.status_mut() = status;
@@ -231,7 +242,7 @@ impl Guard {
     }
 }
 
-impl Refusal {
+impl Denied {
     fn status_and_challenge(&self) -> (StatusCode, Option<String>) {
         let error = |code: &str| Some(format!(r#"Bearer error="{code}""#));
         match self {

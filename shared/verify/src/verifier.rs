@@ -156,6 +156,9 @@ pub enum BuildError {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// The system gives no random bytes.
+    #[error("the system gives no random bytes")]
+    NoRandomness,
     /// The HTTP client cannot be set up.
     #[error("the HTTP client cannot be set up: {0}")]
     HttpClient(String),
@@ -228,29 +231,22 @@ impl VerifierBuilder {
 
     /// The verifier. Fetches nothing yet.
     pub fn build(self) -> Result<Verifier, BuildError> {
-        let keys = self.choose_keys()?;
         let audience = match self.audience {
             Audience::This(audience) if !audience.is_empty() => Some(audience),
             Audience::Any => None,
             Audience::This(_) | Audience::Missing => return Err(BuildError::NoAudience),
         };
+        #[cfg(feature = "fetch")]
+        let published = || {
+            let url = self.jwks_url.unwrap_or_else(|| format!("{}/.well-known/jwks.json", self.issuer));
+            PublishedKeys::at(&url, self.clock.clone()).map(Keys::Published)
+        };
+        #[cfg(not(feature = "fetch"))]
+        let published = || Err(BuildError::NoKeys);
+        let keys = self.keys.map_or_else(published, |keys| Ok(Keys::Given(keys)))?;
         Ok(Verifier {
             rules: Rules { issuer: self.issuer, audience, types: self.types, clock: self.clock },
             keys,
         })
-    }
-
-    fn choose_keys(&self) -> Result<Keys, BuildError> {
-        if let Some(keys) = &self.keys {
-            return Ok(Keys::Given(keys.clone()));
-        }
-        #[cfg(feature = "fetch")]
-        {
-            let url =
-                self.jwks_url.clone().unwrap_or_else(|| format!("{}/.well-known/jwks.json", self.issuer));
-            PublishedKeys::at(&url, self.clock.clone()).map(Keys::Published)
-        }
-        #[cfg(not(feature = "fetch"))]
-        Err(BuildError::NoKeys)
     }
 }

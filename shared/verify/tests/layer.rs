@@ -188,6 +188,8 @@ async fn what_the_token_endpoint_says_reaches_the_caller_and_is_not_kept() {
         *exchange.answer.lock().unwrap() = (StatusCode::from_u16(status).unwrap(), body.to_owned());
         let before = exchange.asked();
         for _ in 0..2 {
+            // An issuer that could not be asked is left alone for a second.
+            exchange.seconds.fetch_add(1, Ordering::SeqCst);
             let answer = exchange.call("svc:secret").await;
             assert_eq!(answer.status(), expected, "{status} {body}");
             assert_eq!(answer.headers().get(RETRY_AFTER).map(|value| value.to_str().unwrap()), retry_after);
@@ -203,8 +205,27 @@ async fn what_the_token_endpoint_says_reaches_the_caller_and_is_not_kept() {
         }
         assert_eq!(exchange.asked(), before + 2);
     }
+    let last = exchange.asked();
+    for _ in 0..5 {
+        assert_eq!(exchange.call("svc:secret").await.status(), 503);
+    }
+    assert_eq!(exchange.asked(), last, "whoever waited for it does not each wait for another");
+    exchange.seconds.fetch_add(1, Ordering::SeqCst);
     *exchange.answer.lock().unwrap() = good;
     assert_eq!(exchange.call("svc:secret").await.status(), 200);
+    let joined = format!("Basic {0},Basic {0}", BASE64.encode("svc:secret"));
+    assert_eq!(call(&exchange.api, "/a", &[&joined]).await.status(), 400, "two headers, joined on the way");
+}
+
+#[tokio::test]
+async fn a_client_whose_tokens_are_of_another_type_is_told_to_use_one() {
+    let forge = Forge::new();
+    let exchange = Exchange::of(&forge).await;
+    let mut header = forge.header();
+    header["typ"] = json!("JWT");
+    let token = forge.sign(&header.to_string(), &claims().to_string());
+    exchange.answer.lock().unwrap().1 = json!({ "access_token": token }).to_string();
+    assert_eq!(exchange.call("svc:secret").await.status(), 403);
 }
 
 #[tokio::test]

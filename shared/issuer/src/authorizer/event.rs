@@ -14,7 +14,8 @@ pub(super) struct Event {
     /// The method's or the route's ARN, of this very request.
     pub(super) arn: MethodArn,
     pub(super) method: String,
-    /// As it came over the wire, without the stage.
+    /// Without the stage. A REST API leaves it as it came over the wire; an HTTP API decodes it, which is why its route
+    /// must fit.
     pub(super) path: String,
     /// The values of the Authorization headers; an HTTP API joins several with a comma.
     pub(super) authorization: Vec<String>,
@@ -63,11 +64,10 @@ struct Members {
     route_arn: Option<String>,
     method_arn: Option<String>,
     authorization_token: Option<String>,
+    route_key: Option<String>,
     raw_path: Option<String>,
-    path: Option<String>,
-    http_method: Option<String>,
-    headers: Option<HashMap<String, String>>,
-    multi_value_headers: Option<HashMap<String, Vec<String>>>,
+    headers: Option<HashMap<String, Option<String>>>,
+    multi_value_headers: Option<HashMap<String, Option<Vec<String>>>>,
     request_context: Option<RequestContext>,
 }
 
@@ -83,13 +83,13 @@ struct RequestContext {
 #[serde(rename_all = "camelCase")]
 struct Http {
     method: String,
-    source_ip: Option<IpAddr>,
+    source_ip: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity {
-    source_ip: Option<IpAddr>,
+    source_ip: Option<String>,
 }
 
 impl Event {
@@ -105,7 +105,11 @@ impl Event {
             }
             _ => return Err(unknown("it has neither version 2.0 nor type REQUEST or TOKEN")),
         };
-        event.ok_or_else(|| unknown("the ARN, the method or the path is missing or malformed"))
+        event.ok_or_else(|| {
+            unknown(
+                "the ARN, the method or the path is missing or malformed, or the path does not fit the route",
+            )
+        })
     }
 }
 
@@ -113,54 +117,63 @@ impl Members {
     fn http_api(self) -> Option<Event> {
         let context = self.request_context?;
         let http = context.http?;
-        let path = self.raw_path?;
-        // With a stage other than `$default` the path starts with it, and the policy knows no stages.
-        let stage = context.stage.filter(|stage| stage != "$default").map(|stage| format!("/{stage}"));
-        let path = match stage.as_ref().and_then(|stage| path.strip_prefix(stage.as_str())) {
-            Some("") => "/".to_owned(),
-            Some(rest) if rest.starts_with('/') => rest.to_owned(),
-            _ => path,
-        };
+        let raw_path = self.raw_path?;
+        let route = self.route_key.unwrap_or_default();
+        // With a stage other than `$default` the path starts with it, but not behind every domain of one's own.
+        let prefix = context.stage.map(|stage| format!("/{stage}"));
+        let stripped = prefix.and_then(|prefix| raw_path.strip_prefix(&prefix));
+        let stripped = stripped.filter(|rest| rest.is_empty() || rest.starts_with('/'));
+        let readings = [stripped.map(|rest| if rest.is_empty() { "/" } else { rest }), Some(&raw_path)];
+        let path = readings.into_iter().flatten().find(|path| fits(&route, path))?.to_owned();
         Some(Event {
             api: Api::Http,
             arn: MethodArn::parse(self.route_arn?)?,
             method: http.method,
             path,
             authorization: named_authorization(self.headers.unwrap_or_default()).collect(),
-            address: http.source_ip,
+            address: http.source_ip.and_then(|address| address.parse().ok()),
         })
     }
 
+    /// Method and path are those of the ARN, which knows neither stages nor the base paths of domains.
     fn rest_request(self) -> Option<Event> {
         let authorization = match self.multi_value_headers {
             Some(headers) => named_authorization(headers).flatten().collect(),
             None => named_authorization(self.headers.unwrap_or_default()).collect(),
         };
-        Some(Event {
-            api: Api::Rest,
-            arn: MethodArn::parse(self.method_arn?)?,
-            method: self.http_method?,
-            path: self.path?,
-            authorization,
-            address: self.request_context.and_then(|context| context.identity?.source_ip),
-        })
+        let identity = self.request_context.and_then(|context| context.identity);
+        let address = identity.and_then(|identity| identity.source_ip?.parse().ok());
+        Some(Event::of_arn(MethodArn::parse(self.method_arn?)?, authorization, address))
     }
 
     /// A `TOKEN` event says no more than the token and the ARN.
     fn rest_token(self) -> Option<Event> {
-        let arn = MethodArn::parse(self.method_arn?)?;
-        Some(Event {
-            api: Api::Rest,
-            method: arn.method.clone(),
-            path: arn.path.clone(),
-            arn,
-            authorization: self.authorization_token.into_iter().collect(),
-            address: None,
-        })
+        let authorization = self.authorization_token.into_iter().collect();
+        Some(Event::of_arn(MethodArn::parse(self.method_arn?)?, authorization, None))
+    }
+}
+
+impl Event {
+    fn of_arn(arn: MethodArn, authorization: Vec<String>, address: Option<IpAddr>) -> Self {
+        let (method, path) = (arn.method.clone(), arn.path.clone());
+        Self { api: Api::Rest, arn, method, path, authorization, address }
+    }
+}
+
+/// Whether a path has the segments of the route that API Gateway chose for it (`GET /brands/{brandKey}`): an encoded
+/// slash, which an HTTP API decodes before it shows the path, is one segment there and two here. `$default` and
+/// `{proxy+}` fit every path.
+fn fits(route: &str, path: &str) -> bool {
+    match route.split_once(' ') {
+        Some((_, template)) if !template.contains("+}") => {
+            template.split('/').count() == path.split('/').count()
+        }
+        _ => true,
     }
 }
 
 /// The values of headers of that name, in whatever case it was sent.
-fn named_authorization<V>(headers: HashMap<String, V>) -> impl Iterator<Item = V> {
-    headers.into_iter().filter(|(name, _)| name.eq_ignore_ascii_case("authorization")).map(|(_, value)| value)
+fn named_authorization<V>(headers: HashMap<String, Option<V>>) -> impl Iterator<Item = V> {
+    let is_named = |name: &str| name.eq_ignore_ascii_case("authorization");
+    headers.into_iter().filter(move |(name, _)| is_named(name)).filter_map(|(_, value)| value)
 }

@@ -70,7 +70,7 @@ impl KeyRing {
                 Ok(ring)
             }
             Err(error) => {
-                state.failed_at = Some(now);
+                state.failed_at = Some(self.clock.now());
                 let Some(reading) = usable else {
                     return Err(error.into());
                 };

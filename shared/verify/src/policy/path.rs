@@ -33,8 +33,8 @@ pub enum UnsafePath {
     /// `?` or `#`, raw or encoded, behind which some servers end the path.
     #[error("it has a `?` or `#`, raw or encoded (the query is no part of the path)")]
     QueryOrFragment,
-    /// A control character, raw or encoded.
-    #[error("it has a control character, raw or encoded")]
+    /// A control or invisible character, raw or encoded: some servers drop it.
+    #[error("it has a control or invisible character, raw or encoded")]
     ControlCharacter,
     /// `%25`: something may decode it twice.
     #[error("it has an encoded `%` (`%25`)")]
@@ -103,7 +103,7 @@ pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
     }
     let decoded = String::from_utf8(decoded).map_err(|_| UnsafePath::NotUtf8)?;
     for character in decoded.chars() {
-        if character.is_control() {
+        if character.is_control() || is_invisible(character) {
             return Err(UnsafePath::ControlCharacter);
         }
         if looks_like_ascii(character) {
@@ -139,6 +139,14 @@ pub(super) fn without_final_slash(path: &str) -> &str {
 /// Whether the byte stands for itself and for nothing else.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#')
+}
+
+/// Soft hyphen, zero-width and directional marks, the byte order mark: what case folding for identifiers drops.
+fn is_invisible(character: char) -> bool {
+    matches!(
+        character,
+        '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    )
 }
 
 /// Characters that normalisation or a best-fit code page turns into ASCII punctuation: the Greek question mark, leaders

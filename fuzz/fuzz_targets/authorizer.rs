@@ -1,0 +1,11 @@
+//! Whatever JSON API Gateway might hand to the authorizer: no panic.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    if let Ok(event) = serde_json::from_slice(data) {
+        let _ = countersign_issuer::read_event(event);
+    }
+});
