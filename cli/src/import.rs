@@ -283,7 +283,10 @@ impl<R: Importable> Importer<R> {
                 None => {}
             }
         }
-        let (mut record, credential) = self.adopt(record, credential).await?;
+        let (mut record, credential) = match self.adopt(record, credential).await? {
+            Ok(adopted) => adopted,
+            Err(problem) => return Ok(Fate::Refused(problem.to_string())),
+        };
         *record.version() = 1;
         record.mark(1, self.now);
         match self.table.create(&record).await {
@@ -296,12 +299,13 @@ impl<R: Importable> Importer<R> {
         }
     }
 
-    /// Stores the credential in the record; where it takes a slow hash, on a thread for that.
+    /// Stores the credential in the record; where it takes a slow hash, on a thread for that. A credential that cannot
+    /// be stored is this record's problem alone.
     async fn adopt(
         self: &Arc<Self>,
         mut record: R,
         credential: Option<Credential>,
-    ) -> Result<(R, Option<Credential>), String> {
+    ) -> Result<Result<(R, Option<Credential>), PasswordError>, String> {
         let importer = Arc::clone(self);
         let hashing = tokio::task::spawn_blocking(move || {
             let adopted = match &credential {
@@ -310,7 +314,7 @@ impl<R: Importable> Importer<R> {
             };
             adopted.map(|()| (record, credential))
         });
-        hashing.await.map_err(|error| error.to_string())?.map_err(|error| error.to_string())
+        hashing.await.map_err(|error| error.to_string())
     }
 
     /// Replaces a stored record that an import wrote and nobody has changed since.
@@ -338,7 +342,10 @@ impl<R: Importable> Importer<R> {
         if self.dry_run {
             return Ok(Fate::Updated(differing));
         }
-        let (mut record, _) = self.adopt(record, credential).await?;
+        let (mut record, _) = match self.adopt(record, credential).await? {
+            Ok(adopted) => adopted,
+            Err(problem) => return Ok(Fate::Refused(problem.to_string())),
+        };
         let version = *record.version() + 1;
         record.mark(version, self.now);
         match self.table.save(&mut record).await {

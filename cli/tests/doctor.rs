@@ -193,6 +193,16 @@ async fn clients_that_cannot_get_in_or_soon_cannot_are_named() {
     assert!(told.contains("demo-voice has no live secret"), "{told}");
     assert!(!told.contains("demo-service"), "whoever is disabled needs none: {told}");
 
+    issuer
+        .change_client("demo-app", |client| {
+            let mut other = client.secrets[0].clone();
+            (other.id, other.expires) = ("other".into(), None);
+            client.secrets.push(other);
+        })
+        .await;
+    let beside_another = ["clients", "a secret of demo-app ends at", "secret list demo-app"];
+    assert_found(&issuer, &[], "warning", &beside_another);
+
     let broken = AttributeValue::S("broken".into());
     let put = issuer.dynamodb().put_item().table_name("countersign-clients").item("client_id", broken);
     put.send().await.unwrap();

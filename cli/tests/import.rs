@@ -321,6 +321,24 @@ async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
     assert_eq!(said["summary"]["actions"], json!({ "created": CLIENTS - written, "unchanged": written }));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_cannot_be_kept_stops_no_other() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("users.csv");
+    let long = "x".repeat(1100);
+    std::fs::write(
+        &file,
+        format!("username,password\na1,{{noop}}fine\na2,{{noop}}{long}\na3,{{noop}}fine\n"),
+    )
+    .unwrap();
+    let line = format!("user import {} --brand acme --hash-plain", file.display());
+    let said = import(&shell, &line, 4);
+    assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 1 }), "{said}");
+    assert!(!said.to_string().contains(&long), "a password is not repeated");
+}
+
 /// Passes requests on to `endpoint`, until so many have begun; then nothing passes any more.
 async fn breaking_after(requests: usize, endpoint: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -208,13 +208,13 @@ async fn check_secrets(clients: &Table<Client>, now: Timestamp) -> Vec<Finding> 
     let count = records.len();
     let mut findings: Vec<Finding> = records
         .into_iter()
-        .filter_map(|record| match record {
+        .flat_map(|record| match record {
             Ok(client) => check_client(&client, now),
-            Err(error) => Some(Finding::broken(
+            Err(error) => vec![Finding::broken(
                 CHECK,
                 error.to_string(),
                 "nobody can use the client until its item is repaired, or deleted with `countersign client delete`",
-            )),
+            )],
         })
         .collect();
     if findings.is_empty() {
@@ -224,26 +224,28 @@ async fn check_secrets(clients: &Table<Client>, now: Timestamp) -> Vec<Finding> 
     findings
 }
 
-/// An enabled client whose last secret has ended, or soon does.
-fn check_client(client: &Client, now: Timestamp) -> Option<Finding> {
+/// What is to be said of an enabled client's secrets: none is left, or one soon ends.
+fn check_client(client: &Client, now: Timestamp) -> Vec<Finding> {
     if !client.enabled {
-        return None;
+        return Vec::new();
     }
     let id = &client.client_id;
-    let remedy = format!("`countersign client secret add {id}` makes another one, to be used before then");
-    let live = client.secrets.iter().filter(|secret| secret.is_live(now));
-    // A secret without an end outlives every other.
-    let ends = live.map(|secret| secret.expires.map_or(u64::MAX, Timestamp::millis)).max();
-    match ends {
-        None => {
-            Some(Finding::broken("clients", format!("{id} has no live secret: it cannot get in"), remedy))
-        }
-        Some(end) if end < now.plus(SECRET_NOTICE).millis() => {
-            let at = Timestamp::from_millis(end);
-            let found =
-                format!("the last secret of {id} ends at {} ({} left)", moment(at), human(at.since(now)));
-            Some(Finding::warning("clients", found, remedy))
-        }
-        Some(_) => None,
+    let add = format!("`countersign client secret add {id}` makes another one, to be used before then");
+    let live = || client.secrets.iter().filter(|secret| secret.is_live(now));
+    if live().next().is_none() {
+        return vec![Finding::broken("clients", format!("{id} has no live secret: it cannot get in"), add)];
     }
+    let ending = live().filter(|secret| secret.expires_within(now, SECRET_NOTICE));
+    let is_last = ending.clone().count() == live().count();
+    let (which, remedy) = if is_last {
+        ("the last secret", add)
+    } else {
+        ("a secret", format!("`countersign client secret list {id}` says whether it is still in use"))
+    };
+    let latest = ending.filter_map(|secret| secret.expires).max();
+    let found = latest.map(|end| {
+        let left = human(end.since(now));
+        Finding::warning("clients", format!("{which} of {id} ends at {} ({left} left)", moment(end)), remedy)
+    });
+    found.into_iter().collect()
 }
