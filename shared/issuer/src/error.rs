@@ -35,7 +35,7 @@ pub(crate) enum OAuthError {
     BodyTooLarge,
     #[error("nothing is served at this path")]
     NotFound,
-    #[error("too many failures: the next guess may come in {} ms", wait.as_millis())]
+    #[error("too many failures")]
     TooManyFailures { wait: Duration },
     #[error("temporarily unavailable: {0}")]
     Unavailable(String),
