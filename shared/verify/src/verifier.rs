@@ -12,7 +12,11 @@ const IAT_TOLERANCE_SECONDS: u64 = 120;
 /// Verifies access tokens of one issuer for one API. Cheap to clone: clones share the fetched key set.
 #[derive(Debug, Clone)]
 pub struct Verifier {
-    rules: Rules,
+    issuer: String,
+    /// `None` where any audience will do.
+    audience: Option<String>,
+    types: &'static [&'static str],
+    clock: Clock,
     keys: Keys,
 }
 
@@ -22,16 +26,6 @@ enum Keys {
     Given(JwkSet),
     #[cfg(feature = "fetch")]
     Published(PublishedKeys),
-}
-
-/// What a token must say.
-#[derive(Debug, Clone)]
-struct Rules {
-    issuer: String,
-    /// `None` where any audience will do.
-    audience: Option<String>,
-    types: &'static [&'static str],
-    clock: Clock,
 }
 
 /// Claims that a [`Verifier`] has checked; nothing else makes one.
@@ -78,14 +72,14 @@ impl Verifier {
     )]
     pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
         match &self.keys {
-            Keys::Given(keys) => self.rules.verify(token, keys),
+            Keys::Given(keys) => self.verify_with(token, keys),
             #[cfg(feature = "fetch")]
             Keys::Published(published) => {
                 let keys = published.current().await?;
-                match self.rules.verify(token, &keys) {
+                match self.verify_with(token, &keys) {
                     Err(TokenError::UnknownKey) => {
                         let keys = published.later_than(&keys).await?;
-                        self.rules.verify(token, &keys)
+                        self.verify_with(token, &keys)
                     }
                     outcome => outcome,
                 }
@@ -95,23 +89,6 @@ impl Verifier {
 
     /// Checks a token with these keys: what [`verify`](Self::verify) does once it has the key set.
     pub fn verify_with(&self, token: &str, keys: &JwkSet) -> Result<Verified, TokenError> {
-        self.rules.verify(token, keys)
-    }
-
-    /// The API that tokens must be meant for; nothing where any will do.
-    #[cfg(all(feature = "fetch", feature = "tower"))]
-    pub(crate) fn audience(&self) -> Option<&str> {
-        self.rules.audience.as_deref()
-    }
-
-    #[cfg(all(feature = "fetch", feature = "tower"))]
-    pub(crate) fn clock(&self) -> &Clock {
-        &self.rules.clock
-    }
-}
-
-impl Rules {
-    fn verify(&self, token: &str, keys: &JwkSet) -> Result<Verified, TokenError> {
         let (claims, kid) = jws::verify::<Claims>(token, keys, self.types)?;
         if claims.iss != self.issuer {
             return Err(TokenError::WrongIssuer);
@@ -127,6 +104,17 @@ impl Rules {
             return Err(TokenError::IssuedInFuture);
         }
         Ok(Verified { claims, kid })
+    }
+
+    /// The API that tokens must be meant for; nothing where any will do.
+    #[cfg(all(feature = "fetch", feature = "tower"))]
+    pub(crate) fn audience(&self) -> Option<&str> {
+        self.audience.as_deref()
+    }
+
+    #[cfg(all(feature = "fetch", feature = "tower"))]
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 }
 
@@ -244,9 +232,6 @@ impl VerifierBuilder {
         #[cfg(not(feature = "fetch"))]
         let published = || Err(BuildError::NoKeys);
         let keys = self.keys.map_or_else(published, |keys| Ok(Keys::Given(keys)))?;
-        Ok(Verifier {
-            rules: Rules { issuer: self.issuer, audience, types: self.types, clock: self.clock },
-            keys,
-        })
+        Ok(Verifier { issuer: self.issuer, audience, types: self.types, clock: self.clock, keys })
     }
 }
