@@ -84,6 +84,12 @@ impl InProcess {
     }
 }
 
+/// A clock that goes as tokio's does, and stands still and jumps with it.
+pub fn clock_of_tokio() -> Clock {
+    let begun = tokio::time::Instant::now();
+    Clock::new(move || Timestamp::from_seconds(START_SECONDS).plus(begun.elapsed()))
+}
+
 /// The variables of `more`, and of those that it leaves out a test's own.
 pub fn environment<'a>(more: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
     const OWN: [(&str, &str); 6] = [

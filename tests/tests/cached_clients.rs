@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use countersign_issuer::{Client, Principal, PrincipalKey};
-use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::in_process::{
+    APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio,
+};
 use countersign_tests::store::Fault;
+use tokio::time::Instant;
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -99,6 +102,34 @@ async fn while_dynamodb_is_away_cached_clients_are_served_for_15_minutes_more() 
     for_alice().to(&world.issuer).await.assert_error(503, "temporarily_unavailable");
     world.store.heal();
     for_alice().to(&world.issuer).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_dynamodb_is_silent_one_request_waits_a_second_and_the_next_ones_not_at_all() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    for_alice().to(&world.issuer).await.ok();
+    world.store.fail_with(Fault::Hang);
+    // Neither client nor operator nor keys are fresh.
+    tokio::time::sleep(14 * MINUTE).await;
+    let begun = Instant::now();
+    for_alice().to(&world.issuer).await.ok();
+    assert_eq!(begun.elapsed().as_secs(), 1);
+    world.store.take_calls();
+    for_alice().to(&world.issuer).await.ok();
+    assert_eq!((begun.elapsed().as_secs(), world.store.take_calls().len()), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_cut_off_leaves_its_mark() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    for_alice().to(&world.issuer).await.ok();
+    world.store.fail_with(Fault::Hang);
+    tokio::time::sleep(14 * MINUTE).await;
+    let cut_off = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
+    assert!(cut_off.is_err());
+    let begun = Instant::now();
+    for_alice().to(&world.issuer).await.ok();
+    assert!(begun.elapsed().is_zero());
 }
 
 #[tokio::test(start_paused = true)]

@@ -14,12 +14,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_issuer::{Entropy, Issuer};
 use countersign_tests::Answer;
-use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
 use countersign_tests::random::Random;
 use countersign_tests::store::Fault;
-use countersign_verify::{Clock, Timestamp};
+use countersign_verify::Clock;
 use serde_json::Value;
-use tokio::time::Instant;
 
 /// What a refresh token is in its family.
 #[derive(Debug, Clone)]
@@ -298,8 +297,7 @@ fn variable(name: &str) -> Option<u64> {
 
 #[tokio::test(start_paused = true)]
 async fn whatever_fails_no_token_without_a_right_and_no_second_successor() {
-    let begun = Instant::now();
-    let clock = Clock::new(move || Timestamp::from_seconds(2_000_000_000).plus(begun.elapsed()));
+    let clock = clock_of_tokio();
     let limits = [
         ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "3"),
         ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "5"),

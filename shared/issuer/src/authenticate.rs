@@ -16,6 +16,7 @@ use crate::client::Client;
 use crate::error::{ClientRefusal, OAuthError};
 use crate::form::{self, Form, MAX_VALUE_BYTES};
 use crate::guesses::{Guesses, SourceAddress};
+use crate::outage::Outage;
 use crate::remembered::RememberedSecrets;
 use crate::secret::{self, ClientSecret, Secret};
 use crate::slow_hashes::{SlowHashes, Turn};
@@ -200,9 +201,10 @@ impl Authentication {
         config: &AuthenticationConfig,
         clock: Clock,
         entropy: Entropy,
+        outage: Outage,
     ) -> Self {
         Self {
-            clients: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone()),
+            clients: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone(), outage),
             remembered: RememberedSecrets::new(&entropy),
             guesses: Guesses::new(db.clone(), prefix, config.guesses, clock.clone(), entropy),
             slow_hashes: SlowHashes::new(),

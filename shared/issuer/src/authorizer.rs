@@ -20,6 +20,7 @@ use crate::authenticate::{Authentication, PresentedCredentials};
 use crate::error::OAuthError;
 use crate::grants::authorize_for;
 use crate::keys::{KeyRing, KeyTable};
+use crate::outage::Outage;
 use crate::{AuthenticationConfig, Entropy, IssuerUrl, SourceAddress, StoreConfig, audit};
 
 use answer::{PolicyDocument, context};
@@ -123,6 +124,7 @@ impl Authorizer {
         }
         let prefix = &config.store.table_prefix;
         let keys = KeyTable::new(db.clone(), prefix);
+        let outage = Outage::new(clock.clone());
         let verifier = Verifier::builder(config.issuer.as_str())
             .audience(&config.audience)
             .accept_typ_jwt()
@@ -135,7 +137,7 @@ impl Authorizer {
             audience: config.audience.clone(),
             caching: config.caching,
             policy,
-            ring: KeyRing::new(keys, config.store.timers, clock.clone()),
+            ring: KeyRing::new(keys, config.store.timers, clock.clone(), outage.clone()),
             verifier,
             authentication: Authentication::new(
                 db,
@@ -143,6 +145,7 @@ impl Authorizer {
                 &config.authentication,
                 clock.clone(),
                 entropy.clone(),
+                outage,
             ),
             clock,
             entropy,

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use lru::LruCache;
 use tokio::sync::Mutex as AsyncMutex;
 
 use crate::audit;
+use crate::outage::Outage;
 use crate::store::{Record, StoreError, Table};
 
 /// Within this time a change takes effect: a client that is disabled, a secret that is revoked.
@@ -18,8 +18,6 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Nobody is refused by an older reading: the client may have been made, or given its new secret, a moment ago. The
 /// same for known and unknown names, or the time of a refusal would tell them apart.
 const REFUSED_FRESH: Duration = Duration::from_secs(2);
-/// After a failed read DynamoDB is left alone this long, as far as the cache has an answer: a time-out takes seconds.
-const PAUSE: Duration = Duration::from_secs(2);
 
 /// A record has a few hundred bytes, and with every list at its limit 65 KiB.
 const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
@@ -32,8 +30,7 @@ pub(crate) struct Cache<R> {
     max_stale: Duration,
     clock: Clock,
     slots: Mutex<Slots<R>>,
-    /// When reading last failed, in milliseconds; 0 after a success.
-    failed_at: AtomicU64,
+    outage: Outage,
 }
 
 struct Slots<R> {
@@ -62,11 +59,25 @@ impl<R> Reading<R> {
     }
 }
 
+/// A record that is no longer fresh, to go on with where there is no newer one.
+struct Copy<R> {
+    record: Arc<R>,
+    age: Duration,
+}
+
+impl<R: Record> Copy<R> {
+    /// Serves it, which the log then says.
+    fn serve(&self, key: &str, reason: Option<&StoreError>) -> Arc<R> {
+        audit::served_stale(R::TABLE, key, self.age, reason);
+        Arc::clone(&self.record)
+    }
+}
+
 impl<R: Record> Cache<R> {
     /// A cache over `table`, good for `max_stale` past its freshness while DynamoDB is away.
-    pub(crate) fn new(table: Table<R>, max_stale: Duration, clock: Clock) -> Self {
+    pub(crate) fn new(table: Table<R>, max_stale: Duration, clock: Clock, outage: Outage) -> Self {
         let slots = Slots { known: LruCache::new(MAX_RECORDS), unknown: LruCache::new(MAX_UNKNOWN) };
-        Self { table, max_stale, clock, slots: Mutex::new(slots), failed_at: AtomicU64::new(0) }
+        Self { table, max_stale, clock, slots: Mutex::new(slots), outage }
     }
 
     /// The record of that key, as it was at most a minute ago; while DynamoDB is away, at most `max_stale` longer.
@@ -88,43 +99,33 @@ impl<R: Record> Cache<R> {
         {
             return Ok(reading.record.clone());
         }
-        let failed_at = Timestamp::from_millis(self.failed_at.load(Ordering::Relaxed));
-        if now.since(failed_at) < PAUSE
-            && let Some(record) = self.stale(key, reading.as_ref(), now, None)
+        let copy = reading.as_ref().and_then(|reading| self.stale(reading, now));
+        if self.outage.is_recent()
+            && let Some(copy) = &copy
         {
-            return Ok(Some(record));
+            return Ok(Some(copy.serve(key, None)));
         }
-        match self.table.get(key).await {
+        match self.outage.watch(copy.is_some(), self.table.get(key)).await {
             Ok(record) => {
-                self.failed_at.store(0, Ordering::Relaxed);
                 let record = record.map(Arc::new);
                 *reading = Some(Reading { record: record.clone(), at: now });
                 self.keep(key, &slot, record.is_some());
                 Ok(record)
             }
-            Err(error @ StoreError::Unavailable { .. }) => {
-                // Now, and not when the read began: a time-out takes longer than the pause.
-                self.failed_at.store(self.clock.now().millis(), Ordering::Relaxed);
-                self.stale(key, reading.as_ref(), now, Some(&error)).map(Some).ok_or(error)
-            }
+            Err(error @ StoreError::Unavailable { .. }) => match copy {
+                Some(copy) => Ok(Some(copy.serve(key, Some(&error)))),
+                None => Err(error),
+            },
             // A record that cannot be read, a permission that is missing: no outage to bridge.
             Err(error) => Err(error),
         }
     }
 
-    /// The record of an old reading, if it may still be served, which the log then says.
-    fn stale(
-        &self,
-        key: &str,
-        reading: Option<&Reading<R>>,
-        now: Timestamp,
-        reason: Option<&StoreError>,
-    ) -> Option<Arc<R>> {
-        let reading = reading?;
-        let record = reading.record.as_ref()?;
+    /// The record of an old reading, if it may still be served.
+    fn stale(&self, reading: &Reading<R>, now: Timestamp) -> Option<Copy<R>> {
+        let record = reading.record.clone()?;
         let age = reading.age(now).filter(|age| *age < FRESH + self.max_stale)?;
-        audit::served_stale(R::TABLE, key, age, reason);
-        Some(Arc::clone(record))
+        Some(Copy { record, age })
     }
 
     fn slot(&self, key: &str) -> Arc<Slot<R>> {

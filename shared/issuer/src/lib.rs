@@ -22,6 +22,7 @@ mod form;
 mod grants;
 mod guesses;
 mod mint;
+mod outage;
 mod password;
 mod principal;
 mod refresh;
@@ -55,6 +56,7 @@ use countersign_verify::Clock;
 use authenticate::Authentication;
 use cache::Cache;
 use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
+use outage::Outage;
 use refresh::Families;
 
 /// Everything that a request for a token needs. One for a process.
@@ -76,6 +78,7 @@ impl Issuer {
     /// An issuer over the tables of `config`. Nothing is read yet.
     pub fn new(config: &Config, db: &DynamoDb, wrapping: Wrapping, clock: Clock, entropy: Entropy) -> Self {
         let prefix = &config.store.table_prefix;
+        let outage = Outage::new(clock.clone());
         Self {
             url: config.issuer.clone(),
             limits: config.store.timers.settings().longest,
@@ -85,12 +88,14 @@ impl Issuer {
                 &config.authentication,
                 clock.clone(),
                 entropy.clone(),
+                outage.clone(),
             ),
             principals: Table::new(db.clone(), prefix),
             operators: Cache::new(
                 Table::new(db.clone(), prefix),
                 config.authentication.max_stale,
                 clock.clone(),
+                outage.clone(),
             ),
             families: Families::new(db.clone(), prefix),
             signer: Signer::new(
@@ -98,6 +103,7 @@ impl Issuer {
                 wrapping,
                 config.store.timers,
                 clock.clone(),
+                outage,
             ),
             clock,
             entropy,
@@ -126,6 +132,7 @@ impl Publisher {
     pub fn new(config: &Config, db: &DynamoDb, clock: Clock) -> Self {
         let table = KeyTable::new(db.clone(), &config.store.table_prefix);
         let timers = config.store.timers;
-        Self { url: config.issuer.clone(), timers, ring: KeyRing::new(table, timers, clock.clone()), clock }
+        let ring = KeyRing::new(table, timers, clock.clone(), Outage::new(clock.clone()));
+        Self { url: config.issuer.clone(), timers, ring, clock }
     }
 }

@@ -6,6 +6,7 @@ use countersign_verify::{Clock, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::keys::{KeyError, KeyTable, Ring, Timers};
+use crate::outage::Outage;
 
 /// A ring and the moment at which it was read.
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ pub struct KeyRing {
     table: KeyTable,
     timers: Timers,
     clock: Clock,
+    outage: Outage,
     state: Mutex<State>,
 }
 
@@ -45,8 +47,8 @@ struct State {
 
 impl KeyRing {
     /// The ring in `table`; nothing is read yet.
-    pub fn new(table: KeyTable, timers: Timers, clock: Clock) -> Self {
-        Self { table, timers, clock, state: Mutex::default() }
+    pub(crate) fn new(table: KeyTable, timers: Timers, clock: Clock, outage: Outage) -> Self {
+        Self { table, timers, clock, outage, state: Mutex::default() }
     }
 
     /// The ring. Read again once it is no longer fresh; while that fails, the last one stands until it is too old.
@@ -57,11 +59,13 @@ impl KeyRing {
         let now = self.clock.now();
         let usable = state.reading.as_ref().filter(|reading| reading.is_usable(now, &self.timers)).cloned();
         if let Some(reading) = &usable
-            && (reading.is_fresh(now, &self.timers) || self.timers.is_too_soon(state.failed_at, now))
+            && (reading.is_fresh(now, &self.timers)
+                || self.timers.is_too_soon(state.failed_at, now)
+                || self.outage.is_recent())
         {
             return Ok(Arc::clone(&reading.ring));
         }
-        match self.table.read().await {
+        match self.outage.watch(usable.is_some(), self.table.read()).await {
             Ok(contents) => {
                 let ring = Arc::new(Ring::new(contents.keys, &self.timers));
                 state.failed_at = None;

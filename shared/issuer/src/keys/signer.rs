@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::keys::{KeyError, KeyRing, KeyTable, Lifetimes, Ring, RingKey, Timers, Wrapping};
 use crate::mint::TokenType;
+use crate::outage::Outage;
 
 /// A private key, ready to sign. It was unwrapped and checked once; signing touches nothing but memory.
 pub struct SigningKey {
@@ -100,8 +101,14 @@ struct Opened {
 
 impl Signer {
     /// A signer over `table`; nothing is read yet.
-    pub fn new(table: KeyTable, wrapping: Wrapping, timers: Timers, clock: Clock) -> Self {
-        let ring = KeyRing::new(table.clone(), timers, clock.clone());
+    pub(crate) fn new(
+        table: KeyTable,
+        wrapping: Wrapping,
+        timers: Timers,
+        clock: Clock,
+        outage: Outage,
+    ) -> Self {
+        let ring = KeyRing::new(table.clone(), timers, clock.clone(), outage);
         Self { ring, table, wrapping, clock, opened: Mutex::default() }
     }
 
