@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 
 import pytest
-from processes import EVENTS, Function, event
+from processes import EVENTS, Dev, Function, event
 
 DECISION = {"client_id", "request_id", "cold_start", "duration_ms"}
 
@@ -45,6 +45,10 @@ def with_tokens(name, **tokens):
     return sent
 
 
+def basic(credentials):
+    return "Basic " + base64.b64encode(credentials.encode()).decode()
+
+
 def test_every_decision_is_one_line_with_what_an_operator_asks_for(token):
     _, _, login = token.answer(event("token-operator-password"))
     refresh = with_tokens("token-refresh-token", REFRESH_TOKEN=login["refresh_token"])
@@ -53,7 +57,7 @@ def test_every_decision_is_one_line_with_what_an_operator_asks_for(token):
     wrong["body"] = wrong["body"].replace("correct", "wrong")
     assert token.answer(wrong)[0] == 400
     unknown = event("token-client-credentials")
-    unknown["headers"]["authorization"] = "Basic " + base64.b64encode(b"nobody:x").decode()
+    unknown["headers"]["authorization"] = basic("nobody:x")
     assert token.answer(unknown)[0] == 401
     issued, refreshed, refused, stranger = lines(token)
 
@@ -87,11 +91,53 @@ def test_a_stolen_token_is_one_warning(token, database):
     assert counted >= {("RefreshReuse", ()), ("Refused", ()), ("Refused", (("error", "invalid_grant"),))}
 
 
+def test_too_many_guesses_are_one_warning_that_says_at_whom(tmp_path):
+    guess = event("token-client-credentials")
+    guess["headers"]["authorization"] = basic("demo-service:wrong")
+    login = event("token-password")
+    login["body"] = login["body"].replace("correct", "wrong")
+    # Counters of its own: nobody else is to be slowed down.
+    with Dev(tmp_path) as dev, Function(tmp_path, "token", {**dev.environment, "COUNTERSIGN_METRICS": "on"}) as token:
+        assert [token.answer(guess)[0] for _ in range(21)] == [401] * 20 + [429]
+        assert [token.answer(login)[0] for _ in range(11)] == [400] * 10 + [429]
+        told = lines(token)
+    assert len(told) == 21 + 11
+    client, user = told[20], told[31]
+    for line in (client, user):
+        assert (line["level"], line["event"], line["error"]) == ("WARN", "slowed down", "temporarily_unavailable")
+        assert line["counter"] and 0 < line["wait_ms"] <= 1000
+        assert {("GuessesRefused", ()), ("Refused", ())} <= {(name, by) for name, by, _ in metrics(line)}
+    assert (client["presented"], user["client_id"], user["brandKey"]) == ("demo-service", "demo-app", "acme")
+
+
+def test_whoever_uses_a_secret_is_seen_to_use_it(token, dev, tmp_path):
+    """What `countersign client secret list --audit-log` goes by, at every endpoint that takes a secret."""
+    _, _, login = token.answer(event("token-password"))
+    (issued,) = lines(token)
+    with Function(tmp_path, "refresh", dev.environment) as refresh:
+        refresh.answer(with_tokens("introspect", ACCESS_TOKEN=login["access_token"]))
+        refresh.answer(with_tokens("revoke", REFRESH_TOKEN=login["refresh_token"]))
+        refresh.answer(with_tokens("refresh", REFRESH_TOKEN=login["refresh_token"]))
+        told = lines(refresh)
+    assert [line["event"] for line in told] == ["introspected", "revoked", "refused"]
+    assert {line["secret_id"] for line in told} == {issued["secret_id"]}
+    assert told[0]["active"] is True
+
+    called = event("authorizer-http")
+    with Function(tmp_path, "authorizer", {**dev.environment, "COUNTERSIGN_METRICS": "on"}) as authorizer:
+        for credentials in ("demo-voice:demo-voice-secret", "demo-voice:wrong"):
+            called["headers"]["authorization"] = basic(credentials)
+            authorizer.invoke(called)
+        known, wrong = lines(authorizer)
+    assert (known["event"], known["client_id"]) == ("caller authenticated", "demo-voice") and known["secret_id"]
+    assert (wrong["event"], wrong["presented"]) == ("caller refused", "demo-voice")
+
+
 def test_metrics_count_what_happened(token):
     token.answer(event("token-client-credentials"))
     token.answer(event("token-password"))
     refused = event("token-password")
-    refused["headers"]["authorization"] = "Basic " + base64.b64encode(b"demo-app:wrong").decode()
+    refused["headers"]["authorization"] = basic("demo-app:wrong")
     token.answer(refused)
     first, second, third = (dict(((name, by), value) for name, by, value in metrics(line)) for line in lines(token))
     in_token = (("function", "token"),)
@@ -200,14 +246,14 @@ def test_the_log_of_a_full_run_holds_no_secret(dev, tmp_path):
         wrong = event("token-password")
         wrong["body"] = re.sub("password=[^&]*", "password=wrong-password", wrong["body"])
         send(token, wrong)
-        wrong["headers"]["authorization"] = "Basic " + base64.b64encode(b"demo-app:wrong-secret").decode()
+        wrong["headers"]["authorization"] = basic("demo-app:wrong-secret")
         send(token, wrong)
         for misplaced in ("username", "client_id", "scope", "grant_type"):
             odd = event("token-password")
             odd["body"] = re.sub(f"&?{misplaced}=[^&]*", "", odd["body"]) + f"&{misplaced}=correct+horse+battery+staple"
             send(token, odd)
         swapped = event("token-password")
-        swapped["headers"]["authorization"] = "Basic " + base64.b64encode(b"demo-app-secret:demo-app").decode()
+        swapped["headers"]["authorization"] = basic("demo-app-secret:demo-app")
         send(token, swapped)
         # An event that is none, with a secret in it.
         token.invoke({"authorization": "demo-app-secret"})

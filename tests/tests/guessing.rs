@@ -205,6 +205,22 @@ async fn a_secret_that_is_sent_raw_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn however_a_client_id_is_written_its_guesses_are_counted_together() {
+    let (world, _) = InProcess::start_with_clock(&[]).await;
+    let clients = world.table::<countersign_issuer::Client>();
+    let mut plus = clients.get("chosen").await.unwrap().unwrap();
+    plus.client_id = "a+b".into();
+    clients.create(&plus).await.unwrap();
+    for written in ["a+b", "a%2Bb"].repeat(10) {
+        let answer = client(written, "wrong").from(ATTACKER).to(&world.issuer).await;
+        answer.assert_error(401, "invalid_client");
+    }
+    for written in ["a+b", "a%2Bb", "%61%2bb"] {
+        assert_told_to_wait(&client(written, CHOSEN_SECRET).from(ATTACKER).to(&world.issuer).await, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn thresholds_are_settable_and_every_counter_can_be_switched_off() {
     let limits = [
         ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "0"),

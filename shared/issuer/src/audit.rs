@@ -8,7 +8,7 @@ use countersign_verify::{Claims, Timestamp};
 use tracing::{Span, field};
 
 use crate::authenticate::AuthenticatedClient;
-use crate::client::{Client, GrantType};
+use crate::client::GrantType;
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
 use crate::store::StoreError;
@@ -24,6 +24,8 @@ pub(crate) fn request() -> Span {
         sub = field::Empty,
         family = field::Empty,
         generation = field::Empty,
+        counter = field::Empty,
+        wait_ms = field::Empty,
     )
 }
 
@@ -54,20 +56,24 @@ pub(crate) fn issued(
 
 pub(crate) fn refused(
     endpoint: &'static str,
-    client: Option<&Client>,
+    client: Option<&AuthenticatedClient>,
     code: &'static str,
     error: &OAuthError,
 ) {
     let client_id = client.map(|client| client.client_id.as_str());
+    let secret_id = client.map(AuthenticatedClient::secret_id);
     match error {
         OAuthError::Unavailable(_) | OAuthError::Defect(_) => {
-            tracing::error!(target: "audit", event = "failed", endpoint, client_id, error = code, reason = %error);
+            tracing::error!(target: "audit", event = "failed", endpoint, client_id, secret_id, error = code, reason = %error);
         }
         OAuthError::InvalidGrant(GrantRefusal::Reused) => {
-            tracing::warn!(target: "audit", event = "reuse detected", endpoint, client_id, error = code, reason = %error);
+            tracing::warn!(target: "audit", event = "reuse detected", endpoint, client_id, secret_id, error = code, reason = %error);
+        }
+        OAuthError::TooManyFailures { .. } => {
+            tracing::warn!(target: "audit", event = "slowed down", endpoint, client_id, secret_id, error = code, reason = %error);
         }
         _ => {
-            tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
+            tracing::info!(target: "audit", event = "refused", endpoint, client_id, secret_id, error = code, reason = %error);
         }
     }
 }
@@ -85,19 +91,22 @@ pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
     }
 }
 
-/// Whom a caller tried to log in as.
-pub(crate) fn login_refused(username: &str, brand_key: Option<&str>, reason: GrantRefusal) {
+/// The brand that a caller tries to log in at.
+pub(crate) fn login(brand_key: Option<&str>) {
     Span::current().record("brandKey", brand_key);
+}
+
+/// Whom a caller tried to log in as.
+pub(crate) fn login_refused(username: &str, reason: GrantRefusal) {
     if reason != GrantRefusal::UnknownPrincipal {
         Span::current().record("username", bounded(username));
     }
 }
 
-/// A guess that came too soon after too many failures, and was not judged; `counter` is a digest of what they were
-/// counted for.
-pub(crate) fn guess_refused(counter: &str, wait: Duration) {
+/// A guess that came too soon after too many failures, and is not judged; `counter` says by what they were counted.
+pub(crate) fn guess_refused(counter: &'static str, wait: Duration) {
     let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    tracing::warn!(target: "audit", event = "guess refused", counter, wait_ms);
+    Span::current().record("counter", counter).record("wait_ms", wait_ms);
 }
 
 /// A refresh token that its family's standing refuses.
@@ -108,13 +117,31 @@ pub(crate) fn refresh_refused(token: &RefreshClaims) {
         .record("generation", token.generation);
 }
 
-pub(crate) fn revoked(token: &RefreshClaims) {
+pub(crate) fn revoked(client: &AuthenticatedClient, token: &RefreshClaims) {
     let RefreshClaims { client_id, sub, family, generation, .. } = token;
-    tracing::info!(target: "audit", event = "revoked", client_id, sub, family, generation);
+    let secret_id = client.secret_id();
+    tracing::info!(target: "audit", event = "revoked", client_id, secret_id, sub, family, generation);
 }
+
+pub(crate) fn introspected(client: &AuthenticatedClient, active: bool) {
+    let (client_id, secret_id) = (client.client_id.as_str(), client.secret_id());
+    tracing::info!(target: "audit", event = "introspected", client_id, secret_id, active);
+}
+
+/// A client that calls an API with its own secret, which the API's policy has yet to let it do.
+pub(crate) fn caller_authenticated(client: &AuthenticatedClient) {
+    let (client_id, secret_id) = (client.client_id.as_str(), client.secret_id());
+    tracing::info!(target: "audit", event = "caller authenticated", client_id, secret_id);
+}
+
+/// What becomes of a caller whom the authorizer does not let through.
+pub(crate) const CALLER_REFUSED: &str = "caller refused";
+/// And of one who guesses too much.
+pub(crate) const CALLER_SLOWED_DOWN: &str = "caller slowed down";
 
 /// A caller whom the authorizer does not let through, who is known or is not.
 pub(crate) fn caller_refused(
+    event: &'static str,
     caller: Option<&Claims>,
     method: &str,
     path: &str,
@@ -124,7 +151,7 @@ pub(crate) fn caller_refused(
     let client_id = caller.map(|caller| caller.client_id.as_str());
     let jti = caller.map(|caller| caller.jti.as_str());
     let (method, path) = (bounded(method), bounded(path));
-    tracing::info!(target: "audit", event = "caller refused", sub, client_id, jti, method, path, %reason);
+    tracing::info!(target: "audit", event, sub, client_id, jti, method, path, %reason);
 }
 
 /// The authorizer has no answer.

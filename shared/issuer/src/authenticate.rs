@@ -121,9 +121,7 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     let decoded = BASE64.decode(credentials.trim_matches(' ')).map_err(|_| malformed())?;
     let decoded = String::from_utf8(decoded).map_err(|_| malformed())?;
     let (id, secret) = decoded.split_once(':').ok_or_else(malformed)?;
-    // Form-encoding makes three bytes of one.
-    let is_too_long = id.len().max(secret.len()) > 3 * MAX_VALUE_BYTES;
-    if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() || is_too_long {
+    if decoded.chars().any(char::is_control) || id.is_empty() || secret.is_empty() {
         return Err(malformed());
     }
     let mut readings = Vec::with_capacity(2);
@@ -133,7 +131,9 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
         readings.push((form_id, Secret::given(form_secret)));
     }
     readings.push((id.to_owned(), Secret::given(secret.to_owned())));
-    Ok(readings)
+    // Form-encoding makes three bytes of one, so the bound is one of what was meant.
+    readings.retain(|(id, secret)| id.len().max(secret.expose().len()) <= MAX_VALUE_BYTES);
+    if readings.is_empty() { Err(malformed()) } else { Ok(readings) }
 }
 
 /// A reading of the credentials beside the record that it names.
@@ -183,6 +183,13 @@ impl Candidate<'_> {
     }
 }
 
+/// Says to the log whom the caller said to be.
+fn tell_of(candidates: &[Candidate<'_>]) {
+    for candidate in candidates {
+        audit::client_refused(candidate.client_id, candidate.refusal());
+    }
+}
+
 /// Tells clients from those who only say that they are one, and slows down whoever guesses at anybody's secret.
 #[derive(Debug)]
 pub(crate) struct Authentication {
@@ -229,14 +236,15 @@ impl Authentication {
             candidates.push(candidate);
         }
 
-        // What a raw reading says follows from what the decoded one before it says, so one counter is enough.
-        let counted = candidates.first().map_or("", |candidate| candidate.client_id);
+        // Each client that the guess may be at: a counter that it misses would be a second row of guesses.
+        let mut names: Vec<&str> = candidates.iter().map(|candidate| candidate.client_id).collect();
+        names.dedup();
         let turn = if candidates.iter().any(Candidate::needs_a_slow_hash) {
             Some(self.slow_hashes.turn().await?)
         } else {
             None
         };
-        let reservation = self.guesses.at_secret(counted, from).await?;
+        let reservation = self.guesses.at_secret(&names, from).await.inspect_err(|_| tell_of(&candidates))?;
         for candidate in &mut candidates {
             if let Some(turn) = turn.as_ref().filter(|_| candidate.needs_a_slow_hash()) {
                 self.find_slow(candidate, turn, now).await?;
@@ -246,9 +254,7 @@ impl Authentication {
                 return Ok(authenticated);
             }
         }
-        for candidate in &candidates {
-            audit::client_refused(candidate.client_id, candidate.refusal());
-        }
+        tell_of(&candidates);
         let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
         Err(OAuthError::InvalidClient(refusal))
     }

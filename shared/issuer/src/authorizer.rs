@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::policy::{Policy, PolicyError};
 use countersign_verify::{BuildError, Claims, Clock, JwkSet, TokenError, Verifier};
+use tracing::Instrument;
 
 use crate::authenticate::{Authentication, PresentedCredentials};
 use crate::error::OAuthError;
@@ -155,17 +156,25 @@ impl Authorizer {
     /// Answers one of API Gateway's events: HTTP API payload 2.0, REST API `TOKEN` or `REQUEST`.
     pub async fn authorize(&self, event: serde_json::Value) -> Result<Answer, AuthorizerError> {
         let event = Event::read(event)?;
-        match self.identify(&event).await {
-            Ok(caller) => self.answer(&event, &caller),
+        self.judge(&event).instrument(audit::request()).await
+    }
+
+    async fn judge(&self, event: &Event) -> Result<Answer, AuthorizerError> {
+        match self.identify(event).await {
+            Ok(caller) => self.answer(event, &caller),
             Err(NotIdentified::Fault(detail)) => {
                 audit::authorizer_failed(&detail);
                 Err(AuthorizerError::Unavailable)
             }
             Err(refusal) => {
-                audit::caller_refused(None, &event.method, &event.path, &refusal);
+                let told = match refusal {
+                    NotIdentified::SlowedDown(_) => audit::CALLER_SLOWED_DOWN,
+                    _ => audit::CALLER_REFUSED,
+                };
+                audit::caller_refused(told, None, &event.method, &event.path, &refusal);
                 match (event.api, refusal) {
                     (_, NotIdentified::SlowedDown(_)) => Err(AuthorizerError::Unavailable),
-                    (Api::Http, _) | (_, NotIdentified::NeedsToken(_)) => Ok(self.refusal(&event)),
+                    (Api::Http, _) | (_, NotIdentified::NeedsToken(_)) => Ok(self.refusal(event)),
                     (Api::Rest, _) => Err(AuthorizerError::Unauthorized),
                 }
             }
@@ -203,6 +212,7 @@ impl Authorizer {
             OAuthError::TooManyFailures { .. } => NotIdentified::SlowedDown(error),
             refused => NotIdentified::Basic(refused),
         })?;
+        audit::caller_authenticated(&client);
         let granted = authorize_for(&client, &self.audience).map_err(NotIdentified::NeedsToken)?;
         let now = self.clock.now().seconds();
         Ok(Claims {
@@ -224,7 +234,7 @@ impl Authorizer {
     fn answer(&self, event: &Event, caller: &Claims) -> Result<Answer, AuthorizerError> {
         let decision = self.policy.decide(&event.method, &event.path, caller);
         if let Err(refusal) = &decision {
-            audit::caller_refused(Some(caller), &event.method, &event.path, refusal);
+            audit::caller_refused(audit::CALLER_REFUSED, Some(caller), &event.method, &event.path, refusal);
         }
         if self.caching {
             let document = cacheable::document(&self.policy, caller, &event.arn.stage).map_err(|detail| {

@@ -16,7 +16,6 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use crate::authenticate::{AuthenticatedClient, PresentedCredentials};
-use crate::client::Client;
 use crate::error::{OAuthError, WireError};
 use crate::form::{self, Form};
 use crate::guesses::SourceAddress;
@@ -101,13 +100,13 @@ async fn serve<T: Serialize>(
         };
         let rendered =
             result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
-        rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
+        rendered.unwrap_or_else(|error| refuse(endpoint, client.as_ref(), &error))
     };
     served.instrument(audit::request()).await
 }
 
 /// Says to the log what went wrong, and to the caller what it may know of it.
-fn refuse(endpoint: &'static str, client: Option<&Client>, error: &OAuthError) -> Response {
+fn refuse(endpoint: &'static str, client: Option<&AuthenticatedClient>, error: &OAuthError) -> Response {
     let wire = WireError::from(error);
     audit::refused(endpoint, client, wire.error, error);
     error_response(&wire)

@@ -108,6 +108,7 @@ impl LoginForm {
             Err(_) => (false, self.username.clone()),
         };
         let key = key(username);
+        audit::login(self.terms.brand_key.as_deref());
         let turn = issuer.authentication.slow_hashes.turn().await?;
         let reservation =
             issuer.authentication.guesses.at_password(&key.to_string(), client.source_address()).await?;
@@ -118,7 +119,7 @@ impl LoginForm {
         match judged? {
             Ok(principal) => Ok((key, principal)),
             Err(refusal) => {
-                audit::login_refused(&self.username, self.terms.brand_key.as_deref(), refusal);
+                audit::login_refused(&self.username, refusal);
                 Err(OAuthError::InvalidGrant(refusal))
             }
         }

@@ -146,31 +146,33 @@ impl Guesses {
     ) -> Result<Reservation, OAuthError> {
         let GuessLimits { principal_and_address, principal: anywhere, .. } = self.limits;
         let address = network(from);
-        let counters = [
-            (key("principal and address", &[principal, &address]), principal_and_address),
-            (key("principal", &[principal]), anywhere),
+        let targets = [
+            Target::new("principal and address", &[principal, &address], principal_and_address),
+            Target::new("principal", &[principal], anywhere),
         ];
-        self.reserve(&counters).await
+        self.reserve(&targets).await
     }
 
-    /// Reserves a guess at a secret of the client `client_id`, whether or not there is one.
+    /// Reserves a guess at a secret of whichever of the clients `client_ids` there is.
     pub(crate) async fn at_secret(
         &self,
-        client_id: &str,
+        client_ids: &[&str],
         from: Option<SourceAddress>,
     ) -> Result<Reservation, OAuthError> {
-        let key = key("client and address", &[client_id, &network(from)]);
-        self.reserve(&[(key, self.limits.client_and_address)]).await
+        let address = network(from);
+        let limit = self.limits.client_and_address;
+        let target = |id: &&str| Target::new("client and address", &[id, address.as_str()], limit);
+        self.reserve(&client_ids.iter().map(target).collect::<Vec<_>>()).await
     }
 
-    async fn reserve(&self, counters: &[(String, u32)]) -> Result<Reservation, OAuthError> {
+    async fn reserve(&self, targets: &[Target]) -> Result<Reservation, OAuthError> {
         let mut reservation = Reservation::default();
-        for (key, limit) in counters.iter().filter(|(_, limit)| *limit > 0) {
+        for Target { kind, key, limit } in targets.iter().filter(|target| target.limit > 0) {
             match self.count(key, *limit).await {
                 Ok(reserved) => reservation.0.push(reserved),
                 Err(error) => {
                     if let OAuthError::TooManyFailures { wait } = error {
-                        audit::guess_refused(key, wait);
+                        audit::guess_refused(kind, wait);
                     }
                     self.hand_back(reservation).await;
                     return Err(error);
@@ -283,14 +285,24 @@ impl Guesses {
     }
 }
 
-/// The key of a counter: a digest, since people type passwords where names belong, and names may have any length.
-fn key(kind: &str, parts: &[&str]) -> String {
-    let mut digest = Context::new(&SHA256);
-    for part in parts {
-        digest.update(&part.len().to_be_bytes());
-        digest.update(part.as_bytes());
+/// What is guessed at, as one counter has it.
+struct Target {
+    kind: &'static str,
+    key: String,
+    /// How many failures are borne.
+    limit: u32,
+}
+
+impl Target {
+    /// Its key is a digest, since people type passwords where names belong, and names may have any length.
+    fn new(kind: &'static str, parts: &[&str], limit: u32) -> Self {
+        let mut digest = Context::new(&SHA256);
+        for part in parts {
+            digest.update(&part.len().to_be_bytes());
+            digest.update(part.as_bytes());
+        }
+        Self { kind, key: format!("{kind}#{}", BASE64URL.encode(digest.finish())), limit }
     }
-    format!("{kind}#{}", BASE64URL.encode(digest.finish()))
 }
 
 /// Requests whose address is not known count as coming from one.
@@ -334,6 +346,7 @@ mod tests {
 
     #[test]
     fn no_two_targets_share_a_key() {
+        let key = |kind, parts: &[&str]| Target::new(kind, parts, 1).key;
         assert_ne!(key("a", &["b", "cd"]), key("a", &["bc", "d"]));
         assert_ne!(key("a", &["b"]), key("c", &["b"]));
     }

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::{Request, Response, serve};
 use crate::Issuer;
+use crate::audit;
 use crate::authenticate::AuthenticatedClient;
 use crate::error::OAuthError;
 use crate::grants::check_session;
@@ -46,7 +47,9 @@ pub async fn introspect(issuer: &Issuer, request: Request) -> Response {
             Some(active) => Some(active),
             None => refresh_token(issuer, client, &token).await?,
         };
-        Ok(Introspection { active: claims.is_some(), claims })
+        let active = claims.is_some();
+        audit::introspected(client, active);
+        Ok(Introspection { active, claims })
     })
     .await
 }

@@ -20,8 +20,15 @@ const COUNTED: &[Counted] = &[
     Counted { event: "failed", metrics: &["Failed"], by: &["error"], is_end: true },
     Counted { event: "revoked", metrics: &["Revoked"], by: &[], is_end: true },
     Counted { event: "rotation", metrics: &[], by: &[], is_end: true },
+    Counted { event: "introspected", metrics: &[], by: &[], is_end: true },
+    Counted { event: "slowed down", metrics: &["Refused", "GuessesRefused"], by: &["error"], is_end: true },
     Counted { event: "caller refused", metrics: &["CallersRefused"], by: &[], is_end: true },
-    Counted { event: "guess refused", metrics: &["GuessesRefused"], by: &[], is_end: false },
+    Counted {
+        event: "caller slowed down",
+        metrics: &["CallersRefused", "GuessesRefused"],
+        by: &[],
+        is_end: true,
+    },
     Counted { event: "served stale", metrics: &["StaleClients"], by: &[], is_end: false },
 ];
 
