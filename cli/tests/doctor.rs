@@ -117,13 +117,22 @@ async fn another_prefix_region_or_endpoint_is_named_with_the_tables_that_were_lo
 
     for command in [["client", "list"], ["user", "list"], ["key", "list"]] {
         let flags = ["--prefix", "other-", "--region", "us-east-1"];
-        let output = run(&issuer, &[], &[&command[..], &flags].concat());
-        assert_eq!(output.status.code(), Some(1));
-        let error = String::from_utf8(output.stderr).unwrap();
-        for said in
-            ["other-clients, other-principals", "us-east-1", "http://127.0.0.1:", "--prefix", "doctor"]
+        for (place, problem) in
+            [(&[][..], "ResourceNotFoundException"), (&nowhere, "DynamoDB is out of reach")]
         {
-            assert!(error.contains(said), "{said} in {error}");
+            let output = run(&issuer, place, &[&command[..], &flags].concat());
+            assert_eq!(output.status.code(), Some(1));
+            let error = String::from_utf8(output.stderr).unwrap();
+            for said in [
+                problem,
+                "other-clients, other-principals",
+                "us-east-1",
+                "http://127.0.0.1:",
+                "--prefix",
+                "doctor",
+            ] {
+                assert!(error.contains(said), "{said} in {error}");
+            }
         }
     }
 }

@@ -72,7 +72,7 @@ impl Target {
         Ok(())
     }
 
-    /// A missing table with what was looked for and where, and missing credentials with where else they may be.
+    /// A missing table, or a DynamoDB that does not answer, with what was looked for and where, and missing credentials with where else they may be.
     pub(super) fn explain(&self, error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
         if error.to_string().contains("AWS_ACCESS_KEY_ID is not set") {
             return format!(
@@ -80,8 +80,9 @@ impl Target {
             )
             .into();
         }
-        // DynamoDB's code for it, which stands in the words of every error of the store.
-        if !error.to_string().contains("ResourceNotFoundException") {
+        // DynamoDB's code for a missing table, and the store's words for no answer: every error of the store has its own.
+        let told = ["ResourceNotFoundException", "DynamoDB is out of reach"];
+        if !told.iter().any(|words| error.to_string().contains(words)) {
             return error;
         }
         let or = |flag: &Option<String>, name: &str| flag.clone().or_else(|| variable(name));
