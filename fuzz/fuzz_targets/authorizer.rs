@@ -6,6 +6,6 @@ use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|data: &[u8]| {
     if let Ok(event) = serde_json::from_slice(data) {
-        let _ = countersign_issuer::read_event(event);
+        let _ = countersign_issuer::fuzzing::authorizer_event(event);
     }
 });

@@ -18,7 +18,7 @@ use countersign_issuer::{
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
-use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, encode};
+use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, canaries, encode};
 
 /// The users' and operators' password.
 pub const PASSWORD: &str = "correct horse";
@@ -38,9 +38,10 @@ pub struct InProcess {
 impl InProcess {
     /// With the records of [`create_records`], the variables of `more`, and the time of `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
-        let (config, wrapping) = Config::with_wrapping_from_lookup(environment(more)).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
+        canaries::watch();
+        let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
+        let wrapping = store.wrapping(&config.store.aws);
         let db = store.client(&config.store.aws);
         create_tables(&db, &config.store.table_prefix).await.unwrap();
         let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), Entropy::system());
@@ -207,6 +208,6 @@ impl Post {
 impl From<Response> for Answer {
     fn from(response: Response) -> Self {
         let (parts, text) = response.into_parts();
-        Self { status: parts.status, headers: parts.headers, text }
+        Self::new(parts.status, parts.headers, text)
     }
 }

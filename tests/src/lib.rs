@@ -8,7 +8,9 @@
     reason = "a test that cannot set itself up has failed"
 )]
 
+pub mod canaries;
 pub mod in_process;
+mod kms;
 pub mod random;
 pub mod store;
 
@@ -114,6 +116,7 @@ impl TestIssuer {
     }
 
     async fn start_in(folder: TempDir, clock: TestClock, port: u16) -> Self {
+        canaries::watch();
         let options =
             Options { port, dynamodb_port: 0, data_dir: Some(folder.path().to_owned()), rotate_every: None };
         let server = start(&options, clock.clock(), Entropy::system()).await.expect("the server starts");
@@ -242,11 +245,7 @@ impl TestIssuer {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
-        Answer {
-            status: response.status(),
-            headers: response.headers().clone(),
-            text: response.text().await.unwrap(),
-        }
+        Answer::new(response.status(), response.headers().clone(), response.text().await.unwrap())
     }
 
     /// The claims of an access token, judged by its signature under the published key that its `kid` names.
@@ -316,6 +315,14 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// A refusal is searched for secrets; where all is well a token is what was asked for.
+    fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
+        if status != StatusCode::OK {
+            canaries::check("a refusal", &text);
+        }
+        Self { status, headers, text }
+    }
+
     /// A header's value; empty where there is none.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())

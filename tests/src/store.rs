@@ -1,5 +1,5 @@
-//! A DynamoDB in the test's own memory, behind the real SDK client, whose network fails as the test says. No socket,
-//! so that tokio's time may stand still and jump.
+//! A DynamoDB and a KMS in the test's own memory, behind the real SDK clients, whose network fails as the test says. No
+//! socket, so that tokio's time may stand still and jump.
 
 use std::fmt;
 use std::pin::Pin;
@@ -19,11 +19,14 @@ use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
 use countersign_issuer::config::AwsConfig;
 use countersign_issuer::dynamodb;
+use countersign_issuer::keys::{KmsWrapping, Wrapping};
 use dynoxide::{Database, DynoxideError};
 use http_body::{Body, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+
+use crate::kms;
 
 /// What happens to one call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +47,7 @@ pub enum Fault {
     Throttled,
     /// 500.
     InternalError,
-    /// 400: another transaction holds the item.
+    /// 400: another transaction holds the item; of KMS, that something behind it is slow.
     TransactionConflict,
 }
 
@@ -68,11 +71,11 @@ impl Fault {
     }
 }
 
-/// One call: an operation on a table, such as `UpdateItem attempts`.
+/// One call: an operation on a table, such as `UpdateItem attempts`, or one of KMS's alone.
 pub type Call = String;
 type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
 
-/// The store and its network.
+/// The store, KMS, and the network before them.
 #[derive(Clone)]
 pub struct FaultyStore {
     db: Database,
@@ -124,24 +127,48 @@ impl FaultyStore {
         Client::from_conf(builder.retry_config(retries).retry_partition(partition).build())
     }
 
+    /// What wraps signing keys, behind the same network, with the time-outs and the retries of the functions.
+    pub fn wrapping(&self, config: &AwsConfig) -> Wrapping {
+        let functions = self.client(config);
+        let functions = functions.config();
+        let kms = aws_sdk_kms::Config::builder()
+            .behavior_version(aws_sdk_kms::config::BehaviorVersion::latest())
+            .region(aws_sdk_kms::config::Region::new(config.region.clone()))
+            .credentials_provider(aws_sdk_kms::config::Credentials::new("test", "test", None, None, "test"))
+            .timeout_config(functions.timeout_config().unwrap().clone())
+            .retry_config(functions.retry_config().unwrap().clone())
+            .retry_partition(RetryPartition::custom("test, KMS").build())
+            .http_client(self.clone())
+            .build();
+        Wrapping::Kms(KmsWrapping::new(aws_sdk_kms::Client::from_conf(kms), "test".into()))
+    }
+
     async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let target = request.headers().get("x-amz-target").unwrap_or_default();
-        let operation = target.rsplit('.').next().unwrap_or_default().to_owned();
+        let (service, operation) = target.rsplit_once('.').unwrap();
+        let is_kms = service == "TrentService";
+        let operation = operation.to_owned();
         let body: Value = serde_json::from_slice(request.body().bytes().unwrap_or_default()).unwrap();
-        let table = body["TableName"].as_str().unwrap_or_default();
-        let call = format!("{operation} {}", table.trim_start_matches("countersign-"));
+        let call = match body["TableName"].as_str() {
+            Some(table) => format!("{operation} {}", table.trim_start_matches("countersign-")),
+            None => operation.clone(),
+        };
         let fault = (self.plan.lock().unwrap())(&call);
         self.calls.lock().unwrap().push(call);
-        let outcome = if fault.is_none_or(Fault::is_carried_out) {
-            dispatch(&self.db, &operation, body)
-        } else {
-            Ok(String::new())
+        let is_carried_out = fault.is_none_or(Fault::is_carried_out);
+        let (status, text) = match is_carried_out {
+            true if is_kms => {
+                kms::answer(&operation, &body).map_or_else(|code| (400, exception(code)), |text| (200, text))
+            }
+            true => dispatch(&self.db, &operation, body)
+                .map_or_else(|error| (error.status_code(), error.to_json()), |text| (200, text)),
+            false => (200, String::new()),
         };
         let broken = || ConnectorError::io("connection reset by the test".into());
         match fault {
-            None => Ok(respond(outcome, SdkBody::from)),
-            Some(Fault::SlowBody) => Ok(respond(outcome, |text| late(text, Duration::from_millis(1200)))),
-            Some(Fault::EndlessBody) => Ok(respond(outcome, |text| late(text, Duration::from_secs(1 << 20)))),
+            None => Ok(response(status, text.into())),
+            Some(Fault::SlowBody) => Ok(response(status, late(text, Duration::from_millis(1200)))),
+            Some(Fault::EndlessBody) => Ok(response(status, late(text, Duration::from_secs(1 << 20)))),
             Some(Fault::Reset | Fault::LostAnswer) => Err(broken()),
             Some(Fault::Hang | Fault::SilentAnswer) => {
                 std::future::pending::<()>().await;
@@ -149,6 +176,7 @@ impl FaultyStore {
             }
             Some(Fault::Throttled) => Ok(refusal(400, "ThrottlingException")),
             Some(Fault::InternalError) => Ok(refusal(500, "InternalServerError")),
+            Some(Fault::TransactionConflict) if is_kms => Ok(refusal(400, "DependencyTimeoutException")),
             Some(Fault::TransactionConflict) => Ok(refusal(400, "TransactionConflictException")),
         }
     }
@@ -201,20 +229,12 @@ fn dispatch(db: &Database, operation: &str, body: Value) -> Result<String, Dynox
     }
 }
 
-fn respond(outcome: Result<String, DynoxideError>, body: impl FnOnce(String) -> SdkBody) -> HttpResponse {
-    match outcome {
-        Ok(text) => response(200, body(text)),
-        Err(error) => response(error.status_code(), body(error.to_json())),
-    }
+fn refusal(status: u16, code: &str) -> HttpResponse {
+    response(status, exception(code).into())
 }
 
-fn refusal(status: u16, code: &str) -> HttpResponse {
-    response(
-        status,
-        SdkBody::from(format!(
-            r#"{{"__type":"com.amazonaws.dynamodb.v20120810#{code}","message":"injected"}}"#
-        )),
-    )
+fn exception(code: &str) -> String {
+    format!(r#"{{"__type":"com.amazonaws#{code}","message":"injected"}}"#)
 }
 
 fn response(status: u16, body: SdkBody) -> HttpResponse {

@@ -1,14 +1,12 @@
 //! Secrets, passwords and tokens that go through every flow turn up in no answer that is not theirs and in no line of
-//! the log, however they are written.
+//! the log, however they are written. `countersign_tests::canaries` watches all other tests for the same.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
-use countersign_tests::encode;
+use countersign_tests::canaries::writings;
 use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
 use countersign_tests::store::Fault;
 use tracing_subscriber::filter::LevelFilter;
@@ -26,20 +24,6 @@ impl Write for Log {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// A secret as it stands, URL-encoded, and in base64 at each of the three offsets that it may have there.
-fn writings(secret: &str) -> Vec<String> {
-    let mut writings =
-        vec![secret.to_owned(), encode(&[("", secret)])[1..].to_owned(), secret.replace(' ', "+")];
-    for shift in 0..3 {
-        let padded = [&vec![b'x'; shift], secret.as_bytes()].concat();
-        for encoded in [STANDARD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
-            // The first and the last characters hold bits of the neighbours.
-            writings.push(encoded[4..encoded.trim_end_matches('=').len() - 2].to_owned());
-        }
-    }
-    writings
 }
 
 #[tokio::test(start_paused = true)]

@@ -280,7 +280,7 @@ async fn run(world: &InProcess, clock: &Clock, seed: u64, coverage: &Coverage) {
 }
 
 /// The call sites of the four grants, revocation and introspection.
-const CALLS: [&str; 7] = [
+const CALLS: [&str; 8] = [
     "GetItem clients",
     "GetItem principals",
     "GetItem refresh-families",
@@ -288,6 +288,7 @@ const CALLS: [&str; 7] = [
     "UpdateItem attempts",
     "Query signing-keys",
     "GetItem signing-keys",
+    "Decrypt",
 ];
 
 fn variable(name: &str) -> Option<u64> {

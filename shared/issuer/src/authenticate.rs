@@ -103,6 +103,11 @@ impl PresentedCredentials {
     pub(crate) fn basic(authorization: &str, from: Option<SourceAddress>) -> Result<Self, OAuthError> {
         Ok(Self { readings: read_basic(authorization.as_bytes())?, from })
     }
+
+    #[cfg(fuzzing)]
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.readings.into_iter().map(|(id, secret)| (id, secret.expose().to_owned())).collect()
+    }
 }
 
 /// Reads `Basic` credentials both as RFC 6749 section 2.3.1 has them, form-encoded, and as they stand, which is how

@@ -106,7 +106,7 @@ enum NotIdentified {
 
 /// Reads an event as [`Authorizer::authorize`] does, and says what was read.
 #[cfg(fuzzing)]
-pub fn read_event(event: serde_json::Value) -> Result<String, AuthorizerError> {
+pub(crate) fn read_event(event: serde_json::Value) -> Result<String, AuthorizerError> {
     Event::read(event).map(|event| format!("{event:?}"))
 }
 

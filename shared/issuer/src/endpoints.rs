@@ -71,6 +71,12 @@ pub fn out_of_time() -> Response {
 /// Reads a form from an authenticated client. The client comes first: a stranger learns nothing of what would be
 /// said about the rest.
 async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {
+    let (presented, form) = read(request)?;
+    Ok((issuer.authentication.authenticate(&presented).await?, form))
+}
+
+/// What can be said of a request without looking anything up.
+pub(crate) fn read(request: &Request) -> Result<(PresentedCredentials, Form), OAuthError> {
     if request.method() != Method::POST {
         return Err(OAuthError::MethodNotAllowed { allowed: &[Method::POST] });
     }
@@ -82,7 +88,7 @@ async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedCli
     let mut form = Form::parse(request.body())?;
     let from = request.extensions().get::<SourceAddress>().copied();
     let presented = PresentedCredentials::take(request.headers(), &mut form, from)?;
-    Ok((issuer.authentication.authenticate(&presented).await?, form))
+    Ok((presented, form))
 }
 
 /// Serves one request of a client's: reads it, lets `answer` judge it, and says what came of it.

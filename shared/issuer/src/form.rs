@@ -63,6 +63,11 @@ impl Form {
         Some(self.0.swap_remove(at).1)
     }
 
+    #[cfg(fuzzing)]
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
+
     /// A parameter that must be there; `missing` says so.
     pub(crate) fn require(&mut self, name: &str, missing: &'static str) -> Result<String, OAuthError> {
         self.take(name).ok_or(OAuthError::InvalidRequest(missing))

@@ -81,7 +81,7 @@ fn requested_scope(form: &mut Form) -> Result<Option<Scope>, OAuthError> {
 /// What both password grants ask for.
 struct LoginForm {
     username: String,
-    password: String,
+    password: Secret,
     terms: Terms,
 }
 
@@ -89,7 +89,7 @@ impl LoginForm {
     fn read(client: &Client, form: &mut Form) -> Result<Self, OAuthError> {
         Ok(Self {
             username: form.require("username", "username is missing")?,
-            password: form.require("password", "password is missing")?,
+            password: Secret::given(form.require("password", "password is missing")?),
             terms: Terms::of(client, form)?,
         })
     }
@@ -135,7 +135,7 @@ impl LoginForm {
             Some(key) => issuer.principals.get(&key.to_string()).await?,
             None => None,
         };
-        let password = Secret::given(self.password.clone());
+        let password = Secret::given(self.password.expose().to_owned());
         let hash = move || {
             let Some(principal) = principal else {
                 passwords::verify_stand_in(password.expose());

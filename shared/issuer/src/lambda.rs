@@ -123,7 +123,7 @@ where
 
 /// `lambda_http` panics on a body that claims to be base64 and is not. In its place stands one that no form is, so that
 /// the endpoint refuses it.
-fn decodable(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
+pub(crate) fn decodable(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
     let (is_base64, body) = match &mut event.payload {
         LambdaRequest::ApiGatewayV1(request) => (&mut request.is_base64_encoded, &mut request.body),
         LambdaRequest::ApiGatewayV2(request) => (&mut request.is_base64_encoded, &mut request.body),

@@ -5,6 +5,8 @@
 
 pub mod config;
 pub mod endpoints;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod keys;
 #[cfg(feature = "lambda")]
 pub mod lambda;
@@ -34,8 +36,6 @@ mod slow_hashes;
 mod spring;
 mod store;
 
-#[cfg(fuzzing)]
-pub use authorizer::read_event;
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
 pub use aws::{AwsSetupError, dynamodb, http_client};
 pub use brand::ANY_BRAND;

@@ -1,0 +1,27 @@
+//! Any bytes for a refresh token, which nobody signed; and any payload that the issuer signed as one: what is accepted
+//! says what was signed, and an access token is never one. The first byte of the input chooses.
+
+#![no_main]
+
+use countersign_fuzz::ISSUED;
+use countersign_issuer::fuzzing;
+use libfuzzer_sys::fuzz_target;
+use serde_json::Value;
+
+fuzz_target!(|input: &[u8]| {
+    let Some((way, rest)) = input.split_first() else { return };
+    if way % 2 == 0 {
+        assert!(fuzzing::refresh_token(&String::from_utf8_lossy(rest), &ISSUED.keys).is_err());
+        return;
+    }
+    let access_token = ISSUED.sign(ISSUED.header().as_bytes(), rest);
+    assert!(fuzzing::refresh_token(&access_token, &ISSUED.keys).is_err());
+
+    let header = ISSUED.header().replace("at+jwt", "rt+jwt");
+    let token = ISSUED.sign(header.as_bytes(), rest);
+    let Ok(claims) = fuzzing::refresh_token(&token, &ISSUED.keys) else { return };
+    let signed: Value = serde_json::from_slice(rest).expect("an accepted payload is JSON");
+    for (name, value) in claims.as_object().expect("claims are an object") {
+        assert_eq!(signed.get(name), Some(value), "{name} differs from what was signed");
+    }
+});
