@@ -34,13 +34,15 @@ pub(crate) fn issued(
     kid: &str,
     refresh: Option<&RefreshClaims>,
 ) {
+    let secret = client.secret();
     tracing::info!(
         target: "audit",
         event = "issued",
         grant = grant.as_str(),
         client_id = claims.client_id,
-        secret_id = client.secret_id(),
-        secret_expires = client.secret_expires().map(Timestamp::seconds),
+        secret_id = secret.id,
+        secret_expires = secret.expires.map(Timestamp::seconds),
+        secret_ends_soon = secret.ends_soon(Timestamp::from_seconds(claims.iat)).then_some(true),
         sub = claims.sub,
         operator = claims.operator,
         brandKey = claims.brand_key,
