@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::mapping::{Mapping, Part};
 use super::rows::Row;
-use super::spring::Values;
+use super::spring::{Values, misplaced};
 use super::{Candidate, Credential, Judgement, own};
 
 /// What the columns do not say.
@@ -28,6 +28,11 @@ impl Principals {
             return own::principal(row, |key| {
                 self.is_operator == matches!(key, PrincipalKey::Operator { .. })
             });
+        }
+        if let Some(reason) = misplaced("password", row) {
+            let mut judgement = Judgement::of("");
+            judgement.reasons.push(reason);
+            return judgement;
         }
         let name = match row.columns.get("username") {
             Some(Value::String(name)) => name.as_str(),
@@ -71,7 +76,7 @@ impl Principals {
         let mut record = record.map_err(|error| error.to_string())?;
         record.enabled = match row.columns.get("enabled") {
             None => true,
-            Some(value) => truth(value).ok_or_else(|| format!("enabled {value}: neither true nor false"))?,
+            Some(value) => truth(value).ok_or("enabled: neither true nor false")?,
         };
         judgement.reasons.extend(record.problems());
         Ok(Candidate { record, credential: Some(Credential { value, expires: None }) })

@@ -43,9 +43,23 @@ impl Values {
                 "{column} {{{}}}: a fast digest, which whoever sees the table guesses back; --allow-legacy keeps argon2id of it",
                 hash.id()
             )),
-            value => Ok(value),
+            value => match value.check() {
+                Ok(()) => Ok(value),
+                Err(refused) => Err(format!("{column}: {refused}")),
+            },
         }
     }
+}
+
+/// What is said of a row with a hash in a column that has none: its columns are mixed up, and nothing else of it is to
+/// be believed, or repeated.
+pub(crate) fn misplaced(place: &str, row: &Row) -> Option<String> {
+    let is_hash = |value: &Value| {
+        let value = value.as_str().map(SpringValue::read);
+        matches!(value, Some(Ok(SpringValue::Hash(_) | SpringValue::Legacy(_))))
+    };
+    let (column, _) = row.columns.iter().find(|(column, value)| *column != place && is_hash(value))?;
+    Some(format!("{column}: a hash as of {place} stands there; are the columns mixed up?"))
 }
 
 /// Either table, by the names of its columns.
@@ -117,6 +131,11 @@ impl Table {
 impl SpringClients {
     /// What is to become of a row.
     pub(crate) fn judge(&self, row: &Row) -> Judgement<Client> {
+        if let Some(reason) = misplaced("client_secret", row) {
+            let mut judgement = Judgement::of("");
+            judgement.reasons.push(reason);
+            return judgement;
+        }
         let client_id = row.columns.get("client_id").and_then(Value::as_str).unwrap_or_default();
         let mut judgement = Judgement::of(client_id);
         if client_id.is_empty() {
