@@ -65,6 +65,7 @@ def test_every_decision_is_one_line_with_what_an_operator_asks_for(token):
     assert (refreshed["grant"], refreshed["family"], refreshed["generation"]) == (
         "refresh_token", issued["family"], 1)
     assert refused.keys() >= DECISION | {"reason"}
+    assert refused["secret_id"] == issued["secret_id"] and "secret_id" not in stranger
     assert (refused["error"], refused["username"]) == ("invalid_grant", "jane@example.com")
     assert (stranger["event"], stranger["reason"]) == ("refused", "client not authenticated: unknown client")
     for line in lines(token):

@@ -11,6 +11,7 @@ use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
+use crate::secret::ClientSecret;
 use crate::store::StoreError;
 
 /// The span that a request is judged in, with room for what is learnt of it.
@@ -18,6 +19,7 @@ pub(crate) fn request() -> Span {
     tracing::error_span!(
         target: "audit",
         "request",
+        secret_id = field::Empty,
         presented = field::Empty,
         username = field::Empty,
         brandKey = field::Empty,
@@ -40,7 +42,6 @@ pub(crate) fn issued(
         event = "issued",
         grant = grant.as_str(),
         client_id = claims.client_id,
-        secret_id = secret.id,
         secret_expires = secret.expires.map(Timestamp::seconds),
         secret_ends_soon = secret.ends_soon(Timestamp::from_seconds(claims.iat)).then_some(true),
         sub = claims.sub,
@@ -78,6 +79,11 @@ pub(crate) fn refused(
 pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
     let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
     tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
+}
+
+/// Whatever becomes of the request, this secret is in use.
+pub(crate) fn authenticated(secret: &ClientSecret) {
+    Span::current().record("secret_id", secret.id.as_str());
 }
 
 /// Which client a caller said to be.

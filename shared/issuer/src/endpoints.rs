@@ -83,7 +83,9 @@ async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedCli
     let mut form = Form::parse(request.body())?;
     let from = request.extensions().get::<SourceAddress>().copied();
     let presented = PresentedCredentials::take(request.headers(), &mut form, from)?;
-    Ok((issuer.authentication.authenticate(&presented).await?, form))
+    let client = issuer.authentication.authenticate(&presented).await?;
+    audit::authenticated(client.secret());
+    Ok((client, form))
 }
 
 /// Serves one request of a client's: reads it, lets `answer` judge it, and says what came of it.
