@@ -403,9 +403,14 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
         let told = import("client import spring FILE --audience a", rows(heading));
         assert!(told.contains(said) && told.contains("file:2"), "{said} in {told}");
     }
-    let told = import("user import FILE --brand acme", format!("username,roles\nu,{{bcrypt}}{hash}\n"));
+    let told =
+        import("user import FILE --brand acme", format!("username,roles,old\nu,{{bcrypt}}{hash},{hash}\n"));
     assert!(told.contains("roles: a hash as of password stands there"), "{told}");
-    let row = format!("client_id,client_secret,access_token_validity,scope\nc,{hash},{SECRET},a\n");
+    let headless = format!("one,{hash},{SECRET}\ntwo,{hash},{SECRET}\n");
+    let told = import("client import spring FILE --audience a", headless);
+    assert!(told.contains("client_id: there is none") && told.contains("a CSV needs its heading"), "{told}");
+    let row =
+        format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
     assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
 }
 

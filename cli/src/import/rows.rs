@@ -42,8 +42,11 @@ pub(crate) fn rows(path: &Path) -> Result<Box<dyn Iterator<Item = RowResult> + S
 fn rows_of(file: Box<dyn Read + Send>) -> Result<Box<dyn Iterator<Item = RowResult> + Send>, String> {
     let mut bytes = BufReader::with_capacity(1 << 16, file);
     let start = bytes.fill_buf().map_err(|error| error.to_string())?;
-    if start.starts_with(&[0xFE, 0xFF]) || start.starts_with(&[0xFF, 0xFE]) {
-        return Err("it is UTF-16; convert it with: iconv -f UTF-16 -t UTF-8".into());
+    if start.starts_with(&[0xFE, 0xFF])
+        || start.starts_with(&[0xFF, 0xFE])
+        || start.iter().take(4).any(|byte| *byte == 0)
+    {
+        return Err("it is UTF-16 or UTF-32; convert it with: iconv -f UTF-16 -t UTF-8".into());
     }
     if start.starts_with(&[0xEF, 0xBB, 0xBF]) {
         bytes.consume(3);
@@ -190,7 +193,12 @@ mod tests {
 
     #[test]
     fn what_no_row_can_be_read_from_is_told() {
-        assert_eq!(read(&b"\xFF\xFEi\0d\0"[..]), ["it is UTF-16; convert it with: iconv -f UTF-16 -t UTF-8"]);
+        let wide = "it is UTF-16 or UTF-32; convert it with: iconv -f UTF-16 -t UTF-8";
+        for start in [&b"\xFF\xFEi\0d\0"[..], b"i\0d\0", b"\0i\0d", b"\0\0\0i\0\0\0d", b"\xFF\xFE\0\0i\0\0\0"]
+        {
+            assert_eq!(read(start), [wide]);
+        }
+        assert_eq!(read(&b"a,,b,\n"[..]), ["its heading has columns without a name"]);
         assert_eq!(read(&b" \n"[..]), ["it is empty"]);
         assert_eq!(read(&b"id,ID\n"[..]), ["its heading has the column id twice"]);
         assert_eq!(read(&b"\xEF\xBB\xBFid;x\na;1\n"[..]), ["2: a"]);

@@ -39,6 +39,7 @@ impl CsvRows {
         rows.heading = heading.into_iter().map(|name| name.trim().to_ascii_lowercase()).collect();
         let repeated = rows.heading.iter().enumerate().find(|(at, name)| rows.heading[..*at].contains(name));
         match repeated {
+            Some((_, name)) if name.is_empty() => Err("its heading has columns without a name".into()),
             Some((_, name)) => Err(format!("its heading has the column {name} twice")),
             None => Ok(rows),
         }
