@@ -91,10 +91,20 @@ pub(crate) trait Importable: Record + Clone + Debug + Send + Sync + 'static {
     /// Takes over from a stored record what an import does not decide, and the credential if it is that one already,
     /// which it says.
     fn take_over(&mut self, stored: &Self, credential: Option<&Credential>) -> bool;
+    /// The version that an import wrote, and when the record was last changed.
+    fn written(&mut self) -> (&mut Option<u64>, &mut Timestamp);
+
     /// Notes that an import writes this version.
-    fn mark(&mut self, version: u64, now: Timestamp);
+    fn mark(&mut self, version: u64, now: Timestamp) {
+        let (imported, updated) = self.written();
+        (*imported, *updated) = (Some(version), now);
+    }
+
     /// Whether nobody has written the record since an import did.
-    fn is_as_imported(&self) -> bool;
+    fn is_as_imported(&mut self) -> bool {
+        let version = *self.version();
+        *self.written().0 == Some(version)
+    }
 }
 
 impl Importable for Client {
@@ -123,12 +133,8 @@ impl Importable for Client {
         holds
     }
 
-    fn mark(&mut self, version: u64, now: Timestamp) {
-        (self.imported, self.updated) = (Some(version), now);
-    }
-
-    fn is_as_imported(&self) -> bool {
-        self.imported == Some(self.version)
+    fn written(&mut self) -> (&mut Option<u64>, &mut Timestamp) {
+        (&mut self.imported, &mut self.updated)
     }
 }
 
@@ -161,12 +167,8 @@ impl Importable for Principal {
         holds
     }
 
-    fn mark(&mut self, version: u64, now: Timestamp) {
-        (self.imported, self.updated) = (Some(version), now);
-    }
-
-    fn is_as_imported(&self) -> bool {
-        self.imported == Some(self.version)
+    fn written(&mut self) -> (&mut Option<u64>, &mut Timestamp) {
+        (&mut self.imported, &mut self.updated)
     }
 }
 
@@ -328,7 +330,7 @@ impl<R: Importable> Importer<R> {
             let holds = record.take_over(&stored, credential.as_ref());
             (record, credential.filter(|_| !holds), stored)
         });
-        let (record, credential, stored) = taking_over.await.map_err(|error| error.to_string())?;
+        let (record, credential, mut stored) = taking_over.await.map_err(|error| error.to_string())?;
         let differing = differences(&record, &stored).map_err(|error| error.to_string())?;
         if differing.is_empty() {
             return Ok(Fate::Unchanged);

@@ -217,7 +217,7 @@ async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other()
         (4, "client id: 1 to 128"),
         (5, "client id: 1 to 128"),
         (6, "client id: 1 to 128"),
-        (7, r#"access_token_validity "soon": not a number of seconds"#),
+        (7, "access_token_validity: not a number of seconds"),
         (8, "a quotation mark stands in the middle"),
         (9, "client_secret bcrypt: too costly"),
         (10, "client_secret is plain text"),
@@ -330,13 +330,88 @@ async fn a_password_that_cannot_be_kept_stops_no_other() {
     let long = "x".repeat(1100);
     std::fs::write(
         &file,
-        format!("username,password\na1,{{noop}}fine\na2,{{noop}}{long}\na3,{{noop}}fine\n"),
+        format!("username,password\na1,{{noop}}fine\na2,{{noop}}{long}\na3,{{noop}}fine\na4,s3cret\ta\na5,{{noop}}\n"),
     )
     .unwrap();
     let line = format!("user import {} --brand acme --hash-plain", file.display());
-    let said = import(&shell, &line, 4);
-    assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 1 }), "{said}");
-    assert!(!said.to_string().contains(&long), "a password is not repeated");
+    for line in [format!("{line} --dry-run"), line] {
+        let said = import(&shell, &line, 4);
+        assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 3 }), "{line} {said}");
+        for (row, why) in [(1, "at most 1024 bytes"), (3, "no control characters"), (4, "is not empty")] {
+            assert!(said["principals"][row]["reasons"][0].as_str().unwrap().contains(why), "{said}");
+        }
+        assert!(!said.to_string().contains(&long) && !said.to_string().contains("s3cret"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_in_the_wrong_place_is_not_repeated() {
+    const SECRET: &str = "s3cret";
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    let hash = "$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+    let import = |line: &str, content: String| {
+        std::fs::write(&file, content).unwrap();
+        let output = shell.run(&format!("{line} --dry-run").replace("FILE", &file.display().to_string()), "");
+        assert_eq!(output.status.code(), Some(4), "{line}");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains(SECRET) && !said.contains(hash), "{said}");
+        said
+    };
+
+    shell.ok("client create exported --grant client_credentials --audience a", "");
+    let export = String::from_utf8(shell.run("client export", "").stdout).unwrap();
+    let exported = export.lines().find(|line| line.contains("\"exported\"")).unwrap().trim_end_matches(',');
+    let exported: Value = serde_json::from_str(exported).unwrap();
+    for (pointer, value, said) in [
+        ("/secrets", json!(SECRET), "secrets is not a sequence"),
+        ("/secrets/0", json!(SECRET), "secrets[0] is not struct ClientSecret"),
+        (
+            "/secrets/0/created",
+            json!(format!("{SECRET}, expected {SECRET}, expected")),
+            "secrets[0].created is not",
+        ),
+        ("/secrets/0/hash", json!([SECRET]), "secrets[0].hash is not a string"),
+        ("/grant_types/0", json!(SECRET), "grant_types[0] is not one of `client_credentials`"),
+        ("/enabled", json!(SECRET), "enabled is not a boolean"),
+        ("/secrets/0", json!({ "id": "x", "hash": SECRET }), "secrets[0] missing field `created`"),
+        ("/secrets/0/hash", json!(SECRET), "a hash is of no kind"),
+    ] {
+        let mut spoilt = exported.clone();
+        *spoilt.pointer_mut(pointer).unwrap() = value;
+        let told = import("client import FILE", spoilt.to_string());
+        assert!(told.contains(said), "{said} in {told}");
+    }
+
+    let rows = |heading: &str| format!("{heading}\nid,{hash},600,client_credentials\n");
+    for (heading, said) in [
+        (
+            "client_id,scope,access_token_validity,authorized_grant_types",
+            "scope: a hash as of client_secret stands there",
+        ),
+        (
+            "scope,client_id,access_token_validity,authorized_grant_types",
+            "client_id: a hash as of client_secret",
+        ),
+        (
+            "client_id,access_token_validity,client_secret,scope",
+            "access_token_validity: a hash as of client_secret",
+        ),
+    ] {
+        let told = import("client import spring FILE --audience a", rows(heading));
+        assert!(told.contains(said) && told.contains("file:2"), "{said} in {told}");
+    }
+    let told =
+        import("user import FILE --brand acme", format!("username,roles,old\nu,{{bcrypt}}{hash},{hash}\n"));
+    assert!(told.contains("roles: a hash as of password stands there"), "{told}");
+    let headless = format!("one,{hash},{SECRET}\ntwo,{hash},{SECRET}\n");
+    let told = import("client import spring FILE --audience a", headless);
+    assert!(told.contains("client_id: there is none") && told.contains("a CSV needs its heading"), "{told}");
+    let row =
+        format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
+    assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
 }
 
 /// Passes requests on to `endpoint`, until so many have begun; then nothing passes any more.

@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+#[path = "shell/pipe.rs"]
+mod pipe;
+
+use std::process::Output;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -14,18 +16,7 @@ use serde_json::{Value, json};
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../functions/authorizer/policy.toml");
 
 fn run(arguments: &[&str], stdin: &str) -> Output {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-        .arg("policy")
-        .args(arguments)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    // A program that needs no input may be gone before it is written.
-    let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-    child.wait_with_output().unwrap()
+    pipe::run([&["policy"], arguments].concat(), [], stdin)
 }
 
 fn stdout(output: &Output) -> String {

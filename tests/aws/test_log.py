@@ -3,11 +3,12 @@
 import base64
 import json
 import re
+import subprocess
 import urllib.error
 import urllib.request
 
 import pytest
-from processes import EVENTS, Dev, Function, event
+from processes import BINARIES, EVENTS, Dev, Function, event
 
 DECISION = {"client_id", "request_id", "cold_start", "duration_ms"}
 
@@ -68,6 +69,7 @@ def test_every_decision_is_one_line_with_what_an_operator_asks_for(token):
     assert (refreshed["grant"], refreshed["family"], refreshed["generation"]) == (
         "refresh_token", issued["family"], 1)
     assert refused.keys() >= DECISION | {"reason"}
+    assert refused["secret_id"] == issued["secret_id"] and "secret_id" not in stranger
     assert (refused["error"], refused["username"]) == ("invalid_grant", "jane@example.com")
     assert (stranger["event"], stranger["reason"]) == ("refused", "client not authenticated: unknown client")
     for line in lines(token):
@@ -147,6 +149,26 @@ def test_metrics_count_what_happened(token):
     }
     assert second == {("Tokens", ()): 1, ("Tokens", (("grant", "password"),)): 1}
     assert third.keys() == {("Refused", ()), ("Refused", (("error", "invalid_client"),)), ("Duration", in_token)}
+
+
+@pytest.mark.parametrize(("days", "soon"), [(29, True), (31, False)])
+def test_a_token_for_a_secret_near_its_end_is_counted(days, soon, dev, tmp_path):
+    program, environment = BINARIES / "countersign", {**dev.environment, "COUNTERSIGN_METRICS": "on"}
+    client, grant, audience = f"ends-in-{days}", "client_credentials", "https://api.example.com"
+    for command in (
+        ["create", client, "--grant", grant, "--audience", audience, "--secret-stdin"],
+        ["secret", "add", client, "--expire-others", f"{days}d"],
+    ):
+        subprocess.run([program, "client", *command], env=environment, input=b"a chosen one", check=True)
+    sent = event("token-client-credentials")
+    sent["headers"]["authorization"] = basic(f"{client}:a chosen one")
+    sent["body"] = f"grant_type={grant}"
+    with Function(tmp_path, "token", environment) as token:
+        assert token.answer(sent)[0] == 200
+        (line,) = lines(token)
+    counted = [(by, value) for name, by, value in metrics(line) if name == "ExpiringSecrets"]
+    assert counted == ([((("function", "token"),), 1)] if soon else [])
+    assert isinstance(line["secret_expires"], int) and line.get("secret_ends_soon", False) == soon
 
 
 @pytest.mark.parametrize(("setting", "seen"), [("on", False), ("by-brand", True), ("off", None), ("", None), ("loud", None)])

@@ -8,7 +8,7 @@ use std::time::Duration;
 use clap::Args;
 use countersign_issuer::config::WrappingConfig;
 use countersign_issuer::keys::{KeyTable, Ring, Timers, human};
-use countersign_issuer::{Client, StoreConfig, Table, dynamodb};
+use countersign_issuer::{Client, SECRET_NOTICE, StoreConfig, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
@@ -18,8 +18,6 @@ use crate::output::{line, moment, show};
 
 /// A rotation that is later than this is missed: it runs every hour.
 const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
-/// A client whose last secret ends within this time needs another one.
-const SECRET_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -235,7 +233,7 @@ fn check_client(client: &Client, now: Timestamp) -> Vec<Finding> {
     if live().next().is_none() {
         return vec![Finding::broken("clients", format!("{id} has no live secret: it cannot get in"), add)];
     }
-    let ending = live().filter(|secret| secret.expires_within(now, SECRET_NOTICE));
+    let ending = live().filter(|secret| secret.ends_soon(now));
     let is_last = ending.clone().count() == live().count();
     let (which, remedy) = if is_last {
         ("the last secret", add)

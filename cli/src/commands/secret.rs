@@ -201,7 +201,7 @@ fn read_uses(path: &Path, uses: &mut HashMap<String, Timestamp>) -> std::io::Res
     Ok(())
 }
 
-/// The secret and the time of a line that says that a token was issued: JSON, perhaps with something before it, as log
+/// The secret and the time of a line of a request that was made with one: JSON, perhaps with something before it, as log
 /// tools put it, or the text of `countersign dev`.
 fn read_use(line: &str) -> Option<(String, Timestamp)> {
     let from_json = || {
@@ -209,7 +209,7 @@ fn read_use(line: &str) -> Option<(String, Timestamp)> {
         Some((object["secret_id"].as_str()?.to_owned(), object["timestamp"].as_str()?.to_owned()))
     };
     let from_text = || {
-        let (id, _) = line.split_once(" secret_id=\"")?.1.split_once('"')?;
+        let (id, _) = line.split_once("secret_id=\"")?.1.split_once('"')?;
         Some((id.to_owned(), line.split_whitespace().next()?.to_owned()))
     };
     let (id, at) = from_json().or_else(from_text)?;
@@ -238,7 +238,8 @@ mod tests {
             r#"{"timestamp":"2027-01-01T00:00:00Z","level":"INFO","event":"issued","secret_id":"Zk3vT0aQ"}"#;
         assert_eq!(read_use(json), at);
         assert_eq!(read_use(&format!("2027-01-01T00:00:01 {json}\n")), at);
-        let text = r#"2027-01-01T00:00:00Z  INFO audit: event="issued" secret_id="Zk3vT0aQ" sub="x""#;
+        let text =
+            r#"2027-01-01T00:00:00Z  INFO request{secret_id="Zk3vT0aQ"}: audit: event="issued" sub="x""#;
         assert_eq!(read_use(text), at);
         assert_eq!(read_use(r#"{"timestamp":"2027-01-01T00:00:00Z","event":"refused"}"#), None);
         assert_eq!(read_use("START RequestId: 8476a536"), None);

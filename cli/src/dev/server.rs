@@ -51,7 +51,7 @@ pub struct DevServer {
     served: JoinHandle<std::io::Result<()>>,
     rotating: JoinHandle<()>,
     /// Held while this runs.
-    _lock: File,
+    lock: File,
 }
 
 /// Starts everything on 127.0.0.1 and returns once it answers.
@@ -115,7 +115,7 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
         stop,
         served,
         rotating,
-        _lock: lock,
+        lock,
     })
 }
 
@@ -126,6 +126,8 @@ impl DevServer {
         let _ = self.stop.send(());
         let _ = self.served.await;
         self.dynamodb.stop().await;
+        // Closing the file would leave it locked for as long as a process that is just being started has a copy of it.
+        let _ = self.lock.unlock();
     }
 }
 

@@ -40,12 +40,25 @@ pub(crate) fn principal(row: &Row, is_of_kind: impl Fn(&PrincipalKey) -> bool) -
 
 fn judge<R: DeserializeOwned>(row: &Row, key: &str, problems: impl Fn(&R) -> Vec<String>) -> Judgement<R> {
     let mut judgement = Judgement::of(row.columns.get(key).and_then(Value::as_str).unwrap_or_default());
-    match serde_json::from_value::<R>(Value::Object(row.columns.clone())) {
+    match serde_path_to_error::deserialize::<_, R>(Value::Object(row.columns.clone())) {
         Ok(record) => {
             judgement.reasons = problems(&record);
             judgement.candidate = Some(Candidate { record, credential: None });
         }
-        Err(error) => judgement.reasons.push(format!("not a record as `export` writes it: {error}")),
+        Err(error) => {
+            let said = without_value(&error.inner().to_string());
+            let member = Some(error.path().to_string()).filter(|path| path != ".").unwrap_or_default();
+            judgement.reasons.push(format!("not a record as `export` writes it: {member} {said}"));
+        }
     }
     judgement
+}
+
+/// What serde says is wrong, without the value that is, which may be a secret in the wrong place.
+fn without_value(error: &str) -> String {
+    match error.rsplit_once(", expected ") {
+        Some((_, expected)) => format!("is not {expected}"),
+        None if error.starts_with("missing field ") => error.to_owned(),
+        None => "cannot be read".to_owned(),
+    }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::mapping::{Mapping, Part};
 use super::rows::Row;
-use super::spring::Values;
+use super::spring::{Values, misplaced, text};
 use super::{Candidate, Credential, Judgement, own};
 
 /// What the columns do not say.
@@ -29,12 +29,15 @@ impl Principals {
                 self.is_operator == matches!(key, PrincipalKey::Operator { .. })
             });
         }
-        let name = match row.columns.get("username") {
-            Some(Value::String(name)) => name.as_str(),
-            _ => "",
-        };
-        let mut judgement = Judgement::of(name);
-        match self.read(name, row, &mut judgement) {
+        let has_no_hash = |column: &str| column != "password" && COLUMNS.contains(&column);
+        if let Some(reason) = misplaced(row, "password", has_no_hash) {
+            let mut judgement = Judgement::of("");
+            judgement.reasons.push(reason);
+            return judgement;
+        }
+        let name = text("username", row.columns.get("username"));
+        let mut judgement = Judgement::of(name.as_deref().unwrap_or_default());
+        match name.and_then(|name| self.read(name, row, &mut judgement)) {
             Ok(candidate) => judgement.candidate = Some(candidate),
             Err(reason) => judgement.reasons.push(reason),
         }
@@ -47,9 +50,6 @@ impl Principals {
         row: &Row,
         judgement: &mut Judgement<Principal>,
     ) -> Result<Candidate<Principal>, String> {
-        if name.is_empty() {
-            return Err("username: there is none".into());
-        }
         for column in row.columns.keys().filter(|column| !COLUMNS.contains(&column.as_str())) {
             if !self.mapping.looks_into(&[column]) {
                 judgement.drop(column, "not a column that is known, and no mapping names it");
@@ -71,7 +71,7 @@ impl Principals {
         let mut record = record.map_err(|error| error.to_string())?;
         record.enabled = match row.columns.get("enabled") {
             None => true,
-            Some(value) => truth(value).ok_or_else(|| format!("enabled {value}: neither true nor false"))?,
+            Some(value) => truth(value).ok_or("enabled: neither true nor false")?,
         };
         judgement.reasons.extend(record.problems());
         Ok(Candidate { record, credential: Some(Credential { value, expires: None }) })

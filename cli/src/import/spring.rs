@@ -32,9 +32,7 @@ pub(crate) struct Values {
 impl Values {
     /// The value of the column, if it may be imported; it is never repeated in what is said of it.
     pub(crate) fn read(self, column: &str, value: Option<&Value>) -> Result<SpringValue, String> {
-        let Some(Value::String(value)) = value else {
-            return Err(format!("{column}: there is none"));
-        };
+        let value = text(column, value)?;
         match SpringValue::read(value).map_err(|refused| format!("{column} {refused}"))? {
             SpringValue::Plain(_) if !self.hash_plain => {
                 Err(format!("{column} is plain text; --hash-plain keeps it as argon2id"))
@@ -43,9 +41,32 @@ impl Values {
                 "{column} {{{}}}: a fast digest, which whoever sees the table guesses back; --allow-legacy keeps argon2id of it",
                 hash.id()
             )),
-            value => Ok(value),
+            value => match value.check() {
+                Ok(()) => Ok(value),
+                Err(refused) => Err(format!("{column}: {refused}")),
+            },
         }
     }
+}
+
+/// What stands in a column that is text and must not be empty.
+pub(crate) fn text<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
+    match value {
+        Some(Value::String(text)) if !text.is_empty() => Ok(text),
+        None | Some(Value::String(_)) => Err(format!("{column}: there is none")),
+        Some(_) => Err(format!("{column}: not a text")),
+    }
+}
+
+/// What is said of a row with a hash in one of the columns that have none: its columns are mixed up, and nothing else of
+/// it is to be believed, or repeated.
+pub(crate) fn misplaced(row: &Row, place: &str, is_another: impl Fn(&str) -> bool) -> Option<String> {
+    let is_hash = |value: &Value| {
+        let value = value.as_str().map(SpringValue::read);
+        matches!(value, Some(Ok(SpringValue::Hash(_) | SpringValue::Legacy(_))))
+    };
+    let (column, _) = row.columns.iter().find(|(column, value)| is_another(column) && is_hash(value))?;
+    Some(format!("{column}: a hash as of {place} stands there; are the columns mixed up?"))
 }
 
 /// Either table, by the names of its columns.
@@ -108,7 +129,8 @@ impl Table {
                 "columns of two tables: {one} is oauth_client_details', {other} oauth2_registered_client's"
             )),
             (None, None) => {
-                Err("columns of neither oauth_client_details nor oauth2_registered_client".into())
+                Err("columns of neither oauth_client_details nor oauth2_registered_client; a CSV needs its heading"
+                    .into())
             }
         }
     }
@@ -117,15 +139,19 @@ impl Table {
 impl SpringClients {
     /// What is to become of a row.
     pub(crate) fn judge(&self, row: &Row) -> Judgement<Client> {
-        let client_id = row.columns.get("client_id").and_then(Value::as_str).unwrap_or_default();
-        let mut judgement = Judgement::of(client_id);
-        if client_id.is_empty() {
-            judgement.reasons.push("client_id: there is none".into());
+        let has_no_hash = |column: &str| {
+            column == "client_id" || CLIENT_DETAILS.has(column) || REGISTERED_CLIENT.has(column)
+        };
+        if let Some(reason) = misplaced(row, "client_secret", has_no_hash) {
+            let mut judgement = Judgement::of("");
+            judgement.reasons.push(reason);
             return judgement;
         }
-        match Table::of(row) {
-            Ok(table) => self.read(table, row, client_id, &mut judgement),
-            Err(reason) => judgement.reasons.push(reason),
+        let client_id = text("client_id", row.columns.get("client_id"));
+        let mut judgement = Judgement::of(client_id.as_deref().unwrap_or_default());
+        match (client_id, Table::of(row)) {
+            (Ok(client_id), Ok(table)) => self.read(table, row, client_id, &mut judgement),
+            (client_id, table) => judgement.reasons.extend(client_id.err().into_iter().chain(table.err())),
         }
         judgement
     }
@@ -135,10 +161,6 @@ impl SpringClients {
         let is_registered = table.grants == REGISTERED_CLIENT.grants;
         let settings =
             if is_registered { Settings::read_registered(row) } else { Settings::read_details(row) };
-        let settings = settings.unwrap_or_else(|reason| {
-            judgement.reasons.push(reason);
-            Settings::default()
-        });
         let column = |name: &str| row.columns.get(name).map(list).unwrap_or_default();
         let of = |part, column| self.mapping.of_client(part, client_id, row, column);
         let grant_types = self.grants(table, row, judgement);
@@ -146,7 +168,11 @@ impl SpringClients {
         if is_registered {
             check_methods(&column("client_authentication_methods"), judgement);
         }
-        settings.tell(has_refresh, self.limits, judgement);
+        match &settings {
+            Ok(settings) => settings.tell(has_refresh, self.limits, judgement),
+            Err(reason) => judgement.reasons.push(reason.clone()),
+        }
+        let settings = settings.unwrap_or_default();
         let name = match self.mapping.pointed(Part::Name, row) {
             Some(Value::String(name)) => Some(name),
             _ => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),

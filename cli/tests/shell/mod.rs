@@ -1,7 +1,8 @@
 //! The program, run as a person runs it.
 
-use std::io::Write;
-use std::process::{Command, Output, Stdio};
+mod pipe;
+
+use std::process::Output;
 
 use countersign_tests::TestIssuer;
 use serde_json::Value;
@@ -22,19 +23,7 @@ impl Shell<'_> {
             .lines()
             .filter(|line| !line.starts_with('#'))
             .map(|line| line.split_once('=').unwrap());
-        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
-            .args(line.split(' '))
-            .env_clear()
-            .envs(variables)
-            .envs(more.iter().copied())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        // A program that needs no input may be gone before it is written.
-        let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
-        child.wait_with_output().unwrap()
+        pipe::run(line.split(' '), variables.chain(more.iter().copied()), stdin)
     }
 
     #[track_caller]

@@ -8,9 +8,10 @@ use countersign_verify::{Claims, Timestamp};
 use tracing::{Span, field};
 
 use crate::authenticate::AuthenticatedClient;
-use crate::client::GrantType;
+use crate::client::{Client, GrantType};
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
+use crate::secret::ClientSecret;
 use crate::store::StoreError;
 
 /// The span that a request is judged in, with room for what is learnt of it.
@@ -18,6 +19,7 @@ pub(crate) fn request() -> Span {
     tracing::error_span!(
         target: "audit",
         "request",
+        secret_id = field::Empty,
         presented = field::Empty,
         username = field::Empty,
         brandKey = field::Empty,
@@ -36,13 +38,14 @@ pub(crate) fn issued(
     kid: &str,
     refresh: Option<&RefreshClaims>,
 ) {
+    let secret = client.secret();
     tracing::info!(
         target: "audit",
         event = "issued",
         grant = grant.as_str(),
         client_id = claims.client_id,
-        secret_id = client.secret_id(),
-        secret_expires = client.secret_expires().map(Timestamp::seconds),
+        secret_expires = secret.expires.map(Timestamp::seconds),
+        secret_ends_soon = secret.ends_soon(Timestamp::from_seconds(claims.iat)).then_some(true),
         sub = claims.sub,
         operator = claims.operator,
         brandKey = claims.brand_key,
@@ -56,24 +59,23 @@ pub(crate) fn issued(
 
 pub(crate) fn refused(
     endpoint: &'static str,
-    client: Option<&AuthenticatedClient>,
+    client: Option<&Client>,
     code: &'static str,
     error: &OAuthError,
 ) {
     let client_id = client.map(|client| client.client_id.as_str());
-    let secret_id = client.map(AuthenticatedClient::secret_id);
     match error {
         OAuthError::Unavailable(_) | OAuthError::Defect(_) => {
-            tracing::error!(target: "audit", event = "failed", endpoint, client_id, secret_id, error = code, reason = %error);
+            tracing::error!(target: "audit", event = "failed", endpoint, client_id, error = code, reason = %error);
         }
         OAuthError::InvalidGrant(GrantRefusal::Reused) => {
-            tracing::warn!(target: "audit", event = "reuse detected", endpoint, client_id, secret_id, error = code, reason = %error);
+            tracing::warn!(target: "audit", event = "reuse detected", endpoint, client_id, error = code, reason = %error);
         }
         OAuthError::TooManyFailures { .. } => {
-            tracing::warn!(target: "audit", event = "slowed down", endpoint, client_id, secret_id, error = code, reason = %error);
+            tracing::warn!(target: "audit", event = "slowed down", endpoint, client_id, error = code, reason = %error);
         }
         _ => {
-            tracing::info!(target: "audit", event = "refused", endpoint, client_id, secret_id, error = code, reason = %error);
+            tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
         }
     }
 }
@@ -82,6 +84,11 @@ pub(crate) fn refused(
 pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
     let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
     tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
+}
+
+/// Whatever becomes of the request, this secret is in use.
+pub(crate) fn authenticated(secret: &ClientSecret) {
+    Span::current().record("secret_id", secret.id.as_str());
 }
 
 /// Which client a caller said to be.
@@ -117,21 +124,18 @@ pub(crate) fn refresh_refused(token: &RefreshClaims) {
         .record("generation", token.generation);
 }
 
-pub(crate) fn revoked(client: &AuthenticatedClient, token: &RefreshClaims) {
+pub(crate) fn revoked(token: &RefreshClaims) {
     let RefreshClaims { client_id, sub, family, generation, .. } = token;
-    let secret_id = client.secret_id();
-    tracing::info!(target: "audit", event = "revoked", client_id, secret_id, sub, family, generation);
+    tracing::info!(target: "audit", event = "revoked", client_id, sub, family, generation);
 }
 
-pub(crate) fn introspected(client: &AuthenticatedClient, active: bool) {
-    let (client_id, secret_id) = (client.client_id.as_str(), client.secret_id());
-    tracing::info!(target: "audit", event = "introspected", client_id, secret_id, active);
+pub(crate) fn introspected(client: &Client, active: bool) {
+    tracing::info!(target: "audit", event = "introspected", client_id = client.client_id, active);
 }
 
 /// A client that calls an API with its own secret, which the API's policy has yet to let it do.
-pub(crate) fn caller_authenticated(client: &AuthenticatedClient) {
-    let (client_id, secret_id) = (client.client_id.as_str(), client.secret_id());
-    tracing::info!(target: "audit", event = "caller authenticated", client_id, secret_id);
+pub(crate) fn caller_authenticated(client: &Client) {
+    tracing::info!(target: "audit", event = "caller authenticated", client_id = client.client_id);
 }
 
 /// What becomes of a caller whom the authorizer does not let through.

@@ -35,24 +35,19 @@ pub(crate) struct PresentedCredentials {
 #[derive(Debug)]
 pub(crate) struct AuthenticatedClient {
     client: Arc<Client>,
-    secret: UsedSecret,
+    secret: ClientSecret,
     from: Option<SourceAddress>,
 }
 
 impl AuthenticatedClient {
-    /// Names the secret that was used, for the audit log.
-    pub(crate) fn secret_id(&self) -> &str {
-        &self.secret.id
+    /// The secret that was right, for the log to name.
+    pub(crate) fn secret(&self) -> &ClientSecret {
+        &self.secret
     }
 
     /// Where the request came from.
     pub(crate) fn source_address(&self) -> Option<SourceAddress> {
         self.from
-    }
-
-    /// When that secret ends, for whoever watches the log for secrets that are in use and near their end.
-    pub(crate) fn secret_expires(&self) -> Option<Timestamp> {
-        self.secret.expires
     }
 }
 
@@ -147,20 +142,7 @@ struct Candidate<'a> {
     presented: &'a Secret,
     client: Option<Arc<Client>>,
     /// A right secret does not let a disabled client in.
-    secret: Option<UsedSecret>,
-}
-
-/// What the log says of the secret that was right.
-#[derive(Debug, Clone)]
-struct UsedSecret {
-    id: String,
-    expires: Option<Timestamp>,
-}
-
-impl From<&ClientSecret> for UsedSecret {
-    fn from(secret: &ClientSecret) -> Self {
-        Self { id: secret.id.clone(), expires: secret.expires }
-    }
+    secret: Option<ClientSecret>,
 }
 
 impl Candidate<'_> {
@@ -275,7 +257,7 @@ impl Authentication {
             let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
             let secret = secret::find_generated(presented, secrets, now)
                 .or_else(|| self.remembered.find(client.as_deref()?, presented, now))
-                .map(UsedSecret::from);
+                .cloned();
             Candidate { client_id, presented, client, secret }
         };
         // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
@@ -302,7 +284,7 @@ impl Authentication {
         let find = move || secret::position_of_slow(&presented, &hashed.secrets, now);
         if let Some(secret) = turn.run(find).await?.and_then(|at| client.secrets.get(at)) {
             self.remembered.remember(&client, candidate.presented, secret);
-            candidate.secret = Some(secret.into());
+            candidate.secret = Some(secret.clone());
         }
         Ok(())
     }

@@ -212,6 +212,7 @@ impl Authorizer {
             OAuthError::TooManyFailures { .. } => NotIdentified::SlowedDown(error),
             refused => NotIdentified::Basic(refused),
         })?;
+        audit::authenticated(client.secret());
         audit::caller_authenticated(&client);
         let granted = authorize_for(&client, &self.audience).map_err(NotIdentified::NeedsToken)?;
         let now = self.clock.now().seconds();

@@ -16,6 +16,7 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use crate::authenticate::{AuthenticatedClient, PresentedCredentials};
+use crate::client::Client;
 use crate::error::{OAuthError, WireError};
 use crate::form::{self, Form};
 use crate::guesses::SourceAddress;
@@ -72,7 +73,9 @@ pub fn out_of_time() -> Response {
 /// said about the rest.
 async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {
     let (presented, form) = read(request)?;
-    Ok((issuer.authentication.authenticate(&presented).await?, form))
+    let client = issuer.authentication.authenticate(&presented).await?;
+    audit::authenticated(client.secret());
+    Ok((client, form))
 }
 
 /// What can be said of a request without looking anything up.
@@ -106,13 +109,13 @@ async fn serve<T: Serialize>(
         };
         let rendered =
             result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
-        rendered.unwrap_or_else(|error| refuse(endpoint, client.as_ref(), &error))
+        rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
     };
     served.instrument(audit::request()).await
 }
 
 /// Says to the log what went wrong, and to the caller what it may know of it.
-fn refuse(endpoint: &'static str, client: Option<&AuthenticatedClient>, error: &OAuthError) -> Response {
+fn refuse(endpoint: &'static str, client: Option<&Client>, error: &OAuthError) -> Response {
     let wire = WireError::from(error);
     audit::refused(endpoint, client, wire.error, error);
     error_response(&wire)

@@ -46,7 +46,7 @@ pub use guesses::{GuessLimits, SourceAddress};
 pub use mint::AccessTokenType;
 pub use password::PasswordError;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
-pub use secret::{ClientSecret, Secret};
+pub use secret::{ClientSecret, SECRET_NOTICE, Secret};
 pub use spring::{LegacyHash, SpringHash, SpringValue, SpringValueRefused};
 pub use store::{Record, StoreError, Table, TableShape, WriteError, create_tables, table_shapes};
 

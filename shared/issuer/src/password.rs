@@ -1,5 +1,7 @@
 //! Passwords: prepared as RFC 8265 says, kept as argon2id; imported hashes as they came.
 
+use std::borrow::Cow;
+
 use argon2::password_hash::phc::PasswordHash as Phc;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, PasswordVerifier, Version};
 use precis_profiles::OpaqueString;
@@ -38,12 +40,17 @@ pub enum PasswordError {
     Hash(String),
 }
 
-/// The argon2id hash of a password, as a PHC string.
-pub(crate) fn hash(password: &str, entropy: &Entropy) -> Result<String, PasswordError> {
+/// A password as it is hashed, if it may be one.
+pub(crate) fn prepare(password: &str) -> Result<Cow<'_, str>, PasswordError> {
     if password.len() > MAX_VALUE_BYTES {
         return Err(PasswordError::TooLong);
     }
-    let prepared = OpaqueString::enforce(password).map_err(|_| PasswordError::NotAllowed)?;
+    OpaqueString::enforce(password).map_err(|_| PasswordError::NotAllowed)
+}
+
+/// The argon2id hash of a password, as a PHC string.
+pub(crate) fn hash(password: &str, entropy: &Entropy) -> Result<String, PasswordError> {
+    let prepared = prepare(password)?;
     let salt = entropy.bytes::<16>()?;
     let failed = |error: argon2::password_hash::Error| PasswordError::Hash(error.to_string());
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None)

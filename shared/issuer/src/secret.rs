@@ -21,6 +21,9 @@ const PREFIX: &str = "csgn_";
 const RANDOM_BYTES: usize = 32;
 const CHECKSUM_CHARS: usize = 6;
 
+/// A secret that ends within this time needs a successor: `doctor` and the log tell of it so long beforehand.
+pub const SECRET_NOTICE: Duration = Duration::from_secs(30 * 24 * 3600);
+
 /// A secret in the clear, on its way to the one person who is shown it, or from the one who types it.
 pub struct Secret(Zeroizing<String>);
 
@@ -133,9 +136,9 @@ impl ClientSecret {
         }
     }
 
-    /// Whether it can be used at `now` and no more after `duration`: time to give the client its successor.
-    pub fn expires_within(&self, now: Timestamp, duration: Duration) -> bool {
-        self.is_live(now) && self.expires.is_some_and(|expires| expires <= now.plus(duration))
+    /// Whether it can be used at `now`, and no more after [`SECRET_NOTICE`].
+    pub fn ends_soon(&self, now: Timestamp) -> bool {
+        self.is_live(now) && self.expires.is_some_and(|expires| expires <= now.plus(SECRET_NOTICE))
     }
 
     pub(crate) fn hash(&self) -> &str {

@@ -74,6 +74,15 @@ impl SpringValue {
         Ok(Self::Plain(Secret::given(value.to_owned())))
     }
 
+    /// Why it cannot be kept, if it cannot: plain text that may be no password here. A hash says nothing of what it
+    /// was made of.
+    pub fn check(&self) -> Result<(), PasswordError> {
+        match self {
+            Self::Plain(secret) => password::prepare(secret.expose()).map(|_| ()),
+            Self::Hash(_) | Self::Legacy(_) => Ok(()),
+        }
+    }
+
     /// What to store of a password.
     pub(crate) fn seal(&self, entropy: &Entropy) -> Result<String, PasswordError> {
         match self {

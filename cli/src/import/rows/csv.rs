@@ -5,7 +5,7 @@ use std::io::{BufRead, Read};
 
 use serde_json::{Map, Value};
 
-use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, text};
+use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
 
 /// A quoted value goes on over no more lines than this.
 const MAX_ROW_LINES: usize = 200;
@@ -39,6 +39,7 @@ impl CsvRows {
         rows.heading = heading.into_iter().map(|name| name.trim().to_ascii_lowercase()).collect();
         let repeated = rows.heading.iter().enumerate().find(|(at, name)| rows.heading[..*at].contains(name));
         match repeated {
+            Some((_, name)) if name.is_empty() => Err("its heading has columns without a name".into()),
             Some((_, name)) => Err(format!("its heading has the column {name} twice")),
             None => Ok(rows),
         }
@@ -55,7 +56,7 @@ impl CsvRows {
             let limit = u64::try_from(MAX_ROW_BYTES).unwrap_or(u64::MAX);
             if let Err(error) = self.bytes.by_ref().take(limit).read_until(b'\n', &mut line) {
                 self.ended = true;
-                return Some(Err(BrokenRow { line: self.line + 1, problem: error.to_string() }));
+                return Some(Err(BrokenRow { line: self.line + 1, problem: broken_off(&error) }));
             }
         }
         if line.is_empty() {

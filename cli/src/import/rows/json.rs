@@ -1,35 +1,66 @@
 //! JSON: a list of objects, or one object a line.
 
-use std::io::BufRead;
+use std::collections::VecDeque;
+use std::fmt;
+use std::io::{BufRead, Error, ErrorKind, Read};
 
+use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::{Map, Value};
 
-use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, text};
+use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
+
+/// An object goes on over no more lines than this.
+const MAX_ROW_LINES: u64 = 1000;
 
 /// JSON is cut into its objects by counting braces, since one document may hold a million of them.
 pub(super) struct JsonRows {
     bytes: Bytes,
+    /// What was looked at in vain, to be read again.
+    again: VecDeque<u8>,
     line: u64,
     /// Lists that were opened around the objects and not closed yet.
     open: u32,
+    /// Nothing more is read from the file; where that is not its end, why.
     ended: bool,
+    failure: Option<Error>,
 }
 
 impl JsonRows {
     pub(super) fn new(mut bytes: Bytes) -> Self {
         // A table's export may be one object of one member: `{"oauth_client_details": [`.
-        let wrapped = bytes.fill_buf().ok().and_then(wrapper_length).unwrap_or(0);
+        let wrapped = wrapper_length(bytes.buffer()).unwrap_or(0);
         let lines = bytes.buffer()[..wrapped].split(|byte| *byte == b'\n').count();
         bytes.consume(wrapped);
-        let line = u64::try_from(lines).unwrap_or(1);
-        Self { bytes, line, open: u32::from(wrapped > 0), ended: false }
+        Self {
+            bytes,
+            again: VecDeque::new(),
+            line: u64::try_from(lines).unwrap_or(1),
+            open: u32::from(wrapped > 0),
+            ended: false,
+            failure: None,
+        }
     }
 
     fn byte(&mut self) -> Option<u8> {
-        let byte = self.bytes.fill_buf().ok()?.first().copied()?;
-        self.bytes.consume(1);
+        let byte = self.again.pop_front().or_else(|| self.read_byte())?;
         self.line += u64::from(byte == b'\n');
         Some(byte)
+    }
+
+    fn read_byte(&mut self) -> Option<u8> {
+        if self.ended {
+            return None;
+        }
+        let mut byte = [0];
+        match self.bytes.read_exact(&mut byte) {
+            Ok(()) => Some(byte[0]),
+            Err(error) => {
+                self.ended = true;
+                self.failure = Some(error).filter(|error| error.kind() != ErrorKind::UnexpectedEof);
+                None
+            }
+        }
     }
 
     /// The bytes of the next object, and the line that it starts in.
@@ -45,25 +76,36 @@ impl JsonRows {
                     self.skip_line();
                     return Some(Err(broken));
                 }
-                None if self.open > 0 => {
-                    self.open = 0;
-                    let problem = "the list is not closed; the file may be cut off".into();
+                None => {
+                    let is_open = std::mem::take(&mut self.open) > 0;
+                    let problem = match self.failure.take() {
+                        Some(error) => broken_off(&error),
+                        None if is_open => "the list is not closed; the file may be cut off".into(),
+                        None => return None,
+                    };
                     return Some(Err(BrokenRow { line: self.line, problem }));
                 }
-                None => return None,
             }
         }
         let line = self.line;
-        let broken = |problem: &str| Some(Err(BrokenRow { line, problem: problem.into() }));
         let (mut object, mut depth, mut in_string, mut escaped) = (vec![b'{'], 1, false, false);
         while depth > 0 {
             let Some(byte) = self.byte() else {
                 self.open = 0;
-                return broken("the object is not closed; the file may be cut off");
+                let problem = "the object is not closed; the file may be cut off";
+                return Some(Err(self.look_again(line, &object, problem)));
             };
             object.push(byte);
+            let problem = match byte {
+                b'\n' if in_string => "a text is not closed in its line",
+                b'\n' if self.line - line >= MAX_ROW_LINES => "the object is not closed within 1000 lines",
+                _ if object.len() > MAX_ROW_BYTES => "the object is longer than 1 MiB",
+                _ => "",
+            };
+            if !problem.is_empty() {
+                return Some(Err(self.look_again(line, &object, problem)));
+            }
             match byte {
-                b'\n' if in_string => return broken("a text is not closed in its line"),
                 _ if escaped => escaped = false,
                 b'\\' => escaped = in_string,
                 b'"' => in_string = !in_string,
@@ -71,12 +113,23 @@ impl JsonRows {
                 b'}' if !in_string => depth -= 1,
                 _ => {}
             }
-            if object.len() > MAX_ROW_BYTES {
-                self.ended = true;
-                return broken("the object is longer than 1 MiB; the rest of the file was not read");
-            }
         }
         Some(Ok((line, object)))
+    }
+
+    /// Goes back to the first line of a broken object in which another one starts.
+    fn look_again(&mut self, line: u64, object: &[u8], problem: &str) -> BrokenRow {
+        let mut ends = object.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
+        match ends.find(|start| object[*start..].trim_ascii_start().starts_with(b"{")) {
+            Some(start) => {
+                let lines = object[start..].split(|byte| *byte == b'\n').count() - 1;
+                self.line -= u64::try_from(lines).unwrap_or_default();
+                object[start..].iter().rev().for_each(|byte| self.again.push_front(*byte));
+            }
+            None if !object.ends_with(b"\n") => self.skip_line(),
+            None => {}
+        }
+        BrokenRow { line, problem: problem.to_owned() }
     }
 
     fn skip_line(&mut self) {
@@ -93,29 +146,59 @@ fn wrapper_length(start: &[u8]) -> Option<usize> {
     list.trim_start().starts_with(['{', ']']).then(|| start.len() - list.len())
 }
 
+/// An object's members as they stand, of which serde's own map keeps the last of each name.
+struct Members(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All;
+        impl<'de> Visitor<'de> for All {
+            type Value = Members;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(All)
+    }
+}
+
+/// The members by their names in lower case, each of which is given once; without those that are null.
+fn columns(object: &[u8]) -> Result<Map<String, Value>, String> {
+    let Members(members) = serde_json::from_str(text(object)?).map_err(|error| {
+        let said = error.to_string();
+        format!("not JSON: {}", said.split(" at line ").next().unwrap_or_default())
+    })?;
+    let mut columns = Map::new();
+    for (name, value) in members {
+        let name = name.to_ascii_lowercase();
+        if columns.contains_key(&name) {
+            return Err(format!("the member {name} is given twice"));
+        }
+        columns.insert(name, value);
+    }
+    columns.retain(|_, value| !value.is_null());
+    Ok(columns)
+}
+
 impl Iterator for JsonRows {
     type Item = RowResult;
 
     fn next(&mut self) -> Option<RowResult> {
-        if self.ended {
-            return None;
-        }
         let (line, object) = match self.object()? {
             Ok(found) => found,
             Err(broken) => return Some(Err(broken)),
         };
-        let columns = text(&object).and_then(|text| {
-            serde_json::from_str::<Map<String, Value>>(text).map_err(|error| {
-                let said = error.to_string();
-                format!("not JSON: {}", said.split(" at line ").next().unwrap_or_default())
-            })
-        });
-        Some(match columns {
-            Ok(columns) => {
-                let given = columns.into_iter().filter(|(_, value)| !value.is_null());
-                let columns = given.map(|(name, value)| (name.to_ascii_lowercase(), value)).collect();
-                Ok(Row { line, columns })
-            }
+        Some(match columns(&object) {
+            Ok(columns) => Ok(Row { line, columns }),
             Err(problem) => Err(BrokenRow { line, problem }),
         })
     }

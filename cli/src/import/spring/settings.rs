@@ -47,9 +47,7 @@ impl Settings {
     pub(super) fn read_details(row: &Row) -> Result<Self, String> {
         let seconds = |column: &str, default: i64| match row.columns.get(column) {
             None => Ok(default),
-            Some(value) => {
-                duration(value).ok_or_else(|| format!("{column} {value}: not a number of seconds"))
-            }
+            Some(value) => duration(value).ok_or_else(|| format!("{column}: not a number of seconds")),
         };
         Ok(Self {
             access: seconds("access_token_validity", 12 * 3600)?,
@@ -64,7 +62,7 @@ impl Settings {
         object(row, CLIENT)?;
         let lifetime = |name: &str, default: i64| match token.get(name) {
             None => Ok(default),
-            Some(value) => duration(value).ok_or_else(|| format!("{TOKEN} {name} {value}: not a duration")),
+            Some(value) => duration(value).ok_or_else(|| format!("{TOKEN} {name}: not a duration")),
         };
         let is_true = |name: &str| token.get(name).is_some_and(|value| *untyped(value) == Value::Bool(true));
         let format = token.get(FORMAT).map(|format| format.get("value").unwrap_or(format));
@@ -76,9 +74,7 @@ impl Settings {
             has_opaque_tokens: format.and_then(Value::as_str) == Some("reference"),
             has_bound_tokens: is_true(BOUND),
             secret_expires: expires
-                .map(|value| {
-                    timestamp(value).ok_or_else(|| format!("client_secret_expires_at {value}: not a time"))
-                })
+                .map(|value| timestamp(value).ok_or("client_secret_expires_at: not a time"))
                 .transpose()?,
         })
     }

@@ -21,7 +21,7 @@ pub async fn revoke(issuer: &Issuer, request: Request) -> Response {
         match issuer.verify_refresh_token(&token).await {
             Ok(claims) if claims.client_id == client.client_id => {
                 issuer.families.revoke(&claims, issuer.clock.now()).await?;
-                audit::revoked(client, &claims);
+                audit::revoked(&claims);
                 Ok(Revoked {})
             }
             Ok(_) => Err(OAuthError::InvalidGrant(GrantRefusal::ForeignClient)),

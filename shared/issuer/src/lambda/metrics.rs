@@ -36,6 +36,7 @@ const COUNTED: &[Counted] = &[
 const MEASURED: &[(&str, &str, &str)] = &[
     ("duration_ms", "Duration", "Milliseconds"),
     ("cold_start", "ColdStarts", "Count"),
+    ("secret_ends_soon", "ExpiringSecrets", "Count"),
     ("key_age", "KeyAge", "Seconds"),
 ];
 
