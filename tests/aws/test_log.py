@@ -219,6 +219,21 @@ def test_a_body_that_is_not_the_base64_it_claims_to_be_is_refused(token):
         assert (status, answer["error"]) == (400, "invalid_request"), body
 
 
+def test_what_makes_no_uri_harms_nobody(token, dev, tmp_path):
+    for header in ("host", "x-forwarded-proto"):
+        for odd in ("a`b", "a b", "[::1", ":99999999", "\u00e9", "a" * 70000, ""):
+            sent = event("token-client-credentials")
+            sent["headers"][header] = odd
+            assert token.answer(sent)[0] == 200, (header, odd)
+    for query in ("a=\u0000", "a b", "a" * 70000):
+        status, _, answer = token.answer({**event("token-client-credentials"), "rawQueryString": query})
+        assert (status, answer["error"]) == (400, "invalid_request"), query
+    with Function(tmp_path, "jwks", dev.environment) as jwks:
+        for path in ("/`", ":99999999", "//", "", None, "a" * 70000, "/.well-known/jwks.json`"):
+            assert jwks.answer({**event("jwks"), "rawPath": path})[0] == 404, path
+        assert jwks.answer({**event("jwks"), "rawQueryString": "a b"})[0] == 200
+
+
 def test_a_function_that_is_set_up_wrongly_names_every_variable(tmp_path, dev):
     wrong = {**dev.environment, "COUNTERSIGN_ISSUER": "", "COUNTERSIGN_MAX_ACCESS_TTL": "1h", "AWS_REGION": ""}
     with Function(tmp_path, "token", wrong) as token:

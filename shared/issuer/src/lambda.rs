@@ -9,6 +9,8 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_verify::{Clock, Timestamp};
+use http::header::HOST;
+use http::{HeaderMap, Uri};
 use lambda_http::lambda_runtime::{self, LambdaEvent};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::tower::ServiceExt;
@@ -121,19 +123,62 @@ where
     lambda_runtime::run(adapter.map_request(decodable)).await
 }
 
-/// `lambda_http` panics on a body that claims to be base64 and is not. In its place stands one that no form is, so that
-/// the endpoint refuses it.
+/// `lambda_http` panics on a body that claims to be base64 and is not, and on whatever makes no URI. Neither gets there:
+/// nobody looks at the authority; an odd path leads nowhere; and in place of a body or a query that cannot be read stands a
+/// body that no form is, which the endpoints refuse.
 pub(crate) fn decodable(mut event: LambdaEvent<LambdaRequest>) -> LambdaEvent<LambdaRequest> {
-    let (is_base64, body) = match &mut event.payload {
-        LambdaRequest::ApiGatewayV1(request) => (&mut request.is_base64_encoded, &mut request.body),
-        LambdaRequest::ApiGatewayV2(request) => (&mut request.is_base64_encoded, &mut request.body),
-        _ => return event,
-    };
-    if *is_base64 && body.as_ref().is_some_and(|body| BASE64.decode(body).is_err()) {
+    match &mut event.payload {
+        LambdaRequest::ApiGatewayV1(request) => {
+            request.request_context.domain_name = None;
+            let queries =
+                [&mut request.multi_value_query_string_parameters, &mut request.query_string_parameters];
+            let is_uri = queries.iter().all(|query| is_uri(&format!("/?{}", query.to_query_string())));
+            if !is_uri {
+                drop(queries.map(std::mem::take));
+            }
+            let head = (&mut request.headers, &mut request.request_context.stage, &mut request.path);
+            make_decodable(head, is_uri, (&mut request.body, &mut request.is_base64_encoded));
+        }
+        LambdaRequest::ApiGatewayV2(request) => {
+            request.request_context.domain_name = None;
+            let query = request.raw_query_string.get_or_insert_default();
+            let is_uri = is_uri(&format!("/?{query}"));
+            if !is_uri {
+                query.clear();
+            }
+            let head = (&mut request.headers, &mut request.request_context.stage, &mut request.raw_path);
+            make_decodable(head, is_uri, (&mut request.body, &mut request.is_base64_encoded));
+        }
+        _ => {}
+    }
+    event
+}
+
+fn make_decodable(
+    (headers, stage, path): (&mut HeaderMap, &mut Option<String>, &mut Option<String>),
+    is_query_decodable: bool,
+    (body, is_base64): (&mut Option<String>, &mut bool),
+) {
+    headers.remove(HOST);
+    for part in [stage, path] {
+        // A stage has no slash before it.
+        let path = part.as_deref().map(|part| format!("/{}", part.trim_start_matches('/')));
+        if path.is_some_and(|path| !is_uri(&path)) {
+            *part = None;
+        }
+    }
+    if let Some(path) = path.as_mut().filter(|path| !path.starts_with('/')) {
+        path.clear();
+    }
+    let is_decodable = !*is_base64 || body.as_ref().is_none_or(|body| BASE64.decode(body).is_ok());
+    if !is_decodable || !is_query_decodable {
         *is_base64 = false;
         *body = Some("%".to_owned());
     }
-    event
+}
+
+fn is_uri(text: &str) -> bool {
+    text.parse::<Uri>().is_ok()
 }
 
 /// What every line of an invocation says beside its own.
