@@ -6,7 +6,7 @@
 
 mod answer;
 mod cacheable;
-mod event;
+pub(crate) mod event;
 
 pub use answer::Answer;
 
@@ -104,12 +104,6 @@ enum NotIdentified {
     Fault(String),
 }
 
-/// Reads an event as [`Authorizer::authorize`] does, and says what was read.
-#[cfg(fuzzing)]
-pub(crate) fn read_event(event: serde_json::Value) -> Result<String, AuthorizerError> {
-    Event::read(event).map(|event| format!("{event:?}"))
-}
-
 impl Authorizer {
     /// An authorizer over the tables of `config`, deciding by the policy in `policy`, a TOML text. Nothing is read yet.
     pub fn new(
@@ -138,7 +132,7 @@ impl Authorizer {
             audience: config.audience.clone(),
             caching: config.caching,
             policy,
-            ring: KeyRing::new(keys, config.store.timers, clock.clone(), outage.clone()),
+            ring: KeyRing::new(keys, config.store.timers, clock.clone(), outage.of_another_table()),
             verifier,
             authentication: Authentication::new(
                 db,

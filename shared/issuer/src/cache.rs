@@ -60,12 +60,12 @@ impl<R> Reading<R> {
 }
 
 /// A record that is no longer fresh, to go on with where there is no newer one.
-struct Copy<R> {
+struct Stale<R> {
     record: Arc<R>,
     age: Duration,
 }
 
-impl<R: Record> Copy<R> {
+impl<R: Record> Stale<R> {
     /// Serves it, which the log then says.
     fn serve(&self, key: &str, reason: Option<&StoreError>) -> Arc<R> {
         audit::served_stale(R::TABLE, key, self.age, reason);
@@ -122,10 +122,10 @@ impl<R: Record> Cache<R> {
     }
 
     /// The record of an old reading, if it may still be served.
-    fn stale(&self, reading: &Reading<R>, now: Timestamp) -> Option<Copy<R>> {
+    fn stale(&self, reading: &Reading<R>, now: Timestamp) -> Option<Stale<R>> {
         let record = reading.record.clone()?;
         let age = reading.age(now).filter(|age| *age < FRESH + self.max_stale)?;
-        Some(Copy { record, age })
+        Some(Stale { record, age })
     }
 
     fn slot(&self, key: &str) -> Arc<Slot<R>> {

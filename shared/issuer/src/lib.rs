@@ -88,14 +88,14 @@ impl Issuer {
                 &config.authentication,
                 clock.clone(),
                 entropy.clone(),
-                outage.clone(),
+                outage.of_another_table(),
             ),
             principals: Table::new(db.clone(), prefix),
             operators: Cache::new(
                 Table::new(db.clone(), prefix),
                 config.authentication.max_stale,
                 clock.clone(),
-                outage.clone(),
+                outage.of_another_table(),
             ),
             families: Families::new(db.clone(), prefix),
             signer: Signer::new(

@@ -1,6 +1,7 @@
-//! Whether DynamoDB answered when it was last asked. What has a copy to go on with waits for it no longer than a
-//! moment, and after a failure leaves it alone for a while: one request is slow then, and not each.
+//! Whether DynamoDB answered when it was last asked. Whoever has a copy to go on with waits for a newer one no longer than a
+//! moment, and after a failure leaves its table alone for a while: one request is slow then, and not each.
 
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -9,57 +10,82 @@ use countersign_verify::{Clock, Timestamp};
 
 use crate::store::StoreError;
 
-/// After a failed read DynamoDB is left alone this long by whoever has a copy.
+/// After a failed read a table is left alone this long by whoever has a copy.
 const PAUSE: Duration = Duration::from_secs(5);
-/// A caller whose answer is at hand waits no longer for a newer one. An answer takes milliseconds, and the first
-/// connection some hundred.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// A caller whose answer is at hand waits this long for a newer one: for an attempt that times out, and for the one
+/// after it on a new connection.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// And no longer than this where another table has just failed. It is asked nonetheless: the trouble may be that table's
+/// alone, and what was revoked in this one must not stand for it.
+const LITTLE_PATIENCE: Duration = Duration::from_millis(100);
 
-/// One for all that a process keeps copies of: where the client cannot be read, neither can the keys.
-#[derive(Debug, Clone)]
+/// What one table's reader knows of the last failure: of its own, and of all readers of the process.
+#[derive(Debug)]
 pub(crate) struct Outage {
     /// In milliseconds; 0 after a success.
-    failed_at: Arc<AtomicU64>,
+    failed_at: AtomicU64,
+    /// The same of whichever table was read last.
+    any_failed_at: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl Outage {
     /// None so far.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { failed_at: Arc::default(), clock }
+        Self { failed_at: AtomicU64::default(), any_failed_at: Arc::default(), clock }
     }
 
-    /// Whether a read failed a moment ago.
+    /// For another reader in the same process.
+    pub(crate) fn of_another_table(&self) -> Self {
+        let any_failed_at = Arc::clone(&self.any_failed_at);
+        Self { failed_at: AtomicU64::default(), any_failed_at, clock: self.clock.clone() }
+    }
+
+    /// Whether reading failed a moment ago.
     pub(crate) fn is_recent(&self) -> bool {
-        self.clock.now().since(Timestamp::from_millis(self.failed_at.load(Ordering::Relaxed))) < PAUSE
+        self.is_recent_at(&self.failed_at)
     }
 
-    /// What `read` says, and whether it says anything is kept in mind. With a copy at hand it has a second.
+    /// A clock that was set back makes nothing recent.
+    fn is_recent_at(&self, failed_at: &AtomicU64) -> bool {
+        let (failed_at, now) = (Timestamp::from_millis(failed_at.load(Ordering::Relaxed)), self.clock.now());
+        now >= failed_at && now.since(failed_at) < PAUSE
+    }
+
+    /// What `read` says, and whether it says anything is kept in mind. Where there is a copy it must be quick.
     pub(crate) async fn watch<T>(
         &self,
         has_copy: bool,
         read: impl Future<Output = Result<T, StoreError>>,
     ) -> Result<T, StoreError> {
-        let mut unanswered = Unanswered(Some(self));
-        let patience = if has_copy { PATIENCE } else { Duration::MAX };
+        let unanswered = Unanswered(self);
+        let patience = match has_copy {
+            false => Duration::MAX,
+            true if self.is_recent_at(&self.any_failed_at) => LITTLE_PATIENCE,
+            true => PATIENCE,
+        };
         let result = tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable { operation: "read", detail: "no answer within a second".into() })
+            Err(StoreError::Unavailable {
+                operation: "read",
+                detail: format!("no answer within {patience:?}"),
+            })
         });
         if !matches!(result, Err(StoreError::Unavailable { .. })) {
+            mem::forget(unanswered);
             self.failed_at.store(0, Ordering::Relaxed);
-            unanswered.0 = None;
+            self.any_failed_at.store(0, Ordering::Relaxed);
         }
         result
     }
 }
 
 /// Marks the failure when it is dropped: a request that is cut off at its deadline does not come back to say so.
-struct Unanswered<'a>(Option<&'a Outage>);
+struct Unanswered<'a>(&'a Outage);
 
 impl Drop for Unanswered<'_> {
     fn drop(&mut self) {
-        if let Some(Outage { failed_at, clock }) = self.0 {
-            failed_at.store(clock.now().millis(), Ordering::Relaxed);
-        }
+        let now = self.0.clock.now().millis();
+        self.0.failed_at.store(now, Ordering::Relaxed);
+        self.0.any_failed_at.store(now, Ordering::Relaxed);
     }
 }

@@ -35,46 +35,35 @@ pub struct KeyRing {
     timers: Timers,
     clock: Clock,
     outage: Outage,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    reading: Option<Reading>,
-    /// When reading last failed: the next try waits a little.
-    failed_at: Option<Timestamp>,
+    reading: Mutex<Option<Reading>>,
 }
 
 impl KeyRing {
     /// The ring in `table`; nothing is read yet.
     pub(crate) fn new(table: KeyTable, timers: Timers, clock: Clock, outage: Outage) -> Self {
-        Self { table, timers, clock, outage, state: Mutex::default() }
+        Self { table, timers, clock, outage, reading: Mutex::default() }
     }
 
     /// The ring. Read again once it is no longer fresh; while that fails, the last one stands until it is too old.
     /// The lock is held during the reading, so that many waiting requests cause one. Without a copy that may be used
     /// every request tries: an issuer that cannot sign has nothing else to do.
     pub async fn current(&self) -> Result<Arc<Ring>, KeyError> {
-        let mut state = self.state.lock().await;
+        let mut kept = self.reading.lock().await;
         let now = self.clock.now();
-        let usable = state.reading.as_ref().filter(|reading| reading.is_usable(now, &self.timers)).cloned();
+        let usable = kept.as_ref().filter(|reading| reading.is_usable(now, &self.timers)).cloned();
         if let Some(reading) = &usable
-            && (reading.is_fresh(now, &self.timers)
-                || self.timers.is_too_soon(state.failed_at, now)
-                || self.outage.is_recent())
+            && (reading.is_fresh(now, &self.timers) || self.outage.is_recent())
         {
             return Ok(Arc::clone(&reading.ring));
         }
         match self.outage.watch(usable.is_some(), self.table.read()).await {
             Ok(contents) => {
                 let ring = Arc::new(Ring::new(contents.keys, &self.timers));
-                state.failed_at = None;
                 // A ring without a key that signs is not kept, so that a first key is noticed at once.
-                state.reading = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
+                *kept = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
                 Ok(ring)
             }
             Err(error) => {
-                state.failed_at = Some(self.clock.now());
                 let Some(reading) = usable else {
                     return Err(error.into());
                 };
