@@ -7,6 +7,7 @@ import asyncio
 import base64
 import ipaddress
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -29,7 +30,8 @@ def docker(*command):
 def bridge_address():
     """Where containers see this machine, if that is an address of this machine: with Docker Desktop it is not, which
     takes them to its loopback by itself."""
-    (network,) = json.loads(docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}").stdout)
+    networks = json.loads(docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}").stdout)
+    network = next(network for network in networks if "." in network["Subnet"])
     # Older engines leave out the gateway that they take: the subnet's first address.
     gateway = network.get("Gateway") or str(next(ipaddress.ip_network(network["Subnet"]).hosts()))
     try:
@@ -81,7 +83,12 @@ class Api(Process):
             folder / "sam.log", sam, "local", "start-api", "--template", template, "--env-vars", variables,
             "--port", self.url.rsplit(":", 1)[1], "--add-host", f"{HOST}:host-gateway",
             "--parameter-overrides", "Architecture=x86_64", "--skip-pull-image",
-            env={"HOME": str(folder), "SAM_CLI_TELEMETRY": "0", "AWS_DEFAULT_REGION": "eu-central-1"},
+            # HOME and DOCKER_… lead to the engine that is meant.
+            env={
+                **{name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("DOCKER_")},
+                "SAM_CLI_TELEMETRY": "0",
+                "AWS_DEFAULT_REGION": "eu-central-1",
+            },
         )
         self.until(lambda: "Running on" in self.said())
 

@@ -37,12 +37,17 @@ def generation(answer):
 
 def test_one_token_at_both_at_once_has_one_successor(pair, log_in):
     with ThreadPoolExecutor(2) as at_once:
-        for _ in range(20):
-            used = log_in()
-            answers = list(at_once.map(lambda function: function.answer(sent("refresh", used)), pair))
-            assert [status for status, _, _ in answers] == [200, 200], "the second is a retry within ten seconds"
-            one, other = (generation(answer) for _, _, answer in answers)
-            assert one == other and one[1] == 1
+        for _ in range(5):
+            used = first = log_in()
+            for step in range(1, 5):
+                answers = list(at_once.map(lambda function: function.answer(sent("refresh", used)), pair))
+                assert [status for status, _, _ in answers] == [200, 200], "the second is a retry within ten seconds"
+                one, other = (generation(answer) for _, _, answer in answers)
+                assert one == other and one[1] == step
+                used = answers[step % 2][2]["refresh_token"]
+            # Written without a condition the family would stand at 1 again.
+            assert pair[0].answer(sent("refresh", first))[0] == 400
+            assert generation(pair[1].answer(sent("refresh", used))[2])[1] == 5
 
 
 def test_what_one_revokes_the_other_refuses_at_once(pair, log_in):
