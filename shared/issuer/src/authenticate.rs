@@ -233,11 +233,11 @@ impl Authentication {
         };
         let reservation = self.guesses.at_secret(&names, from).await.inspect_err(|_| tell_of(&candidates))?;
         for candidate in &mut candidates {
-            if let Some(turn) = turn.as_ref().filter(|_| candidate.needs_a_slow_hash()) {
-                if let Err(error) = self.find_slow(candidate, turn, now).await {
-                    self.guesses.hand_back(reservation).await;
-                    return Err(error);
-                }
+            if let Some(turn) = turn.as_ref().filter(|_| candidate.needs_a_slow_hash())
+                && let Err(error) = self.find_slow(candidate, turn, now).await
+            {
+                self.guesses.hand_back(reservation).await;
+                return Err(error);
             }
             if let Some(authenticated) = candidate.authenticated(from) {
                 self.guesses.hand_back(reservation).await;
