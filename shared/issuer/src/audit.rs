@@ -30,7 +30,7 @@ pub(crate) fn request() -> Span {
 pub(crate) fn issued(
     grant: GrantType,
     client: &AuthenticatedClient,
-    claims: &Claims,
+    claims: &Claims<&str>,
     kid: &str,
     refresh: Option<&RefreshClaims>,
 ) {
@@ -39,8 +39,9 @@ pub(crate) fn issued(
         event = "issued",
         grant = grant.as_str(),
         client_id = claims.client_id,
-        secret_id = client.secret_id(),
-        secret_expires = client.secret_expires().map(Timestamp::seconds),
+        secret_id = client.secret().map(|secret| secret.id.as_str()),
+        // For whoever watches the log for secrets that are in use and near their end.
+        secret_expires = client.secret().and_then(|secret| secret.expires).map(Timestamp::seconds),
         sub = claims.sub,
         operator = claims.operator,
         brandKey = claims.brand_key,

@@ -10,6 +10,7 @@ mod event;
 
 pub use answer::Answer;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -204,17 +205,17 @@ impl Authorizer {
         let now = self.clock.now().seconds();
         Ok(Claims {
             iss: self.issuer.as_str().to_owned(),
-            sub: granted.sub,
-            aud: granted.audience,
+            sub: granted.sub.into_owned(),
+            aud: granted.audience.into_owned(),
             // For this request alone.
             exp: now,
             iat: now,
             jti: self.entropy.id().map_err(|error| NotIdentified::Fault(error.to_string()))?,
             client_id: client.client_id.clone(),
-            scope: granted.scope.to_member(),
-            roles: granted.roles,
-            operator: granted.operator,
-            brand_key: granted.brand_key,
+            scope: granted.scope.into_member(),
+            roles: granted.roles.into_owned(),
+            operator: granted.operator.map(Cow::into_owned),
+            brand_key: granted.brand_key.map(Cow::into_owned),
         })
     }
 

@@ -71,7 +71,10 @@ pub fn out_of_time() -> Response {
 
 /// Reads a form from an authenticated client. The client comes first: a stranger learns nothing of what would be
 /// said about the rest.
-async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {
+async fn receive<'request>(
+    issuer: &Issuer,
+    request: &'request Request,
+) -> Result<(AuthenticatedClient, Form<'request>), OAuthError> {
     if request.method() != Method::POST {
         return Err(OAuthError::MethodNotAllowed { allowed: &[Method::POST] });
     }
@@ -91,7 +94,7 @@ async fn serve<T: Serialize>(
     endpoint: &'static str,
     issuer: &Issuer,
     request: Request,
-    answer: impl AsyncFnOnce(&AuthenticatedClient, Form) -> Result<T, OAuthError>,
+    answer: impl AsyncFnOnce(&AuthenticatedClient, Form<'_>) -> Result<T, OAuthError>,
 ) -> Response {
     let served = async {
         let mut client = None;
@@ -99,8 +102,7 @@ async fn serve<T: Serialize>(
             Ok((authenticated, form)) => answer(client.insert(authenticated), form).await,
             Err(error) => Err(error),
         };
-        let rendered =
-            result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
+        let rendered = result.and_then(|body| Ok(json_response(StatusCode::OK, render(&body)?)));
         rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
     };
     served.instrument(audit::request()).await
@@ -130,6 +132,13 @@ fn error_response(error: &WireError) -> Response {
         }
     }
     response
+}
+
+fn render(body: &impl Serialize) -> Result<String, OAuthError> {
+    // Two tokens and what goes with them; more is rare.
+    let mut json = Vec::with_capacity(2048);
+    serde_json::to_writer(&mut json, body)?;
+    String::from_utf8(json).map_err(|error| OAuthError::Defect(format!("serialising: {error}")))
 }
 
 /// JSON that nobody may keep (RFC 6749 section 5.1).
