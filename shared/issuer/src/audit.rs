@@ -11,7 +11,6 @@ use crate::authenticate::AuthenticatedClient;
 use crate::client::{Client, GrantType};
 use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
 use crate::refresh::RefreshClaims;
-use crate::secret::ClientSecret;
 use crate::store::StoreError;
 
 /// The span that a request is judged in, with room for what is learnt of it.
@@ -20,6 +19,7 @@ pub(crate) fn request() -> Span {
         target: "audit",
         "request",
         secret_id = field::Empty,
+        grant = field::Empty,
         presented = field::Empty,
         username = field::Empty,
         brandKey = field::Empty,
@@ -32,9 +32,8 @@ pub(crate) fn request() -> Span {
 }
 
 pub(crate) fn issued(
-    grant: GrantType,
     client: &AuthenticatedClient,
-    claims: &Claims,
+    claims: &Claims<&str>,
     kid: &str,
     refresh: Option<&RefreshClaims>,
 ) {
@@ -42,10 +41,9 @@ pub(crate) fn issued(
     tracing::info!(
         target: "audit",
         event = "issued",
-        grant = grant.as_str(),
         client_id = claims.client_id,
-        secret_expires = secret.expires.map(Timestamp::seconds),
-        secret_ends_soon = secret.ends_soon(Timestamp::from_seconds(claims.iat)).then_some(true),
+        secret_expires = secret.and_then(|secret| secret.expires).map(Timestamp::seconds),
+        secret_ends_soon = secret.filter(|secret| secret.ends_soon(Timestamp::from_seconds(claims.iat))).map(|_| true),
         sub = claims.sub,
         operator = claims.operator,
         brandKey = claims.brand_key,
@@ -87,8 +85,8 @@ pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason
 }
 
 /// Whatever becomes of the request, this secret is in use.
-pub(crate) fn authenticated(secret: &ClientSecret) {
-    Span::current().record("secret_id", secret.id.as_str());
+pub(crate) fn authenticated(client: &AuthenticatedClient) {
+    Span::current().record("secret_id", client.secret().map(|secret| secret.id.as_str()));
 }
 
 /// Which client a caller said to be.
@@ -98,8 +96,13 @@ pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
     }
 }
 
-/// The brand that a caller tries to log in at.
-pub(crate) fn login(brand_key: Option<&str>) {
+/// What is asked for.
+pub(crate) fn asked_for(grant: GrantType) {
+    Span::current().record("grant", grant.as_str());
+}
+
+/// At which brand: one of the client's.
+pub(crate) fn at_brand(brand_key: Option<&str>) {
     Span::current().record("brandKey", brand_key);
 }
 

@@ -35,14 +35,15 @@ pub(crate) struct PresentedCredentials {
 #[derive(Debug)]
 pub(crate) struct AuthenticatedClient {
     client: Arc<Client>,
-    secret: ClientSecret,
+    /// Where among the client's secrets the one is that was used.
+    secret: usize,
     from: Option<SourceAddress>,
 }
 
 impl AuthenticatedClient {
-    /// The secret that was right, for the log to name.
-    pub(crate) fn secret(&self) -> &ClientSecret {
-        &self.secret
+    /// The secret that was used, for the audit log.
+    pub(crate) fn secret(&self) -> Option<&ClientSecret> {
+        self.client.secrets.get(self.secret)
     }
 
     /// Where the request came from.
@@ -63,14 +64,16 @@ impl PresentedCredentials {
     /// Takes the credentials from the Authorization header or out of the form, never from both.
     pub(crate) fn take(
         headers: &HeaderMap,
-        form: &mut Form,
+        form: &mut Form<'_>,
         from: Option<SourceAddress>,
     ) -> Result<Self, OAuthError> {
         let client_id = form.take("client_id");
         let client_secret = form.take("client_secret");
         let mut values = headers.get_all(AUTHORIZATION).iter();
         let readings = match (values.next(), client_id, client_secret) {
-            (None, Some(client_id), Some(client_secret)) => vec![(client_id, Secret::given(client_secret))],
+            (None, Some(client_id), Some(client_secret)) => {
+                vec![(client_id.into_owned(), Secret::given(client_secret.into_owned()))]
+            }
             (None, _, _) => return Err(OAuthError::InvalidClient(ClientRefusal::NoCredentials)),
             (Some(_), _, _) if values.next().is_some() => {
                 return Err(OAuthError::InvalidRequest("there are two Authorization headers"));
@@ -128,7 +131,7 @@ fn read_basic(value: &[u8]) -> Result<Vec<(String, Secret)>, OAuthError> {
     if let (Ok(form_id), Ok(form_secret)) = (form::decode(id.as_bytes()), form::decode(secret.as_bytes()))
         && (form_id != id || form_secret != secret)
     {
-        readings.push((form_id, Secret::given(form_secret)));
+        readings.push((form_id.into_owned(), Secret::given(form_secret.into_owned())));
     }
     readings.push((id.to_owned(), Secret::given(secret.to_owned())));
     // Form-encoding makes three bytes of one, so the bound is one of what was meant.
@@ -141,8 +144,8 @@ struct Candidate<'a> {
     client_id: &'a str,
     presented: &'a Secret,
     client: Option<Arc<Client>>,
-    /// A right secret does not let a disabled client in.
-    secret: Option<ClientSecret>,
+    /// Where among the client's secrets the right one is. It does not let a disabled client in.
+    secret: Option<usize>,
 }
 
 impl Candidate<'_> {
@@ -165,8 +168,7 @@ impl Candidate<'_> {
 
     fn authenticated(&self, from: Option<SourceAddress>) -> Option<AuthenticatedClient> {
         let client = self.client.as_ref().filter(|client| client.enabled)?;
-        let secret = self.secret.clone()?;
-        Some(AuthenticatedClient { client: Arc::clone(client), secret, from })
+        Some(AuthenticatedClient { client: Arc::clone(client), secret: self.secret?, from })
     }
 }
 
@@ -214,7 +216,7 @@ impl Authentication {
     ) -> Result<AuthenticatedClient, OAuthError> {
         let from = presented.from;
         let now = self.clock.now();
-        let mut candidates = Vec::with_capacity(presented.readings.len());
+        let mut candidates = Vec::new();
         for (client_id, presented) in &presented.readings {
             let candidate = self.candidate(client_id, presented, now).await?;
             if let Some(authenticated) = candidate.authenticated(from) {
@@ -258,9 +260,8 @@ impl Authentication {
     ) -> Result<Candidate<'a>, OAuthError> {
         let judge = |client: Option<Arc<Client>>| {
             let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
-            let secret = secret::find_generated(presented, secrets, now)
-                .or_else(|| self.remembered.find(client.as_deref()?, presented, now))
-                .cloned();
+            let secret = secret::position_of_generated(presented, secrets, now)
+                .or_else(|| self.remembered.position(client.as_deref()?, presented, now));
             Candidate { client_id, presented, client, secret }
         };
         // DynamoDB takes no key of more than 2048 bytes, and no client id has more than 128.
@@ -285,9 +286,11 @@ impl Authentication {
         let (hashed, presented) =
             (Arc::clone(&client), Secret::given(candidate.presented.expose().to_owned()));
         let find = move || secret::position_of_slow(&presented, &hashed.secrets, now);
-        if let Some(secret) = turn.run(find).await?.and_then(|at| client.secrets.get(at)) {
+        if let Some(at) = turn.run(find).await?
+            && let Some(secret) = client.secrets.get(at)
+        {
             self.remembered.remember(&client, candidate.presented, secret);
-            candidate.secret = Some(secret.clone());
+            candidate.secret = Some(at);
         }
         Ok(())
     }

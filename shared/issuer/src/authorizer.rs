@@ -6,10 +6,11 @@
 
 mod answer;
 mod cacheable;
-pub(crate) mod event;
+mod event;
 
 pub use answer::Answer;
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -102,6 +103,12 @@ enum NotIdentified {
     SlowedDown(OAuthError),
     #[error("{0}")]
     Fault(String),
+}
+
+/// Reads an event as [`Authorizer::authorize`] does, and says what was read.
+#[cfg(fuzzing)]
+pub fn read_event(event: serde_json::Value) -> Result<String, AuthorizerError> {
+    Event::read(event).map(|event| format!("{event:?}"))
 }
 
 impl Authorizer {
@@ -206,23 +213,23 @@ impl Authorizer {
             OAuthError::TooManyFailures { .. } => NotIdentified::SlowedDown(error),
             refused => NotIdentified::Basic(refused),
         })?;
-        audit::authenticated(client.secret());
+        audit::authenticated(&client);
         audit::caller_authenticated(&client);
         let granted = authorize_for(&client, &self.audience).map_err(NotIdentified::NeedsToken)?;
         let now = self.clock.now().seconds();
         Ok(Claims {
             iss: self.issuer.as_str().to_owned(),
-            sub: granted.sub,
-            aud: granted.audience,
+            sub: granted.sub.into_owned(),
+            aud: granted.audience.into_owned(),
             // For this request alone.
             exp: now,
             iat: now,
             jti: self.entropy.id().map_err(|error| NotIdentified::Fault(error.to_string()))?,
             client_id: client.client_id.clone(),
-            scope: granted.scope.to_member(),
-            roles: granted.roles,
-            operator: granted.operator,
-            brand_key: granted.brand_key,
+            scope: granted.scope.into_member(),
+            roles: granted.roles.into_owned(),
+            operator: granted.operator.map(Cow::into_owned),
+            brand_key: granted.brand_key.map(Cow::into_owned),
         })
     }
 

@@ -1,5 +1,7 @@
 //! Brands: which one a token is confined to.
 
+use std::borrow::Cow;
+
 use crate::error::OAuthError;
 
 /// In a client's list of brands: any brand.
@@ -11,12 +13,18 @@ pub(crate) fn is_brand_key(value: &str) -> bool {
 }
 
 /// The brand of a token for a client with these `brands`, where `requested` is the request's `brandKey`.
-pub(crate) fn choose(brands: &[String], requested: Option<String>) -> Result<Option<String>, OAuthError> {
+pub(crate) fn choose<'a>(
+    brands: &'a [String],
+    requested: Option<Cow<'_, str>>,
+) -> Result<Option<Cow<'a, str>>, OAuthError> {
     match (requested, brands) {
-        (Some(brand), _) if allows(brands, &brand) => Ok(Some(brand)),
+        (Some(brand), _) if allows(brands, &brand) => {
+            let known = brands.iter().find(|known| **known == brand);
+            Ok(Some(known.map_or_else(|| brand.into_owned().into(), Cow::from)))
+        }
         (Some(_), _) => Err(OAuthError::InvalidRequest("brandKey is not one of the client's brands")),
         (None, []) => Ok(None),
-        (None, [only]) if only != ANY_BRAND => Ok(Some(only.clone())),
+        (None, [only]) if only != ANY_BRAND => Ok(Some(only.into())),
         (None, _) => {
             Err(OAuthError::InvalidRequest("brandKey is missing, and the client has several brands"))
         }
@@ -36,7 +44,7 @@ mod tests {
     fn a_brand_is_used_when_named_and_allowed_or_the_only_one() {
         let chosen = |brands: &[&str], requested: Option<&str>| {
             let brands: Vec<String> = brands.iter().map(|&brand| brand.into()).collect();
-            choose(&brands, requested.map(Into::into)).ok()
+            choose(&brands, requested.map(Into::into)).ok().map(|chosen| chosen.map(Cow::into_owned))
         };
         assert_eq!(chosen(&["acme"], None), Some(Some("acme".into())));
         assert_eq!(chosen(&["acme", "globex"], Some("globex")), Some(Some("globex".into())));

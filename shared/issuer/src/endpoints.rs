@@ -71,15 +71,18 @@ pub fn out_of_time() -> Response {
 
 /// Reads a form from an authenticated client. The client comes first: a stranger learns nothing of what would be
 /// said about the rest.
-async fn receive(issuer: &Issuer, request: &Request) -> Result<(AuthenticatedClient, Form), OAuthError> {
+async fn receive<'request>(
+    issuer: &Issuer,
+    request: &'request Request,
+) -> Result<(AuthenticatedClient, Form<'request>), OAuthError> {
     let (presented, form) = read(request)?;
     let client = issuer.authentication.authenticate(&presented).await?;
-    audit::authenticated(client.secret());
+    audit::authenticated(&client);
     Ok((client, form))
 }
 
 /// What can be said of a request without looking anything up.
-pub(crate) fn read(request: &Request) -> Result<(PresentedCredentials, Form), OAuthError> {
+pub(crate) fn read(request: &Request) -> Result<(PresentedCredentials, Form<'_>), OAuthError> {
     if request.method() != Method::POST {
         return Err(OAuthError::MethodNotAllowed { allowed: &[Method::POST] });
     }
@@ -99,7 +102,7 @@ async fn serve<T: Serialize>(
     endpoint: &'static str,
     issuer: &Issuer,
     request: Request,
-    answer: impl AsyncFnOnce(&AuthenticatedClient, Form) -> Result<T, OAuthError>,
+    answer: impl AsyncFnOnce(&AuthenticatedClient, Form<'_>) -> Result<T, OAuthError>,
 ) -> Response {
     let served = async {
         let mut client = None;
@@ -107,8 +110,7 @@ async fn serve<T: Serialize>(
             Ok((authenticated, form)) => answer(client.insert(authenticated), form).await,
             Err(error) => Err(error),
         };
-        let rendered =
-            result.and_then(|body| Ok(json_response(StatusCode::OK, serde_json::to_string(&body)?)));
+        let rendered = result.and_then(|body| Ok(json_response(StatusCode::OK, render(&body)?)));
         rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
     };
     served.instrument(audit::request()).await
@@ -138,6 +140,13 @@ fn error_response(error: &WireError) -> Response {
         }
     }
     response
+}
+
+fn render(body: &impl Serialize) -> Result<String, OAuthError> {
+    // Two tokens and what goes with them; more is rare.
+    let mut json = Vec::with_capacity(2048);
+    serde_json::to_writer(&mut json, body)?;
+    String::from_utf8(json).map_err(|error| OAuthError::Defect(format!("serialising: {error}")))
 }
 
 /// JSON that nobody may keep (RFC 6749 section 5.1).

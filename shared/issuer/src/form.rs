@@ -1,5 +1,7 @@
 //! `application/x-www-form-urlencoded`, read strictly: what is broken is refused, never repaired.
 
+use std::borrow::Cow;
+
 use countersign_verify::jws::MAX_TOKEN_BYTES;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
@@ -24,12 +26,12 @@ fn longest(name: &str) -> usize {
 
 /// The parameters of a request, each at most once (RFC 6749 section 3.2).
 #[derive(Default)]
-pub(crate) struct Form(Vec<(String, String)>);
+pub(crate) struct Form<'body>(Vec<(Cow<'body, str>, Cow<'body, str>)>);
 
-impl Form {
+impl<'body> Form<'body> {
     /// Reads a body. An empty value counts as left out (RFC 6749 section 3.2).
-    pub(crate) fn parse(body: &[u8]) -> Result<Self, OAuthError> {
-        let mut parameters: Vec<(String, String)> = Vec::new();
+    pub(crate) fn parse(body: &'body [u8]) -> Result<Self, OAuthError> {
+        let mut parameters: Vec<(Cow<'body, str>, Cow<'body, str>)> = Vec::with_capacity(8);
         for pair in body.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
@@ -53,29 +55,46 @@ impl Form {
     }
 
     /// A form of one parameter.
-    pub(crate) fn of(name: &str, value: &str) -> Self {
-        Self(vec![(name.to_owned(), value.to_owned())])
+    pub(crate) fn of(name: &'body str, value: &'body str) -> Self {
+        Self(vec![(name.into(), value.into())])
     }
 
     /// A parameter's value, which leaves the form.
-    pub(crate) fn take(&mut self, name: &str) -> Option<String> {
+    pub(crate) fn take(&mut self, name: &str) -> Option<Cow<'body, str>> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.swap_remove(at).1)
     }
 
     #[cfg(fuzzing)]
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
-        self.0
+        self.0.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
     }
 
     /// A parameter that must be there; `missing` says so.
-    pub(crate) fn require(&mut self, name: &str, missing: &'static str) -> Result<String, OAuthError> {
+    pub(crate) fn require(
+        &mut self,
+        name: &str,
+        missing: &'static str,
+    ) -> Result<Cow<'body, str>, OAuthError> {
         self.take(name).ok_or(OAuthError::InvalidRequest(missing))
     }
 }
 
 /// Decodes one name or value: `+` is a space, `%XX` a byte, the whole is UTF-8 without control characters.
-pub(crate) fn decode(encoded: &[u8]) -> Result<String, &'static str> {
+pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    const NOT_UTF8: &str = "a parameter is not UTF-8";
+    let text = if encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        Cow::Owned(String::from_utf8(decode_bytes(encoded)?).map_err(|_| NOT_UTF8)?)
+    } else {
+        Cow::Borrowed(std::str::from_utf8(encoded).map_err(|_| NOT_UTF8)?)
+    };
+    if text.chars().any(char::is_control) {
+        return Err("a parameter holds a control character");
+    }
+    Ok(text)
+}
+
+fn decode_bytes(encoded: &[u8]) -> Result<Vec<u8>, &'static str> {
     let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
     let mut bytes = Vec::with_capacity(encoded.len());
     let mut rest = encoded.iter();
@@ -90,11 +109,7 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<String, &'static str> {
             other => other,
         });
     }
-    let text = String::from_utf8(bytes).map_err(|_| "a parameter is not UTF-8")?;
-    if text.chars().any(char::is_control) {
-        return Err("a parameter holds a control character");
-    }
-    Ok(text)
+    Ok(bytes)
 }
 
 /// Accepts `application/x-www-form-urlencoded` in any case, alone or with `charset=UTF-8`.
@@ -144,7 +159,7 @@ pub(crate) fn refuse_query_parameters(query: Option<&str>) -> Result<(), OAuthEr
     for pair in query.unwrap_or_default().split('&') {
         let name = pair.split('=').next().unwrap_or_default();
         let name = decode(name.as_bytes()).map_err(OAuthError::InvalidRequest)?;
-        if PARAMETERS.contains(&name.as_str()) {
+        if PARAMETERS.contains(&name.as_ref()) {
             return Err(OAuthError::InvalidRequest("parameters belong in the body, not in the query"));
         }
     }
@@ -170,10 +185,11 @@ mod tests {
         ) {
             let body: Vec<String> =
                 pairs.iter().map(|(name, value)| format!("{}={}", encode(name), encode(value))).collect();
-            let mut form = Form::parse(body.join("&").as_bytes()).unwrap();
+            let body = body.join("&");
+            let mut form = Form::parse(body.as_bytes()).unwrap();
             for (name, value) in &pairs {
                 let taken = form.take(name);
-                prop_assert_eq!(taken.as_ref(), Some(value));
+                prop_assert_eq!(taken.as_deref(), Some(value.as_str()));
             }
             prop_assert!(form.0.is_empty());
             let _ = Form::parse(&garbage);

@@ -1,25 +1,21 @@
 //! What strangers' bytes become before anything is looked up, opened to the fuzz targets.
 
+pub use crate::authorizer::read_event as authorizer_event;
+
 use countersign_verify::{JwkSet, jws};
 use lambda_http::lambda_runtime::{Context, LambdaEvent};
 use lambda_http::request::LambdaRequest;
 
+use crate::SourceAddress;
 use crate::authenticate::PresentedCredentials;
-use crate::authorizer::event::Event;
 use crate::endpoints;
 use crate::form::Form;
 use crate::lambda::{decodable, request};
 use crate::mint::TokenType;
 use crate::refresh::RefreshClaims;
-use crate::{AuthorizerError, SourceAddress};
 
 /// A name or client id, and its value or secret.
 pub type Pair = (String, String);
-
-/// Reads an event as [`crate::Authorizer::authorize`] does, and says what was read.
-pub fn authorizer_event(event: serde_json::Value) -> Result<String, AuthorizerError> {
-    Event::read(event).map(|event| format!("{event:?}"))
-}
 
 /// The parameters of a body, or why it was refused.
 pub fn form(body: &[u8]) -> Result<Vec<Pair>, String> {

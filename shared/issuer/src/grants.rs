@@ -8,6 +8,8 @@ mod refresh_token;
 pub(crate) use client_credentials::authorize_for;
 pub(crate) use refresh_token::check_session;
 
+use std::borrow::Cow;
+
 use crate::Issuer;
 use crate::audit;
 use crate::authenticate::AuthenticatedClient;
@@ -25,13 +27,14 @@ use crate::slow_hashes::Turn;
 
 impl Issuer {
     /// What the client is granted for this request.
-    pub(crate) async fn authorize(
+    pub(crate) async fn authorize<'client>(
         &self,
-        client: &AuthenticatedClient,
+        client: &'client AuthenticatedClient,
         grant_type: &str,
-        form: &mut Form,
-    ) -> Result<Authorization, OAuthError> {
+        form: &mut Form<'_>,
+    ) -> Result<Authorization<'client>, OAuthError> {
         let grant: GrantType = grant_type.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        audit::asked_for(grant);
         if !client.grant_types.contains(&grant) {
             return Err(OAuthError::UnauthorizedClient);
         }
@@ -45,15 +48,16 @@ impl Issuer {
 }
 
 /// What a request asks for beside its subject, checked against the client.
-struct Terms {
-    brand_key: Option<String>,
+struct Terms<'client> {
+    brand_key: Option<Cow<'client, str>>,
     scope: Scope,
-    audience: String,
+    audience: &'client str,
 }
 
-impl Terms {
-    fn of(client: &Client, form: &mut Form) -> Result<Self, OAuthError> {
+impl<'client> Terms<'client> {
+    fn of(client: &'client Client, form: &mut Form<'_>) -> Result<Self, OAuthError> {
         let brand_key = brand::choose(&client.brands, form.take("brandKey"))?;
+        audit::at_brand(brand_key.as_deref());
         let scope = match requested_scope(form)? {
             None => Scope::of(client.default_scopes()),
             Some(scope) if scope.is_within(&client.scopes) => scope,
@@ -61,35 +65,37 @@ impl Terms {
                 return Err(OAuthError::InvalidScope("a scope is not one that the client may ask for"));
             }
         };
-        let audience =
-            match form.take("resource") {
-                Some(resource) if client.audiences.contains(&resource) => resource,
-                Some(_) => return Err(OAuthError::InvalidTarget),
-                None => client.audiences.first().cloned().ok_or_else(|| {
-                    OAuthError::Defect(format!("client {} has no audience", client.client_id))
-                })?,
-            };
+        let audience = match form.take("resource") {
+            Some(resource) => {
+                let known = client.audiences.iter().find(|audience| **audience == resource);
+                known.ok_or(OAuthError::InvalidTarget)?
+            }
+            None => client
+                .audiences
+                .first()
+                .ok_or_else(|| OAuthError::Defect(format!("client {} has no audience", client.client_id)))?,
+        };
         Ok(Self { brand_key, scope, audience })
     }
 }
 
-fn requested_scope(form: &mut Form) -> Result<Option<Scope>, OAuthError> {
+fn requested_scope(form: &mut Form<'_>) -> Result<Option<Scope>, OAuthError> {
     let requested = form.take("scope").map(|value| Scope::parse(&value)).transpose();
     requested.map_err(|_| OAuthError::InvalidScope("scope is not a list of scope tokens, or too long a one"))
 }
 
 /// What both password grants ask for.
-struct LoginForm {
+struct LoginForm<'client> {
     username: String,
     password: Secret,
-    terms: Terms,
+    terms: Terms<'client>,
 }
 
-impl LoginForm {
-    fn read(client: &Client, form: &mut Form) -> Result<Self, OAuthError> {
+impl<'client> LoginForm<'client> {
+    fn read(client: &'client Client, form: &mut Form<'_>) -> Result<Self, OAuthError> {
         Ok(Self {
-            username: form.require("username", "username is missing")?,
-            password: Secret::given(form.require("password", "password is missing")?),
+            username: form.require("username", "username is missing")?.into_owned(),
+            password: Secret::given(form.require("password", "password is missing")?.into_owned()),
             terms: Terms::of(client, form)?,
         })
     }
@@ -108,7 +114,6 @@ impl LoginForm {
             Err(_) => (false, self.username.clone()),
         };
         let key = key(username);
-        audit::login(self.terms.brand_key.as_deref());
         let turn = issuer.authentication.slow_hashes.turn().await?;
         let reservation =
             issuer.authentication.guesses.at_password(&key.to_string(), client.source_address()).await?;
@@ -156,41 +161,39 @@ impl LoginForm {
 }
 
 /// The tokens of somebody who has logged in: with a refresh token where the client may use one.
-fn authorize_login(
+fn authorize_login<'client>(
     issuer: &Issuer,
-    client: &AuthenticatedClient,
-    grant: GrantType,
-    key: &PrincipalKey,
+    client: &'client AuthenticatedClient,
+    key: PrincipalKey,
     principal: Principal,
-    terms: Terms,
-) -> Result<Authorization, OAuthError> {
+    terms: Terms<'client>,
+) -> Result<Authorization<'client>, OAuthError> {
     let refresh = if client.grant_types.contains(&GrantType::RefreshToken) {
         let login = Login {
             principal: &principal,
             brand_key: terms.brand_key.as_deref(),
             scope: &terms.scope,
-            resource: &terms.audience,
+            resource: terms.audience,
         };
         Some(issuer.first_refresh_token(client, &login)?)
     } else {
         None
     };
     Ok(Authorization {
-        grant,
-        sub: principal.id,
-        roles: principal.roles,
+        sub: principal.id.into(),
+        roles: principal.roles.into(),
         operator: operator_claim(key),
         brand_key: terms.brand_key,
         scope: terms.scope,
-        audience: terms.audience,
+        audience: terms.audience.into(),
         refresh,
     })
 }
 
 /// The `operator` claim: an operator's username; a user has none.
-fn operator_claim(key: &PrincipalKey) -> Option<String> {
+fn operator_claim<'any>(key: PrincipalKey) -> Option<Cow<'any, str>> {
     match key {
         PrincipalKey::User { .. } => None,
-        PrincipalKey::Operator { username } => Some(username.clone()),
+        PrincipalKey::Operator { username } => Some(username.into()),
     }
 }

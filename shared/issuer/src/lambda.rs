@@ -1,5 +1,6 @@
 //! Running an endpoint as a Lambda function: the environment, the log, the event loop.
 
+mod line;
 mod log;
 mod metrics;
 
@@ -25,6 +26,7 @@ use crate::{
 };
 
 pub use lambda_http::Error;
+pub use log::subscriber;
 
 /// Kept of an invocation's time for the answer: a function that runs out of time is killed without one, and started
 /// anew with cold caches.

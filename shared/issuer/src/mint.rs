@@ -1,12 +1,13 @@
 //! The token itself: from what was granted to the signed answer (RFC 6749 section 5.1, RFC 9068).
 
+use std::borrow::Cow;
+
 use countersign_verify::Claims;
 use serde::{Deserialize, Serialize};
 
 use crate::Issuer;
 use crate::audit;
 use crate::authenticate::AuthenticatedClient;
-use crate::client::GrantType;
 use crate::error::OAuthError;
 use crate::refresh::RefreshClaims;
 use crate::scope::Scope;
@@ -54,14 +55,13 @@ impl TokenType {
 
 /// What a grant has come to: everything that the tokens will say.
 #[derive(Debug)]
-pub(crate) struct Authorization {
-    pub(crate) grant: GrantType,
-    pub(crate) sub: String,
-    pub(crate) roles: Vec<String>,
-    pub(crate) operator: Option<String>,
-    pub(crate) brand_key: Option<String>,
+pub(crate) struct Authorization<'client> {
+    pub(crate) sub: Cow<'client, str>,
+    pub(crate) roles: Cow<'client, [String]>,
+    pub(crate) operator: Option<Cow<'client, str>>,
+    pub(crate) brand_key: Option<Cow<'client, str>>,
     pub(crate) scope: Scope,
-    pub(crate) audience: String,
+    pub(crate) audience: Cow<'client, str>,
     /// The refresh token that goes with it, if one does.
     pub(crate) refresh: Option<RefreshClaims>,
 }
@@ -83,40 +83,41 @@ impl Issuer {
     pub(crate) async fn mint(
         &self,
         client: &AuthenticatedClient,
-        authorization: Authorization,
+        authorization: Authorization<'_>,
     ) -> Result<TokenResponse, OAuthError> {
         let key = self.signer.signing_key().await?;
         let now = self.clock.now().seconds();
         // The caps of now, and those that the key was made under: the key set keeps it for no longer.
         let longest = self.limits.within(key.longest());
         let expires_in = client.access_ttl.min(longest.access);
+        let jti = self.entropy.id()?;
         let claims = Claims {
-            iss: self.url.as_str().to_owned(),
-            sub: authorization.sub,
-            aud: authorization.audience,
+            iss: self.url.as_str(),
+            sub: &authorization.sub,
+            aud: &authorization.audience,
             exp: now.saturating_add(expires_in),
             iat: now,
-            jti: self.entropy.id()?,
-            client_id: client.client_id.clone(),
-            scope: authorization.scope.to_member(),
-            roles: authorization.roles,
-            operator: authorization.operator,
-            brand_key: authorization.brand_key,
+            jti: &jti,
+            client_id: &client.client_id,
+            scope: authorization.scope.as_member(),
+            roles: authorization.roles.iter().map(String::as_str).collect(),
+            operator: authorization.operator.as_deref(),
+            brand_key: authorization.brand_key.as_deref(),
         };
-        let access_token = key.sign(TokenType::Access(client.typ), &serde_json::to_vec(&claims)?)?;
+        let access_token = key.access_token(client.typ, &claims)?;
         let refresh = authorization
             .refresh
             .map(|refresh| refresh.under(key.seq(), now.saturating_add(longest.refresh)));
         let refresh_token = match &refresh {
-            Some(refresh) => Some(key.sign(TokenType::Refresh, &serde_json::to_vec(refresh)?)?),
+            Some(refresh) => Some(key.refresh_token(refresh)?),
             None => None,
         };
-        audit::issued(authorization.grant, client, &claims, key.kid(), refresh.as_ref());
+        audit::issued(client, &claims, key.kid(), refresh.as_ref());
         Ok(TokenResponse {
             access_token,
             token_type: "Bearer",
             expires_in,
-            scope: claims.scope,
+            scope: authorization.scope.into_member(),
             refresh_token,
         })
     }

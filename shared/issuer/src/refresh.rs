@@ -91,7 +91,7 @@ impl Issuer {
             sessions_valid_from: login.principal.sessions_valid_from,
             client_created: client.created,
             brand_key: login.brand_key.map(Into::into),
-            scope: login.scope.to_member(),
+            scope: login.scope.as_member().map(Into::into),
             resource: login.resource.to_owned(),
         })
     }

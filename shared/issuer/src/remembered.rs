@@ -36,20 +36,15 @@ impl RememberedSecrets {
         Self { key, tags: Mutex::default() }
     }
 
-    /// The live slow secret of the client's that `presented` is known to be.
-    pub(crate) fn find<'a>(
-        &self,
-        client: &'a Client,
-        presented: &Secret,
-        now: Timestamp,
-    ) -> Option<&'a ClientSecret> {
+    /// Where among the client's secrets the live slow one is that `presented` is known to be.
+    pub(crate) fn position(&self, client: &Client, presented: &Secret, now: Timestamp) -> Option<usize> {
         let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_known = |secret: &&ClientSecret| {
+        let is_known = |secret: &ClientSecret| {
             secret.is_slow()
                 && secret.is_live(now)
                 && self.tag(client, presented, secret).is_some_and(|tag| tags.known.contains(&tag))
         };
-        client.secrets.iter().find(is_known)
+        client.secrets.iter().position(is_known)
     }
 
     /// Remembers that `presented` has been verified as `secret`; the oldest is forgotten where there are too many.
@@ -106,8 +101,9 @@ mod tests {
         }))
         .unwrap();
         let remembered = RememberedSecrets::new(&entropy);
-        let knows =
-            |client: &Client, text: &str| remembered.find(client, &Secret::given(text.into()), now).is_some();
+        let knows = |client: &Client, text: &str| {
+            remembered.position(client, &Secret::given(text.into()), now).is_some()
+        };
         assert!(!knows(&client, "chosen"));
         remembered.remember(&client, &chosen, &secret);
         assert!(knows(&client, "chosen") && !knows(&client, "chosen "));

@@ -1,13 +1,11 @@
 //! Scope (RFC 6749 section 3.3).
 
-use std::fmt;
-
 /// A request may ask for no more scopes than this, and a client may have no more.
 pub(crate) const MAX_SCOPES: usize = 100;
 
-/// Distinct scopes in the order in which they were named.
+/// Distinct scopes in the order in which they were named, as a `scope` member has them: with a space between two.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Scope(Vec<String>);
+pub(crate) struct Scope(String);
 
 /// The value is not a list of scope tokens, or too long a one.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,48 +14,52 @@ pub(crate) struct MalformedScope;
 impl Scope {
     /// Reads scope tokens separated by single spaces. Repeats collapse.
     pub(crate) fn parse(value: &str) -> Result<Self, MalformedScope> {
-        let mut scopes: Vec<String> = Vec::new();
+        let mut scopes: Vec<&str> = Vec::new();
         for token in value.split(' ') {
             if !is_scope_token(token) {
                 return Err(MalformedScope);
             }
-            if !scopes.iter().any(|known| known == token) {
+            if !scopes.contains(&token) {
                 if scopes.len() == MAX_SCOPES {
                     return Err(MalformedScope);
                 }
-                scopes.push(token.to_owned());
+                scopes.push(token);
             }
         }
-        Ok(Self(scopes))
+        Ok(Self(scopes.join(" ")))
     }
 
     /// These scopes, taken as they stand in a record.
     pub(crate) fn of(scopes: &[String]) -> Self {
-        Self(scopes.to_vec())
+        Self(scopes.join(" "))
     }
 
     pub(crate) fn is_within(&self, allowed: &[String]) -> bool {
-        self.0.iter().all(|scope| allowed.contains(scope))
+        self.tokens().all(|scope| allowed.iter().any(|known| known == scope))
     }
 
     pub(crate) fn is_subset_of(&self, other: &Self) -> bool {
-        self.is_within(&other.0)
+        self.tokens().all(|scope| other.tokens().any(|known| known == scope))
     }
 
     /// Those of these scopes that `allowed` has too.
     pub(crate) fn shrink_to(&self, allowed: &[String]) -> Self {
-        Self(self.0.iter().filter(|scope| allowed.contains(scope)).cloned().collect())
+        let left = self.tokens().filter(|scope| allowed.iter().any(|known| known == scope));
+        Self(left.collect::<Vec<_>>().join(" "))
     }
 
     /// The value of a `scope` member; none where there are no scopes.
-    pub(crate) fn to_member(&self) -> Option<String> {
-        (!self.0.is_empty()).then(|| self.to_string())
+    pub(crate) fn as_member(&self) -> Option<&str> {
+        (!self.0.is_empty()).then_some(&self.0)
     }
-}
 
-impl fmt::Display for Scope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.join(" "))
+    /// The same.
+    pub(crate) fn into_member(self) -> Option<String> {
+        (!self.0.is_empty()).then_some(self.0)
+    }
+
+    fn tokens(&self) -> impl Iterator<Item = &str> {
+        self.as_member().into_iter().flat_map(|scopes| scopes.split(' '))
     }
 }
 
@@ -72,7 +74,7 @@ mod tests {
 
     #[test]
     fn repeats_collapse_and_what_is_no_scope_token_is_refused() {
-        assert_eq!(Scope::parse("b a b").unwrap().to_string(), "b a");
+        assert_eq!(Scope::parse("b a b").unwrap().as_member(), Some("b a"));
         for malformed in ["", " a", "a ", "a  b", "a\"", "a\\b", "ä", "a\tb"] {
             assert_eq!(Scope::parse(malformed), Err(MalformedScope), "{malformed:?}");
         }

@@ -172,7 +172,7 @@ const SHA256_PREFIX: &str = "sha256:";
 impl SecretHash {
     fn of(secret: &Secret, entropy: &Entropy) -> Result<Self, PasswordError> {
         if secret.is_generated() {
-            Ok(Self(format!("{SHA256_PREFIX}{}", sha256(secret.expose()))))
+            Ok(Self(stored_digest(secret)))
         } else {
             Ok(Self(password::hash(secret.expose(), entropy)?))
         }
@@ -185,22 +185,18 @@ impl fmt::Debug for SecretHash {
     }
 }
 
-fn sha256(text: &str) -> String {
-    BASE64URL.encode(digest(&SHA256, text.as_bytes()))
-}
-
-/// The live generated secret that `presented` is, if it is one. Compared in constant time; an unknown client, with
-/// none to compare, costs what a wrong one does.
-pub(crate) fn find_generated<'a>(
+/// Where among `secrets` the live generated one is that `presented` is, if it is one. Compared in constant time; an
+/// unknown client, with none to compare, costs what a wrong one does.
+pub(crate) fn position_of_generated(
     presented: &Secret,
-    secrets: &'a [ClientSecret],
+    secrets: &[ClientSecret],
     now: Timestamp,
-) -> Option<&'a ClientSecret> {
+) -> Option<usize> {
     let digest = stored_digest(presented);
     let mut found = None;
-    for secret in secrets.iter().filter(|secret| secret.is_live(now)) {
+    for (at, secret) in secrets.iter().enumerate().filter(|(_, secret)| secret.is_live(now)) {
         if secret.is_kept_as(&digest) {
-            found = Some(secret);
+            found = Some(at);
         }
     }
     found
@@ -219,7 +215,10 @@ pub(crate) fn position_of_slow(
 }
 
 fn stored_digest(presented: &Secret) -> String {
-    format!("{SHA256_PREFIX}{}", sha256(presented.expose()))
+    let mut text = String::with_capacity(SHA256_PREFIX.len() + 43);
+    text.push_str(SHA256_PREFIX);
+    BASE64URL.encode_string(digest(&SHA256, presented.expose().as_bytes()), &mut text);
+    text
 }
 
 #[cfg(test)]
@@ -244,6 +243,6 @@ mod tests {
         let secret = Secret::generate(&entropy).unwrap();
         let stored = ClientSecret::of(&secret, Timestamp::from_seconds(1), None, &entropy).unwrap();
         let shown = format!("{secret:?} {stored:?}");
-        assert!(!shown.contains(secret.expose()) && !shown.contains(&sha256(secret.expose())), "{shown}");
+        assert!(!shown.contains(secret.expose()) && !shown.contains(&stored_digest(&secret)[7..]), "{shown}");
     }
 }

@@ -7,17 +7,18 @@ use serde::{Deserialize, Deserializer, Serialize};
 /// claim overflows, and parsers for which every number is a float read another one (RFC 8259 section 6).
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// What an access token says. The issuer serialises this very type; a verifier reads it back.
+/// What an access token says. The issuer serialises this very type, over texts that it borrows; a verifier reads it
+/// back, over texts of its own.
 ///
 /// A value of this type alone proves nothing: only [`Verified`](crate::Verified) claims come from a checked token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims {
+pub struct Claims<S = String> {
     /// The issuer's URL.
-    pub iss: String,
+    pub iss: S,
     /// The user's or operator's stable id (`usr_…`, `opr_…`), or the client's id for `client_credentials`.
-    pub sub: String,
+    pub sub: S,
     /// The one API that the token is meant for.
-    pub aud: String,
+    pub aud: S,
     /// Seconds since the epoch from which on the token is refused.
     #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
@@ -25,17 +26,17 @@ pub struct Claims {
     #[serde(deserialize_with = "numeric_date")]
     pub iat: u64,
     /// 128 random bits in base64url.
-    pub jti: String,
+    pub jti: S,
     /// The client that asked for the token.
-    pub client_id: String,
+    pub client_id: S,
     /// Space-separated scope (RFC 6749 section 3.3); absent where the client has none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
-    pub scope: Option<String>,
+    pub scope: Option<S>,
     /// What the subject may act as; empty where it has no roles.
-    pub roles: Vec<String>,
+    pub roles: Vec<S>,
     /// The username of the operator who acts, or is acted for.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
-    pub operator: Option<String>,
+    pub operator: Option<S>,
     /// The brand that the token is confined to.
     #[serde(
         rename = "brandKey",
@@ -43,7 +44,7 @@ pub struct Claims {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "not_null"
     )]
-    pub brand_key: Option<String>,
+    pub brand_key: Option<S>,
 }
 
 impl Claims {
@@ -59,8 +60,8 @@ impl Claims {
 }
 
 /// An absent claim is `None`; `null` is no string and is refused.
-fn not_null<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
-    String::deserialize(deserializer).map(Some)
+fn not_null<'de, S: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S>, D::Error> {
+    S::deserialize(deserializer).map(Some)
 }
 
 /// A whole number of seconds (RFC 7519 section 2, without the fractions that the issuer never writes).

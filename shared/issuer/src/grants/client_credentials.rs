@@ -1,5 +1,7 @@
 //! `client_credentials` (RFC 6749 section 4.4), on behalf of an operator where one is named.
 
+use std::borrow::Cow;
+
 use super::Terms;
 use crate::Issuer;
 use crate::authenticate::AuthenticatedClient;
@@ -9,11 +11,11 @@ use crate::form::Form;
 use crate::mint::Authorization;
 use crate::principal::{self, PrincipalKey};
 
-pub(super) async fn authorize(
+pub(super) async fn authorize<'client>(
     issuer: &Issuer,
-    client: &AuthenticatedClient,
-    form: &mut Form,
-) -> Result<Authorization, OAuthError> {
+    client: &'client AuthenticatedClient,
+    form: &mut Form<'_>,
+) -> Result<Authorization<'client>, OAuthError> {
     let terms = Terms::of(client, form)?;
     let operator = match form.take("operator") {
         Some(typed) => Some(find_operator(issuer, client, &typed, terms.brand_key.as_deref()).await?),
@@ -25,10 +27,10 @@ pub(super) async fn authorize(
 
 /// What a client gets that can say no more than its credentials and the API that it calls: its one brand or none, and
 /// no operator.
-pub(crate) fn authorize_for(
-    client: &AuthenticatedClient,
+pub(crate) fn authorize_for<'client>(
+    client: &'client AuthenticatedClient,
     audience: &str,
-) -> Result<Authorization, OAuthError> {
+) -> Result<Authorization<'client>, OAuthError> {
     if !client.grant_types.contains(&GrantType::ClientCredentials) {
         return Err(OAuthError::UnauthorizedClient);
     }
@@ -42,39 +44,42 @@ pub(crate) fn authorize_for(
 const OPERATOR_MISSING: OAuthError =
     OAuthError::InvalidRequest("operator is missing, and the client must name one");
 
-fn authorization(client: &Client, terms: Terms, operator: Option<String>) -> Authorization {
+fn authorization<'client>(
+    client: &'client Client,
+    terms: Terms<'client>,
+    operator: Option<&'client str>,
+) -> Authorization<'client> {
     Authorization {
-        grant: GrantType::ClientCredentials,
-        sub: client.client_id.clone(),
-        roles: client.roles.clone(),
-        operator,
+        sub: Cow::Borrowed(&client.client_id),
+        roles: Cow::Borrowed(&client.roles),
+        operator: operator.map(Cow::Borrowed),
         brand_key: terms.brand_key,
         scope: terms.scope,
-        audience: terms.audience,
+        audience: Cow::Borrowed(terms.audience),
         // RFC 6749 section 4.4.3: the client can always ask again.
         refresh: None,
     }
 }
 
 /// The username of an operator whom the client may act for, who exists, is enabled and serves the brand.
-async fn find_operator(
+async fn find_operator<'client>(
     issuer: &Issuer,
-    client: &AuthenticatedClient,
+    client: &'client AuthenticatedClient,
     typed: &str,
     brand_key: Option<&str>,
-) -> Result<String, OAuthError> {
+) -> Result<&'client str, OAuthError> {
     let refused = |reason| Err(OAuthError::InvalidGrant(reason));
     let Ok(username) = principal::username(typed) else {
         return refused(GrantRefusal::UnknownPrincipal);
     };
-    if !client.operators.contains(&username) {
+    let Some(known) = client.operators.iter().find(|known| **known == username) else {
         return refused(GrantRefusal::OperatorOutsideClient);
-    }
+    };
     let key = PrincipalKey::Operator { username };
     match issuer.operators.get(&key.to_string()).await? {
         None => refused(GrantRefusal::UnknownPrincipal),
         Some(operator) if !operator.enabled => refused(GrantRefusal::Disabled),
         Some(operator) if !operator.serves(brand_key) => refused(GrantRefusal::OperatorOutsideBrand),
-        Some(_) => Ok(key.username().to_owned()),
+        Some(_) => Ok(known),
     }
 }

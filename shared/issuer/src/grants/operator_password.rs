@@ -3,19 +3,18 @@
 use super::{LoginForm, authorize_login};
 use crate::Issuer;
 use crate::authenticate::AuthenticatedClient;
-use crate::client::GrantType;
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::mint::Authorization;
 use crate::principal::PrincipalKey;
 
-pub(super) async fn authorize(
+pub(super) async fn authorize<'client>(
     issuer: &Issuer,
-    client: &AuthenticatedClient,
-    form: &mut Form,
-) -> Result<Authorization, OAuthError> {
+    client: &'client AuthenticatedClient,
+    form: &mut Form<'_>,
+) -> Result<Authorization<'client>, OAuthError> {
     let login = LoginForm::read(client, form)?;
     let (key, operator) =
         login.log_in(issuer, client, |username| PrincipalKey::Operator { username }).await?;
-    authorize_login(issuer, client, GrantType::OperatorPassword, &key, operator, login.terms)
+    authorize_login(issuer, client, key, operator, login.terms)
 }

@@ -3,21 +3,20 @@
 use super::{LoginForm, authorize_login};
 use crate::Issuer;
 use crate::authenticate::AuthenticatedClient;
-use crate::client::GrantType;
 use crate::error::OAuthError;
 use crate::form::Form;
 use crate::mint::Authorization;
 use crate::principal::PrincipalKey;
 
-pub(super) async fn authorize(
+pub(super) async fn authorize<'client>(
     issuer: &Issuer,
-    client: &AuthenticatedClient,
-    form: &mut Form,
-) -> Result<Authorization, OAuthError> {
+    client: &'client AuthenticatedClient,
+    form: &mut Form<'_>,
+) -> Result<Authorization<'client>, OAuthError> {
     let login = LoginForm::read(client, form)?;
-    let Some(brand) = login.terms.brand_key.clone() else {
+    let Some(brand) = login.terms.brand_key.as_deref().map(str::to_owned) else {
         return Err(OAuthError::InvalidRequest("users belong to a brand, and the client has none"));
     };
     let (key, user) = login.log_in(issuer, client, |username| PrincipalKey::User { brand, username }).await?;
-    authorize_login(issuer, client, GrantType::Password, &key, user, login.terms)
+    authorize_login(issuer, client, key, user, login.terms)
 }

@@ -13,15 +13,15 @@ use crate::principal::{Principal, PrincipalKey};
 use crate::refresh::{Advance, RefreshClaims};
 use crate::scope::Scope;
 
-pub(super) async fn authorize(
+pub(super) async fn authorize<'client>(
     issuer: &Issuer,
-    client: &AuthenticatedClient,
-    form: &mut Form,
-) -> Result<Authorization, OAuthError> {
+    client: &'client AuthenticatedClient,
+    form: &mut Form<'_>,
+) -> Result<Authorization<'client>, OAuthError> {
     let token = form.require("refresh_token", "refresh_token is missing")?;
     let claims = issuer.verify_refresh_token(&token).await?;
     let (key, principal) = check_session(issuer, client, &claims).await?;
-    if form.take("brandKey").is_some_and(|brand| Some(brand) != claims.brand_key) {
+    if form.take("brandKey").is_some_and(|brand| Some(&*brand) != claims.brand_key.as_deref()) {
         return Err(OAuthError::InvalidGrant(GrantRefusal::ForeignBrand));
     }
     let scope = narrowed_scope(client, &claims, form)?;
@@ -44,13 +44,12 @@ pub(super) async fn authorize(
         return Err(OAuthError::InvalidGrant(refusal));
     }
     Ok(Authorization {
-        grant: GrantType::RefreshToken,
-        sub: principal.id,
-        roles: principal.roles,
-        operator: operator_claim(&key),
-        brand_key: claims.brand_key,
+        sub: principal.id.into(),
+        roles: principal.roles.into(),
+        operator: operator_claim(key),
+        brand_key: claims.brand_key.map(Into::into),
         scope,
-        audience: claims.resource,
+        audience: claims.resource.into(),
         refresh: Some(successor),
     })
 }
@@ -104,7 +103,7 @@ pub(crate) async fn check_session(
 fn narrowed_scope(
     client: &AuthenticatedClient,
     claims: &RefreshClaims,
-    form: &mut Form,
+    form: &mut Form<'_>,
 ) -> Result<Scope, OAuthError> {
     let granted = match &claims.scope {
         Some(scope) => {

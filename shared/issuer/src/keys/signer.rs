@@ -3,18 +3,20 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_verify::{Clock, Jwk, Timestamp, jws};
+use countersign_verify::{Claims, Clock, Jwk, Timestamp, jws};
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::DecodePrivateKey;
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
+use serde::Serialize;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
 use crate::keys::{KeyError, KeyRing, KeyTable, Lifetimes, Ring, RingKey, Timers, Wrapping};
-use crate::mint::TokenType;
+use crate::mint::{AccessTokenType, TokenType};
 use crate::outage::Outage;
+use crate::refresh::RefreshClaims;
 
 /// A private key, ready to sign. It was unwrapped and checked once; signing touches nothing but memory.
 pub struct SigningKey {
@@ -27,6 +29,9 @@ pub struct SigningKey {
     /// The encoded headers, one for each [`TokenType`].
     headers: [String; TokenType::ALL.len()],
 }
+
+/// Room for the claims of most tokens; for more it grows.
+const PAYLOAD_BYTES: usize = 1024;
 
 impl SigningKey {
     /// Reads a PKCS#8 private key, with or without the public key in it, and checks that it is the other half of
@@ -65,9 +70,20 @@ impl SigningKey {
         self.jwk.kid()
     }
 
-    /// A token of type `typ` with this payload.
-    pub(crate) fn sign(&self, typ: TokenType, payload: &[u8]) -> Result<String, KeyError> {
-        jws::assemble(&self.headers[typ.index()], payload, |input| self.pair.sign(&self.nonces, input))
+    /// An access token that says `claims`.
+    pub fn access_token(&self, typ: AccessTokenType, claims: &Claims<&str>) -> Result<String, KeyError> {
+        self.sign(TokenType::Access(typ), claims)
+    }
+
+    /// A refresh token that says `claims`.
+    pub(crate) fn refresh_token(&self, claims: &RefreshClaims) -> Result<String, KeyError> {
+        self.sign(TokenType::Refresh, claims)
+    }
+
+    fn sign(&self, typ: TokenType, claims: &impl Serialize) -> Result<String, KeyError> {
+        let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
+        serde_json::to_writer(&mut payload, claims).map_err(|_| KeyError::Signing)?;
+        jws::assemble(&self.headers[typ.index()], &payload, |input| self.pair.sign(&self.nonces, input))
             .map_err(|_| KeyError::Signing)
     }
 }
@@ -203,7 +219,7 @@ mod tests {
         let without = pkcs8_without_public_key([7; 32]);
         for pkcs8 in [with.as_bytes(), &without] {
             let key = SigningKey::from_pkcs8(&key_of(&own), pkcs8).unwrap();
-            assert_eq!(key.sign(TokenType::Refresh, b"{}").unwrap().split('.').count(), 3);
+            assert_eq!(key.sign(TokenType::Refresh, &()).unwrap().split('.').count(), 3);
             assert!(SigningKey::from_pkcs8(&key_of(&secret(8)), pkcs8).is_err(), "another public key");
             for cut in 0..pkcs8.len() {
                 assert!(SigningKey::from_pkcs8(&key_of(&own), &pkcs8[..cut]).is_err(), "cut at {cut}");

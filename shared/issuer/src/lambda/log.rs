@@ -1,93 +1,126 @@
 //! The log: one JSON object a line on standard output, which Lambda hands to CloudWatch.
 
-use std::fmt;
+use std::io::Write;
 
 use countersign_verify::Clock;
-use serde_json::{Map, Value};
+use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Subscriber};
-use tracing_serde::fields::AsMap;
+use tracing_subscriber::Layer;
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::fmt::format::{JsonFields, Writer};
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, FormattedFields};
-use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use super::line::Members;
 use super::metrics::Metrics;
 
 /// What audit events and the spans that they happen in are marked with.
 pub(super) const AUDIT: &str = "audit";
 
-/// Starts logging. `RUST_LOG` says how much; `info` unless set.
+/// Starts logging to standard output.
 pub(super) fn start(clock: Clock, lookup: impl Fn(&str) -> Option<String>) {
+    let (subscriber, not_understood) = subscriber(clock, lookup, std::io::stdout);
+    // Fails only where a subscriber is set already, which then logs.
+    let _ = subscriber.try_init();
+    for complaint in not_understood {
+        tracing::warn!("{complaint}");
+    }
+}
+
+/// What the functions log with, and what of `lookup` it did not understand. `RUST_LOG` says how much; `info` unless
+/// set.
+pub fn subscriber<W>(
+    clock: Clock,
+    lookup: impl Fn(&str) -> Option<String>,
+    writer: W,
+) -> (impl Subscriber + Send + Sync, Vec<&'static str>)
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let mut not_understood = Vec::new();
     let wanted = lookup("RUST_LOG").filter(|value| !value.is_empty());
     let filter = wanted.as_deref().map(str::parse::<Targets>);
-    let is_wrong = matches!(filter, Some(Err(_)));
+    if matches!(filter, Some(Err(_))) {
+        not_understood.push("RUST_LOG is not understood; logging at info");
+    }
     let filter =
         filter.and_then(Result::ok).unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
-    let metrics = Metrics::from_lookup(lookup);
-    let is_unknown = metrics.is_err();
-    let lines = Lines { clock, metrics: metrics.unwrap_or_default() };
-    let layer = tracing_subscriber::fmt::layer().event_format(lines).fmt_fields(JsonFields::new());
-    // Fails only where a subscriber is set already, which then logs.
-    // And whatever is asked for, no `trace`: there the runtime shows events whole, secrets and all.
-    let _ = tracing_subscriber::registry().with(layer).with(filter).with(LevelFilter::DEBUG).try_init();
-    if is_wrong {
-        tracing::warn!("RUST_LOG is not understood; logging at info");
-    }
-    if is_unknown {
-        tracing::warn!("COUNTERSIGN_METRICS must be off, on or by-brand; no metrics are written");
-    }
+    let metrics = Metrics::from_lookup(lookup).unwrap_or_else(|_| {
+        not_understood.push("COUNTERSIGN_METRICS must be off, on or by-brand; no metrics are written");
+        None
+    });
+    let lines = Lines { clock, metrics, writer };
+    // Whatever is asked for, no `trace`: there the runtime shows events whole, secrets and all.
+    (tracing_subscriber::registry().with(lines).with(filter).with(LevelFilter::DEBUG), not_understood)
 }
 
 /// An event with everything that is known of the invocation and the request that it happened in. An audit event is
 /// at the same time the document that CloudWatch takes metrics from: one line, paid once.
-struct Lines {
+struct Lines<W> {
     clock: Clock,
     metrics: Option<Metrics>,
+    writer: W,
 }
 
-impl<S, N> FormatEvent<S, N> for Lines
+impl<S, W> Layer<S> for Lines<W>
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
-    N: for<'writer> FormatFields<'writer> + 'static,
+    W: for<'writer> MakeWriter<'writer> + 'static,
 {
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let mut timestamp = String::new();
-        SystemTime.format_time(&mut Writer::new(&mut timestamp))?;
-        let mut line = Map::from_iter([
-            ("timestamp".to_owned(), timestamp.into()),
-            ("level".to_owned(), event.metadata().level().as_str().into()),
-        ]);
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, context: Context<'_, S>) {
+        keep(&context, id, |members| attributes.record(members));
+    }
+
+    fn on_record(&self, id: &Id, values: &Record<'_>, context: Context<'_, S>) {
+        keep(&context, id, |members| values.record(members));
+    }
+
+    fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
+        let mut line = Members::for_a_line();
+        line.add_text("timestamp", |text| SystemTime.format_time(&mut Writer::new(text)));
+        line.add("level", event.metadata().level().as_str());
         let is_audit = event.metadata().target() == AUDIT;
         if !is_audit {
-            line.insert("target".to_owned(), event.metadata().target().into());
+            line.add("target", event.metadata().target());
         }
-        for span in context.event_scope().into_iter().flatten() {
-            // The runtime has a span of its own, which says the same in other words.
-            if span.metadata().target() == AUDIT
-                && let Some(fields) = span.extensions().get::<FormattedFields<N>>()
-                && let Ok(Value::Object(fields)) = serde_json::from_str(&fields.fields)
-            {
-                line.extend(fields);
+        for span in context.event_scope(event).into_iter().flatten() {
+            if let Some(members) = span.extensions().get::<Members>() {
+                line.add_all(members);
             }
         }
-        if let Ok(Value::Object(fields)) = serde_json::to_value(event.field_map()) {
-            line.extend(fields);
-        }
+        event.record(&mut line);
         let now = self.clock.now().millis();
-        if let Some(started) = line.remove("started").as_ref().and_then(Value::as_u64) {
-            line.insert("duration_ms".to_owned(), now.saturating_sub(started).into());
+        if let Some(started) = line.get("started").and_then(|started| started.parse::<u64>().ok()) {
+            line.remove("started");
+            line.add("duration_ms", &now.saturating_sub(started));
         }
         if let (true, Some(metrics)) = (is_audit, &self.metrics) {
             metrics.add_to(&mut line, now);
         }
-        writeln!(writer, "{}", Value::Object(line))
+        // Nobody could be told that nobody can be told.
+        let _ = self.writer.make_writer_for(event.metadata()).write_all(&line.into_line());
+    }
+}
+
+/// Keeps with a span what is learnt of it. The runtime has a span of its own, which says the same in other words.
+fn keep<S>(context: &Context<'_, S>, id: &Id, record: impl FnOnce(&mut Members))
+where
+    S: Subscriber + for<'lookup> LookupSpan<'lookup>,
+{
+    let Some(span) = context.span(id).filter(|span| span.metadata().target() == AUDIT) else {
+        return;
+    };
+    let mut extensions = span.extensions_mut();
+    if let Some(members) = extensions.get_mut::<Members>() {
+        record(members);
+        return;
+    }
+    let mut members = Members::default();
+    record(&mut members);
+    if !members.is_empty() {
+        extensions.insert(members);
     }
 }

@@ -1,6 +1,8 @@
 //! CloudWatch metrics, derived from audit events: what makes a log line a document of the embedded metric format.
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+
+use super::line::Members;
 
 /// What an event counts.
 struct Counted {
@@ -72,43 +74,67 @@ impl Metrics {
     }
 
     /// Adds to an audit line what makes CloudWatch count and measure it.
-    pub(super) fn add_to(&self, line: &mut Map<String, Value>, now_ms: u64) {
-        let event = line.get("event").and_then(Value::as_str).unwrap_or_default();
+    pub(super) fn add_to(&self, line: &mut Members, now_ms: u64) {
+        let event = line.get("event").unwrap_or_default().trim_matches('"');
         let Some(counted) = COUNTED.iter().find(|counted| counted.event == event) else {
             return;
         };
-        let mut directives = Vec::new();
-        let by = counted.by.iter().filter(|member| line.contains_key(**member));
-        let by = by.filter(|member| self.by_brand || **member != BRAND);
-        // Over all, and by each member alone.
-        let dimensions: Vec<Vec<&str>> = [vec![]].into_iter().chain(by.map(|member| vec![*member])).collect();
+        let mut directives = Vec::with_capacity(2);
         if !counted.metrics.is_empty() {
-            let metrics = counted.metrics.iter().map(|metric| (*metric, "Count", 1.into()));
-            directives.push(self.directive(line, &json!(dimensions), metrics.collect()));
+            // Over all, and by each member alone.
+            let by = counted.by.chunks(1).filter(|by| by.iter().all(|member| self.is_by(line, member)));
+            let dimensions = [&[][..]].into_iter().chain(by).collect();
+            let metrics = counted.metrics.iter().map(|&name| Metric { name, unit: "Count" }).collect();
+            for name in counted.metrics {
+                line.add(name, &1);
+            }
+            directives.push(Directive { namespace: &self.namespace, dimensions, metrics });
         }
         if counted.is_end {
-            let measured = MEASURED.iter().filter_map(|(member, metric, unit)| match line.get(*member)? {
-                Value::Bool(true) => Some((*metric, *unit, 1.into())),
-                Value::Number(value) => Some((*metric, *unit, Value::Number(value.clone()))),
-                _ => None,
+            let mut metrics = Vec::with_capacity(MEASURED.len());
+            for &(member, name, unit) in MEASURED {
+                match line.get(member).map(|value| (value, value.parse::<u64>())) {
+                    Some(("true", _)) => line.add(name, &1),
+                    Some((_, Ok(value))) => line.add(name, &value),
+                    _ => continue,
+                }
+                metrics.push(Metric { name, unit });
+            }
+            line.add("function", &self.function);
+            directives.push(Directive {
+                namespace: &self.namespace,
+                dimensions: vec![&["function"]],
+                metrics,
             });
-            let measured = measured.collect();
-            line.insert("function".into(), self.function.clone().into());
-            directives.push(self.directive(line, &json!([["function"]]), measured));
         }
-        line.insert("_aws".into(), json!({ "Timestamp": now_ms, "CloudWatchMetrics": directives }));
+        line.add("_aws", &Document { timestamp: now_ms, directives });
     }
 
-    /// The metrics' values are members of the line, beside what they are told apart by.
-    fn directive(
-        &self,
-        line: &mut Map<String, Value>,
-        dimensions: &Value,
-        metrics: Vec<(&str, &str, Value)>,
-    ) -> Value {
-        let names: Vec<Value> =
-            metrics.iter().map(|(name, unit, _)| json!({ "Name": name, "Unit": unit })).collect();
-        line.extend(metrics.into_iter().map(|(name, _, value)| (name.to_owned(), value)));
-        json!({ "Namespace": self.namespace, "Dimensions": dimensions, "Metrics": names })
+    fn is_by(&self, line: &Members, member: &str) -> bool {
+        (self.by_brand || member != BRAND) && line.get(member).is_some()
     }
+}
+
+/// What CloudWatch reads of a line. The metrics' values are members of the line, beside what they are told apart by.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Document<'a> {
+    timestamp: u64,
+    #[serde(rename = "CloudWatchMetrics")]
+    directives: Vec<Directive<'a>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Directive<'a> {
+    namespace: &'a str,
+    dimensions: Vec<&'static [&'static str]>,
+    metrics: Vec<Metric>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Metric {
+    name: &'static str,
+    unit: &'static str,
 }

@@ -6,8 +6,13 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 301;
 const BATCH: Duration = Duration::from_millis(2);
 
-/// Prints the medians of `work` and of `raw`, and their ratio next to the one that is promised.
-pub(crate) fn print(what: &str, promised: f64, mut work: impl FnMut(), mut raw: impl FnMut()) {
+/// Prints the medians of `work` and of `raw`, and their ratio next to the one that is promised, where one is.
+pub(crate) fn print(
+    what: &str,
+    promised: impl Into<Option<f64>>,
+    mut work: impl FnMut(),
+    mut raw: impl FnMut(),
+) {
     let (work_calls, raw_calls) = (calls_in_a_batch(&mut work), calls_in_a_batch(&mut raw));
     let mut rounds: Vec<(f64, f64)> =
         (0..ROUNDS).map(|_| (nanoseconds(&mut work, work_calls), nanoseconds(&mut raw, raw_calls))).collect();
@@ -15,10 +20,8 @@ pub(crate) fn print(what: &str, promised: f64, mut work: impl FnMut(), mut raw: 
     let work = rounds[ROUNDS / 2].0;
     rounds.sort_by(|one, other| one.1.total_cmp(&other.1));
     let raw = rounds[ROUNDS / 2].1;
-    println!(
-        "{what}: {work:.0} ns, raw {raw:.0} ns, ratio of the medians {:.4} (promised: {promised})",
-        work / raw
-    );
+    let promised = promised.into().map_or_else(String::new, |promised| format!(" (promised: {promised})"));
+    println!("{what}: {work:.0} ns, raw {raw:.0} ns, ratio of the medians {:.4}{promised}", work / raw);
 }
 
 fn calls_in_a_batch(work: &mut impl FnMut()) -> u32 {
