@@ -33,6 +33,8 @@ pub(crate) use own::client as own_client;
 /// So many records are on their way to the store at a time.
 const WRITES_AT_ONCE: usize = 32;
 
+const CUT: &str = "the file does not end with a line end; it may be cut off";
+
 /// What is to become of a row.
 #[derive(Debug)]
 pub(crate) struct Judgement<R> {
@@ -188,6 +190,7 @@ enum Fate {
 pub(crate) async fn import<R: Importable>(
     files: Vec<PathBuf>,
     judge: impl Fn(&Row) -> Judgement<R> + Send,
+    unmatched: impl FnOnce() -> Vec<String>,
     to: &Administration,
     dry_run: bool,
     json: bool,
@@ -217,6 +220,9 @@ pub(crate) async fn import<R: Importable>(
             }
             Ok(row) => {
                 let mut judgement = judge(&row);
+                if row.may_be_cut {
+                    judgement.losses.push(CUT.into());
+                }
                 if let Some(candidate) = &judgement.candidate {
                     let first = *places.entry(candidate.record.key()).or_insert((at, row.line));
                     if first != (at, row.line) {
@@ -245,7 +251,7 @@ pub(crate) async fn import<R: Importable>(
         report.add(&files[at], line, judgement, fate);
     }
     drop(fates);
-    report.finish()
+    report.finish(&unmatched())
 }
 
 /// Whatever the tasks share.

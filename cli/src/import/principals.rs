@@ -58,8 +58,8 @@ impl Principals {
         let column =
             |names: &[&'static str]| names.iter().find(|name| row.columns.contains_key(**name)).copied();
         let of = |part, column| self.mapping.of_principal(part, name, row, column);
-        let brands = of(Part::Brands, column(&["brands", "brand"]));
-        let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]));
+        let brands = of(Part::Brands, column(&["brands", "brand"]))?;
+        let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]))?;
         let username = username(name).map_err(|error| format!("username: {error}"))?;
         let key = match brands.as_slice() {
             _ if self.is_operator => PrincipalKey::Operator { username },

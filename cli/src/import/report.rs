@@ -79,11 +79,12 @@ impl Report {
                 "reasons": reasons, "losses": losses, "dropped": names,
             });
             line(&format!("{separator}{row}"));
-        } else if self.dry_run || verdict == REFUSED {
+        } else if self.dry_run || verdict != READY || !differs.is_empty() {
             let id = if id.is_empty() { "-" } else { &id };
             let first = match action {
                 REFUSED | "failed" => place,
-                "updated" => format!("would be updated: {}", differs.join(", ")),
+                "updated" if self.dry_run => format!("would be updated: {}", differs.join(", ")),
+                "updated" => format!("updated: {}", differs.join(", ")),
                 "unchanged" => "is there already".into(),
                 _ => String::new(),
             };
@@ -112,7 +113,7 @@ impl Report {
     }
 
     /// The sums, and the worst as the outcome.
-    pub(super) fn finish(self) -> Outcome {
+    pub(super) fn finish(self, unmatched: &[String]) -> Outcome {
         #[expect(clippy::print_stderr, reason = "ends the line of the progress")]
         if self.rows >= 500 && std::io::stderr().is_terminal() {
             eprintln!("\r{} rows", self.rows);
@@ -127,13 +128,20 @@ impl Report {
                 .map(|((what, reason), count)| json!({ "what": what, "reason": reason, "count": count }))
                 .collect();
             let summary = json!({ "rows": self.rows, "verdicts": self.verdicts, "actions": self.actions });
-            line(&format!("],\"dropped\":{},\"summary\":{summary}}}", Value::from(dropped)));
+            let (dropped, unmatched) = (Value::from(dropped), Value::from(unmatched));
+            line(&format!("],\"dropped\":{dropped},\"unmatched\":{unmatched},\"summary\":{summary}}}"));
         } else {
             if !self.dropped.is_empty() {
                 line("\nOf no use here, and left out:");
             }
             for ((what, reason), count) in &self.dropped {
                 line(&printable(&format!("    {what} ({count}): {reason}")));
+            }
+            if !unmatched.is_empty() {
+                line("\nIn the mapping file, and matched by no row:");
+            }
+            for entry in unmatched {
+                line(&printable(&format!("    {entry}")));
             }
             if self.dry_run {
                 line(&format!(

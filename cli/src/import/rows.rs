@@ -21,6 +21,8 @@ pub(crate) struct Row {
     /// Where it starts, from 1.
     pub(crate) line: u64,
     pub(crate) columns: Map<String, Value>,
+    /// It is a CSV's last and has no line end, so that its last value may lack something.
+    pub(crate) may_be_cut: bool,
 }
 
 /// A row that cannot be read, or the rest of a file.
@@ -200,7 +202,7 @@ mod tests {
         }
         assert_eq!(read(&b"a,,b,\n"[..]), ["its heading has columns without a name"]);
         assert_eq!(read(&b" \n"[..]), ["it is empty"]);
-        assert_eq!(read(&b"id,ID\n"[..]), ["its heading has the column id twice"]);
+        assert_eq!(read(&b"id,ID\n"[..]), ["its heading has the same name in columns 1 and 2"]);
         assert_eq!(read(&b"\xEF\xBB\xBFid;x\na;1\n"[..]), ["2: a"]);
     }
 }

@@ -62,8 +62,12 @@ pub(crate) fn text<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str
 /// it is to be believed, or repeated.
 pub(crate) fn misplaced(row: &Row, place: &str, is_another: impl Fn(&str) -> bool) -> Option<String> {
     let is_hash = |value: &Value| {
-        let value = value.as_str().map(SpringValue::read);
-        matches!(value, Some(Ok(SpringValue::Hash(_) | SpringValue::Legacy(_))))
+        let is_marked = |text: &str| text.split(',').any(|item| SpringValue::is_marked(item.trim()));
+        match value {
+            Value::String(text) => is_marked(text),
+            Value::Array(items) => items.iter().filter_map(Value::as_str).any(is_marked),
+            _ => false,
+        }
     };
     let (column, _) = row.columns.iter().find(|(column, value)| is_another(column) && is_hash(value))?;
     Some(format!("{column}: a hash as of {place} stands there; are the columns mixed up?"))
@@ -161,12 +165,19 @@ impl SpringClients {
         let is_registered = table.grants == REGISTERED_CLIENT.grants;
         let settings =
             if is_registered { Settings::read_registered(row) } else { Settings::read_details(row) };
-        let column = |name: &str| row.columns.get(name).map(list).unwrap_or_default();
+        let mut told = Vec::new();
+        let mut take = |list: Result<Vec<String>, String>| {
+            list.unwrap_or_else(|reason| {
+                told.push(reason);
+                Vec::new()
+            })
+        };
+        let column = |name: &str| list(name, row.columns.get(name)).map(Option::unwrap_or_default);
         let of = |part, column| self.mapping.of_client(part, client_id, row, column);
         let grant_types = self.grants(table, row, judgement);
         let has_refresh = grant_types.contains(&GrantType::RefreshToken);
         if is_registered {
-            check_methods(&column("client_authentication_methods"), judgement);
+            check_methods(&take(column("client_authentication_methods")), judgement);
         }
         match &settings {
             Ok(settings) => settings.tell(has_refresh, self.limits, judgement),
@@ -174,7 +185,7 @@ impl SpringClients {
         }
         let settings = settings.unwrap_or_default();
         let name = match self.mapping.pointed(Part::Name, row) {
-            Some(Value::String(name)) => Some(name),
+            Ok(Some(Value::String(name))) => Some(name),
             _ => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),
         };
         let record = Client {
@@ -182,14 +193,14 @@ impl SpringClients {
             name: name.unwrap_or_else(|| client_id.to_owned()),
             secrets: Vec::new(),
             grant_types,
-            scopes: self.mapping.translate(Words::Scopes, column(table.scopes)),
+            scopes: self.mapping.translate(Words::Scopes, take(column(table.scopes))),
             // Asked for no scope, spring-security-oauth gave all of them and Spring Authorization Server none.
             default_scopes: is_registered.then(Vec::new),
-            roles: of(Part::Roles, Some("authorities")),
-            brands: of(Part::Brands, None),
-            operators: of(Part::Operators, None),
+            roles: take(of(Part::Roles, Some("authorities"))),
+            brands: take(of(Part::Brands, None)),
+            operators: take(of(Part::Operators, None)),
             require_operator: false,
-            audiences: of(Part::Audiences, Some("resource_ids")),
+            audiences: take(of(Part::Audiences, Some("resource_ids"))),
             access_ttl: settings.access_ttl(self.limits),
             refresh_ttl: settings.refresh_ttl(self.limits),
             typ: self.typ,
@@ -199,6 +210,7 @@ impl SpringClients {
             version: 1,
             imported: None,
         };
+        judgement.reasons.append(&mut told);
         judgement.reasons.extend(record.problems(self.limits).into_iter().map(|problem| remedy(&problem)));
         if record.scopes.iter().any(|scope| scope == "openid") {
             judgement.losses.push("scope openid: there are no ID tokens here".into());
@@ -241,10 +253,14 @@ impl SpringClients {
     }
 
     fn grants(&self, table: &Table, row: &Row, judgement: &mut Judgement<Client>) -> Vec<GrantType> {
-        let said = match row.columns.get(table.grants) {
-            Some(said) => list(said),
+        let said = match list(table.grants, row.columns.get(table.grants)) {
+            Ok(Some(said)) => said,
             // What spring-security-oauth takes an empty column for.
-            None => vec!["authorization_code".into(), "refresh_token".into()],
+            Ok(None) => vec!["authorization_code".into(), "refresh_token".into()],
+            Err(reason) => {
+                judgement.reasons.push(reason);
+                Vec::new()
+            }
         };
         let mut grants = Vec::new();
         for grant in self.mapping.translate(Words::Grants, said) {
@@ -297,6 +313,10 @@ fn remedy(problem: &str) -> String {
     match option {
         Some((_, "")) => "grant: none of its grants is served here".into(),
         Some((_, option)) => format!("{problem}; give it with {option} or a mapping file"),
+        None if problem.starts_with("role \"") || problem.starts_with("scope \"") => {
+            let part = if problem.starts_with("role") { "roles" } else { "scopes" };
+            format!("{problem}; [{part}] in a mapping file may give it another name")
+        }
         None => problem.to_owned(),
     }
 }

@@ -29,6 +29,24 @@ const MAX_MEMORY_BYTES: usize = 64 << 20;
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 4;
 
+/// What `PasswordEncoderFactories.createDelegatingPasswordEncoder` of Spring Security knows.
+const ENCODERS: [&str; 14] = [
+    "bcrypt",
+    "ldap",
+    "MD4",
+    "MD5",
+    "noop",
+    "pbkdf2",
+    "pbkdf2@SpringSecurity_v5_8",
+    "scrypt",
+    "scrypt@SpringSecurity_v5_8",
+    "SHA-1",
+    "SHA-256",
+    "sha256",
+    "argon2",
+    "argon2@SpringSecurity_v5_8",
+];
+
 /// A value of a column where Spring keeps a client's secret or a user's password.
 pub enum SpringValue {
     /// A hash that is kept as it is.
@@ -43,8 +61,8 @@ pub enum SpringValue {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpringValueRefused {
     /// An encoder that is not known here.
-    #[error("{{{0}}}: hashes of this kind are not verified here")]
-    UnknownId(String),
+    #[error("{0}: hashes of this kind are not verified here")]
+    UnknownId(&'static str),
     /// It starts as a hash does and is none.
     #[error("{0}: not a hash as Spring writes it")]
     Malformed(&'static str),
@@ -72,6 +90,12 @@ impl SpringValue {
             return SpringHash::parse(&format!("{{bcrypt}}{value}")).map(Self::Hash);
         }
         Ok(Self::Plain(Secret::given(value.to_owned())))
+    }
+
+    /// Whether a text starts as a hash, or with the `{id}` of an encoder: no name does.
+    pub fn is_marked(text: &str) -> bool {
+        let has_id = split_id(text).is_some_and(|(id, _)| ENCODERS.contains(&id));
+        has_id || text.starts_with("$2") || text.starts_with("$argon2")
     }
 
     /// Why it cannot be kept, if it cannot: plain text that may be no password here. A hash says nothing of what it
@@ -149,7 +173,10 @@ impl SpringHash {
             "pbkdf2" => parse_pbkdf2(rest, pbkdf2::PBKDF2_HMAC_SHA1, 8, 185_000)?,
             "pbkdf2@SpringSecurity_v5_8" => parse_pbkdf2(rest, pbkdf2::PBKDF2_HMAC_SHA256, 16, 310_000)?,
             "MD5" | "SHA-1" | "SHA-256" | "sha256" => parse_wrapped(id, rest).ok_or_else(|| malformed(id))?,
-            _ => return Err(SpringValueRefused::UnknownId(id.chars().take(40).collect())),
+            "ldap" => return Err(SpringValueRefused::UnknownId("{ldap}")),
+            "MD4" => return Err(SpringValueRefused::UnknownId("{MD4}")),
+            // Not repeated: it may be the start of a secret in plain text.
+            _ => return Err(SpringValueRefused::UnknownId("an unknown {id}")),
         };
         Ok(Self { text: text.to_owned(), scheme })
     }

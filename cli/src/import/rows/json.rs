@@ -198,7 +198,7 @@ impl Iterator for JsonRows {
             Err(broken) => return Some(Err(broken)),
         };
         Some(match columns(&object) {
-            Ok(columns) => Ok(Row { line, columns }),
+            Ok(columns) => Ok(Row { line, columns, may_be_cut: false }),
             Err(problem) => Err(BrokenRow { line, problem }),
         })
     }
