@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What all secrets and passwords of `tests/data` were, but those that hold `ö`.
+/// What all secrets and passwords of `tests/data` were, but Carol's and Cleo's.
 const SECRET: &str = "partner-secret-1";
 
 fn data(name: &str) -> PathBuf {
@@ -115,6 +115,8 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
         assert_eq!(ask(&issuer, "partner-app", SECRET, &form).await.status, status, "{name}");
     }
     let form = [("grant_type", "operator_password"), ("username", "bert.ops"), ("password", SECRET)];
+    ask(&issuer, "partner-app", SECRET, &form).await.ok();
+    let form = [("grant_type", "operator_password"), ("username", "cleo.ops"), ("password", "pä55wörd €")];
     ask(&issuer, "partner-app", SECRET, &form).await.ok();
 
     let listed = shell.ok("client secret list old-crm", "");
