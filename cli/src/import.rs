@@ -358,7 +358,14 @@ impl<R: Importable> Importer<R> {
         record.mark(version, self.now);
         match self.table.save(&mut record).await {
             Ok(()) => Ok(Fate::Updated(differing)),
-            Err(WriteError::Changed) => Ok(Fate::Refused(WriteError::Changed.to_string())),
+            // The client repeats a write whose answer was lost, and the second one finds the first.
+            Err(WriteError::Changed) => match self.table.get(&record.key()).await {
+                Ok(Some(stored)) if differences(&record, &stored).is_ok_and(|names| names.is_empty()) => {
+                    Ok(Fate::Updated(differing))
+                }
+                Ok(_) => Ok(Fate::Refused(WriteError::Changed.to_string())),
+                Err(error) => Err(error.to_string()),
+            },
             Err(error) => Err(error.to_string()),
         }
     }

@@ -292,6 +292,27 @@ async fn an_export_moves_to_another_stack() {
     );
     let said = import(&to_shell, &format!("operator import {}", folder.path().join("user").display()), 4);
     assert!(said.to_string().contains("not a key of this kind"));
+
+    let exported = std::fs::read_to_string(folder.path().join("client")).unwrap();
+    let line = exported.lines().find(|line| line.contains("\"partner-app\"")).unwrap().trim_end_matches(',');
+    let mut client: Value = serde_json::from_str(line).unwrap();
+    let mut second = client["secrets"][0].clone();
+    second["created"] = json!(u64::MAX);
+    client["secrets"].as_array_mut().unwrap().push(second);
+    client["surprise"] = json!(1);
+    std::fs::write(&hostile, client.to_string()).unwrap();
+    let said = import(&to_shell, &format!("client import {}", hostile.display()), 4).to_string();
+    for problem in ["secrets: an id is given twice", "beyond the year 9999", "surprise"] {
+        assert!(said.contains(problem), "{problem} in {said}");
+    }
+    std::fs::write(&hostile, "[]").unwrap();
+    let output = to_shell.run(&format!("client import {}", hostile.display()), "");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no rows"));
+
+    to_shell.ok("operator create all.ops --brand * --password-stdin", SECRET);
+    let acme = String::from_utf8(to_shell.run("operator export --brand acme", "").stdout).unwrap();
+    assert!(acme.contains("all.ops"), "{acme}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -316,6 +337,10 @@ async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
         error.contains("DynamoDB is out of reach") && error.contains("goes on where this ended"),
         "{error}"
     );
+    assert!(error.contains("having read to") && error.contains("dump.csv:"), "{error}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = &said["summary"]["verdicts"];
+    assert!(verdicts["failed"].as_u64() > Some(0) && verdicts["refused"].is_null(), "{verdicts}");
     let written = issuer.count("clients").await - 3;
     assert!((1..CLIENTS).contains(&written), "{written}");
 

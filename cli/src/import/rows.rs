@@ -160,6 +160,12 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_broken_object_is_no_row() {
+        let nested = b"[\n  {\n    \"id\": \"a,\n    \"client_settings\":\n    {\n      \"id\": \"evil\"\n    }\n  },\n  {\n    \"id\": \"b\"\n  }, {\n    \"id\": \"c\"\n  }\n]";
+        assert_eq!(read(&nested[..]), ["2! a text is not closed in its line", "9: b", "11: c"]);
+    }
+
+    #[test]
     fn a_member_that_is_given_twice_is_told() {
         for twice in ["{\"id\":\"a\",\"id\":\"s3cret\"}", "{\"id\":\"s3cret\",\"ID\":null}"] {
             assert_eq!(
