@@ -74,7 +74,7 @@ impl<R> Judgement<R> {
         }
     }
 
-    fn drop(&mut self, what: &str, reason: &'static str) {
+    fn leave_out(&mut self, what: &str, reason: &'static str) {
         self.dropped.push((what.to_owned(), reason));
     }
 }

@@ -474,6 +474,7 @@ async fn a_default_is_for_what_the_dump_does_not_say() {
         [from]
         brands = "/ADDITIONAL_INFORMATION/brands"
         operators = "/additional_information/nowhere"
+        name = "/additional_information/name"
         [roles]
         ROLE_ADMIN = ""
         ROLE_GONE = "gone"
@@ -503,6 +504,7 @@ async fn a_default_is_for_what_the_dump_does_not_say() {
         row("number", Value::Null, json!("{\"brands\": 5}")),
         row("mixed", Value::Null, json!({ "brands": ["acme", 5] })),
         row("broken", Value::Null, json!("{\"brands\": [")),
+        row("nameless", Value::Null, json!({ "name": ["n"] })),
     ];
     std::fs::write(&dump, rows.concat()).unwrap();
     let line =
@@ -513,7 +515,8 @@ async fn a_default_is_for_what_the_dump_does_not_say() {
     assert!(fates[2..].iter().all(|fate| fate.ends_with("refused")), "{said}");
     for (row, why) in [
         (2, "brands: neither a text nor a list of texts"),
-        (5, "additional_information: not JSON, and [from] brands looks into it"),
+        (5, "additional_information: not JSON, and [from] name looks into it"),
+        (6, "name: not a text"),
     ] {
         assert_eq!(said["clients"][row]["reasons"][0], why);
     }

@@ -71,7 +71,7 @@ fn judge<R: DeserializeOwned + Serialize>(
             judgement.reasons = problems(&record);
             let kept = serde_json::to_value(&record).unwrap_or_default();
             for member in row.columns.keys().filter(|member| kept.get(member.as_str()).is_none()) {
-                judgement.drop(member, "not a member of such a record");
+                judgement.leave_out(member, "not a member of such a record");
             }
             judgement.candidate = Some(Candidate { record, credential: None });
         }

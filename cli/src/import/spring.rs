@@ -32,7 +32,7 @@ pub(crate) struct Values {
 impl Values {
     /// The value of the column, if it may be imported; it is never repeated in what is said of it.
     pub(crate) fn read(self, column: &str, value: Option<&Value>) -> Result<SpringValue, String> {
-        let value = text(column, value)?;
+        let value = required(column, value)?;
         match SpringValue::read(value).map_err(|refused| format!("{column} {refused}"))? {
             SpringValue::Plain(_) if !self.hash_plain => {
                 Err(format!("{column} is plain text; --hash-plain keeps it as argon2id"))
@@ -50,7 +50,7 @@ impl Values {
 }
 
 /// What stands in a column that is text and must not be empty.
-pub(crate) fn text<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
+pub(crate) fn required<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
     match value {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         None | Some(Value::String(_)) => Err(format!("{column}: there is none")),
@@ -151,7 +151,7 @@ impl SpringClients {
             judgement.reasons.push(reason);
             return judgement;
         }
-        let client_id = text("client_id", row.columns.get("client_id"));
+        let client_id = required("client_id", row.columns.get("client_id"));
         let mut judgement = Judgement::of(client_id.as_deref().unwrap_or_default());
         match (client_id, Table::of(row)) {
             (Ok(client_id), Ok(table)) => self.read(table, row, client_id, &mut judgement),
@@ -186,7 +186,15 @@ impl SpringClients {
         let settings = settings.unwrap_or_default();
         let name = match self.mapping.pointed(Part::Name, row) {
             Ok(Some(Value::String(name))) => Some(name),
-            _ => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),
+            Ok(None) => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),
+            Ok(Some(_)) => {
+                judgement.reasons.push("name: not a text".into());
+                None
+            }
+            Err(reason) => {
+                judgement.reasons.push(reason);
+                None
+            }
         };
         let record = Client {
             client_id: client_id.to_owned(),
@@ -233,20 +241,21 @@ impl SpringClients {
         for (column, value) in &row.columns {
             let name = column.as_str();
             if let Some((_, reason)) = table.dropped.iter().find(|(dropped, _)| *dropped == name) {
-                judgement.drop(name, reason);
+                judgement.leave_out(name, reason);
             } else if name == ADDITIONAL {
                 match parsed(value) {
                     Value::Object(members) => {
                         let unused = members
                             .keys()
                             .filter(|member| !self.mapping.looks_into(&[ADDITIONAL, member.as_str()]));
-                        unused
-                            .for_each(|member| judgement.drop(&format!("{ADDITIONAL}/{member}"), NO_MAPPING));
+                        for member in unused {
+                            judgement.leave_out(&format!("{ADDITIONAL}/{member}"), NO_MAPPING);
+                        }
                     }
                     _ => judgement.losses.push(format!("{ADDITIONAL}: not a JSON object")),
                 }
             } else if !table.has(name) && !COMMON.contains(&name) && !self.mapping.looks_into(&[name]) {
-                judgement.drop(name, "not a column of Spring's, and no mapping names it");
+                judgement.leave_out(name, "not a column of Spring's, and no mapping names it");
             }
         }
         settings::drop_settings(&self.mapping, row, judgement);
@@ -280,7 +289,8 @@ impl SpringClients {
             grants.contains(&GrantType::Password) || grants.contains(&GrantType::OperatorPassword);
         if !gives_refresh_tokens && grants.contains(&GrantType::RefreshToken) {
             grants.retain(|grant| *grant != GrantType::RefreshToken);
-            judgement.drop("grant refresh_token", "only password and operator_password give refresh tokens");
+            judgement
+                .leave_out("grant refresh_token", "only password and operator_password give refresh tokens");
         }
         grants
     }

@@ -136,9 +136,9 @@ pub(super) fn drop_settings(mapping: &Mapping, row: &Row, judgement: &mut Judgem
                 continue;
             }
             match DROPPED.iter().find(|(dropped, _)| dropped == name) {
-                Some((_, reason)) => judgement.drop(name, reason),
+                Some((_, reason)) => judgement.leave_out(name, reason),
                 None if !mapping.looks_into(&[column, name.as_str()]) => {
-                    judgement.drop(name, super::NO_MAPPING);
+                    judgement.leave_out(name, super::NO_MAPPING);
                 }
                 None => {}
             }
