@@ -33,6 +33,8 @@ pub(crate) use own::client as own_client;
 /// So many records are on their way to the store at a time.
 const WRITES_AT_ONCE: usize = 32;
 
+const CUT: &str = "the file does not end with a line end; it may be cut off";
+
 /// What is to become of a row.
 #[derive(Debug)]
 pub(crate) struct Judgement<R> {
@@ -72,7 +74,7 @@ impl<R> Judgement<R> {
         }
     }
 
-    fn drop(&mut self, what: &str, reason: &'static str) {
+    fn leave_out(&mut self, what: &str, reason: &'static str) {
         self.dropped.push((what.to_owned(), reason));
     }
 }
@@ -188,6 +190,7 @@ enum Fate {
 pub(crate) async fn import<R: Importable>(
     files: Vec<PathBuf>,
     judge: impl Fn(&Row) -> Judgement<R> + Send,
+    unmatched: impl FnOnce() -> Vec<String>,
     to: &Administration,
     dry_run: bool,
     json: bool,
@@ -217,6 +220,9 @@ pub(crate) async fn import<R: Importable>(
             }
             Ok(row) => {
                 let mut judgement = judge(&row);
+                if row.may_be_cut {
+                    judgement.losses.push(CUT.into());
+                }
                 if let Some(candidate) = &judgement.candidate {
                     let first = *places.entry(candidate.record.key()).or_insert((at, row.line));
                     if first != (at, row.line) {
@@ -245,7 +251,7 @@ pub(crate) async fn import<R: Importable>(
         report.add(&files[at], line, judgement, fate);
     }
     drop(fates);
-    report.finish()
+    report.finish(&unmatched())
 }
 
 /// Whatever the tasks share.
@@ -352,7 +358,14 @@ impl<R: Importable> Importer<R> {
         record.mark(version, self.now);
         match self.table.save(&mut record).await {
             Ok(()) => Ok(Fate::Updated(differing)),
-            Err(WriteError::Changed) => Ok(Fate::Refused(WriteError::Changed.to_string())),
+            // The client repeats a write whose answer was lost, and the second one finds the first.
+            Err(WriteError::Changed) => match self.table.get(&record.key()).await {
+                Ok(Some(stored)) if differences(&record, &stored).is_ok_and(|names| names.is_empty()) => {
+                    Ok(Fate::Updated(differing))
+                }
+                Ok(_) => Ok(Fate::Refused(WriteError::Changed.to_string())),
+                Err(error) => Err(error.to_string()),
+            },
             Err(error) => Err(error.to_string()),
         }
     }

@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What all secrets and passwords of `tests/data` were, but those that hold `ö`.
+/// What all secrets and passwords of `tests/data` were, but Carol's and Cleo's.
 const SECRET: &str = "partner-secret-1";
 
 fn data(name: &str) -> PathBuf {
@@ -115,6 +115,8 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
         assert_eq!(ask(&issuer, "partner-app", SECRET, &form).await.status, status, "{name}");
     }
     let form = [("grant_type", "operator_password"), ("username", "bert.ops"), ("password", SECRET)];
+    ask(&issuer, "partner-app", SECRET, &form).await.ok();
+    let form = [("grant_type", "operator_password"), ("username", "cleo.ops"), ("password", "pä55wörd €")];
     ask(&issuer, "partner-app", SECRET, &form).await.ok();
 
     let listed = shell.ok("client secret list old-crm", "");
@@ -290,6 +292,27 @@ async fn an_export_moves_to_another_stack() {
     );
     let said = import(&to_shell, &format!("operator import {}", folder.path().join("user").display()), 4);
     assert!(said.to_string().contains("not a key of this kind"));
+
+    let exported = std::fs::read_to_string(folder.path().join("client")).unwrap();
+    let line = exported.lines().find(|line| line.contains("\"partner-app\"")).unwrap().trim_end_matches(',');
+    let mut client: Value = serde_json::from_str(line).unwrap();
+    let mut second = client["secrets"][0].clone();
+    second["created"] = json!(u64::MAX);
+    client["secrets"].as_array_mut().unwrap().push(second);
+    client["surprise"] = json!(1);
+    std::fs::write(&hostile, client.to_string()).unwrap();
+    let said = import(&to_shell, &format!("client import {}", hostile.display()), 4).to_string();
+    for problem in ["secrets: an id is given twice", "beyond the year 9999", "surprise"] {
+        assert!(said.contains(problem), "{problem} in {said}");
+    }
+    std::fs::write(&hostile, "[]").unwrap();
+    let output = to_shell.run(&format!("client import {}", hostile.display()), "");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no rows"));
+
+    to_shell.ok("operator create all.ops --brand * --password-stdin", SECRET);
+    let acme = String::from_utf8(to_shell.run("operator export --brand acme", "").stdout).unwrap();
+    assert!(acme.contains("all.ops"), "{acme}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -314,6 +337,10 @@ async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
         error.contains("DynamoDB is out of reach") && error.contains("goes on where this ended"),
         "{error}"
     );
+    assert!(error.contains("having read to") && error.contains("dump.csv:"), "{error}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = &said["summary"]["verdicts"];
+    assert!(verdicts["failed"].as_u64() > Some(0) && verdicts["refused"].is_null(), "{verdicts}");
     let written = issuer.count("clients").await - 3;
     assert!((1..CLIENTS).contains(&written), "{written}");
 
@@ -406,12 +433,186 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
     let told =
         import("user import FILE --brand acme", format!("username,roles,old\nu,{{bcrypt}}{hash},{hash}\n"));
     assert!(told.contains("roles: a hash as of password stands there"), "{told}");
+    for (row, said) in [
+        ("{MD4}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
+        ("{noop}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
+        ("{bcrypt}$2a$31$s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
+        ("c,x,\"a,{bcrypt}$2a$31$s3cret\",client_credentials", "scope: a hash as of client_secret"),
+        ("c,x,a,{noop}s3cret", "authorized_grant_types: a hash as of client_secret"),
+        ("c,{s3cret}x,a,client_credentials", "client_secret an unknown {id}: hashes of this kind"),
+        ("c,{ldap}x,a,client_credentials", "client_secret {ldap}: hashes of this kind"),
+    ] {
+        let rows = format!("client_id,client_secret,scope,authorized_grant_types\n{row}\n");
+        let told = import("client import spring FILE --audience a", rows);
+        assert!(told.contains(said), "{said} in {told}");
+    }
+    for (row, said) in
+        [("{noop}s3cret,x,r", "username: a hash as of password"), ("u,x,{MD5}s3cret", "roles: a hash as of")]
+    {
+        let told = import("user import FILE --brand acme", format!("username,password,roles\n{row}\n"));
+        assert!(told.contains(said), "{said} in {told}");
+    }
+    let told = import("user import FILE --brand acme", format!("bob,{SECRET},{SECRET}\n"));
+    assert!(told.contains("its heading has the same name in columns 2 and 3"), "{told}");
     let headless = format!("one,{hash},{SECRET}\ntwo,{hash},{SECRET}\n");
     let told = import("client import spring FILE --audience a", headless);
     assert!(told.contains("client_id: there is none") && told.contains("a CSV needs its heading"), "{told}");
     let row =
         format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
     assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_is_for_what_the_dump_does_not_say() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let (dump, mapping) = (folder.path().join("dump.json"), folder.path().join("mapping.toml"));
+    std::fs::write(
+        &mapping,
+        r#"
+        [from]
+        brands = "/ADDITIONAL_INFORMATION/brands"
+        operators = "/additional_information/nowhere"
+        name = "/additional_information/name"
+        [roles]
+        ROLE_ADMIN = ""
+        ROLE_GONE = "gone"
+        [default]
+        brands = ["*"]
+        roles = ["superuser"]
+        audiences = ["https://api.example.com"]
+        [client.typo]
+        roles = []
+        [client.silent]
+        audiences = ["https://other.example.com"]
+        "#,
+    )
+    .unwrap();
+    let row = |id: &str, authorities: Value, additional: Value| {
+        json!({
+            "client_id": id, "client_secret": "{noop}x", "scope": "a", "authorized_grant_types": "client_credentials",
+            "authorities": authorities, "additional_information": additional,
+        })
+        .to_string()
+            + "\n"
+    };
+    let rows = [
+        row("explicit", "ROLE_ADMIN".into(), json!({ "brands": [] })),
+        row("silent", "".into(), json!("{}")),
+        row("object", Value::Null, json!({ "brands": { "acme": true } })),
+        row("number", Value::Null, json!("{\"brands\": 5}")),
+        row("mixed", Value::Null, json!({ "brands": ["acme", 5] })),
+        row("broken", Value::Null, json!("{\"brands\": [")),
+        row("nameless", Value::Null, json!({ "name": ["n"] })),
+    ];
+    std::fs::write(&dump, rows.concat()).unwrap();
+    let line =
+        format!("client import spring {} --hash-plain --mapping {}", dump.display(), mapping.display());
+    let said = import(&shell, &line, 4);
+    let fates = fates(&said, "clients");
+    assert_eq!(fates[..2], ["explicit created", "silent created"], "{said}");
+    assert!(fates[2..].iter().all(|fate| fate.ends_with("refused")), "{said}");
+    for (row, why) in [
+        (2, "brands: neither a text nor a list of texts"),
+        (5, "additional_information: not JSON, and [from] name looks into it"),
+        (6, "name: not a text"),
+    ] {
+        assert_eq!(said["clients"][row]["reasons"][0], why);
+    }
+    let show = |id: &str| {
+        let client = shell.ok(&format!("client show {id}"), "");
+        (client["brands"].clone(), client["roles"].clone())
+    };
+    assert_eq!(show("explicit"), (json!([]), json!([])));
+    assert_eq!(show("silent"), (json!(["*"]), json!(["superuser"])));
+    assert_eq!(said["unmatched"], json!(["[client.typo]", "[from] operators", "[roles] ROLE_GONE"]));
+    let told = String::from_utf8(shell.run(&line, "").stdout).unwrap();
+    assert!(told.contains("    [client.typo]"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_split_where_spring_splits_them() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let (dump, mapping) = (folder.path().join("dump.json"), folder.path().join("mapping.toml"));
+    let row = |id: &str, scopes: Value, authorities: &str| {
+        json!({
+            "client_id": id, "client_secret": "{noop}x", "scope": scopes, "authorities": authorities,
+            "authorized_grant_types": "client_credentials",
+        })
+        .to_string()
+            + "\n"
+    };
+    let rows = [
+        row("spaced", json!("a, b"), "Not Admin,ROLE_X"),
+        row("read-write", json!("read write"), ""),
+        row("listed", json!(["org.read", "org.write"]), "ROLE_X , ROLE_Y"),
+        row("typed", json!(["java.util.Collections$UnmodifiableSet", ["a", "b"]]), ""),
+    ];
+    std::fs::write(&dump, rows.concat()).unwrap();
+    std::fs::write(&mapping, "[roles]\n\"Not Admin\" = \"not-admin\"\n").unwrap();
+    let line = format!("client import spring {} --hash-plain --audience a", dump.display());
+    let said = import(&shell, &line, 4);
+    assert_eq!(
+        fates(&said, "clients"),
+        ["spaced refused", "read-write refused", "listed created", "typed created"]
+    );
+    let why = said["clients"][0]["reasons"][0].as_str().unwrap();
+    assert!(why.contains("role \"Not Admin\"") && why.contains("[roles] in a mapping file"), "{why}");
+    import(&shell, &format!("{line} --mapping {}", mapping.display()), 4);
+    let show = |id: &str| {
+        let client = shell.ok(&format!("client show {id}"), "");
+        (client["scopes"].clone(), client["roles"].clone())
+    };
+    assert_eq!(show("spaced"), (json!(["a", "b"]), json!(["not-admin", "ROLE_X"])));
+    assert_eq!(show("listed"), (json!(["org.read", "org.write"]), json!(["ROLE_X", "ROLE_Y"])));
+    assert_eq!(show("typed").0, json!(["a", "b"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_names_what_it_changes_and_what_is_lost() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let (old, new) = (folder.path().join("old.csv"), folder.path().join("new.json"));
+    let rows = "client_id,scope,authorized_grant_types,client_secret\nboth,a,client_credentials,{noop}old\n";
+    std::fs::write(&old, rows).unwrap();
+    let row = |id: &str, lifetime: Value| {
+        json!({
+            "client_id": id, "client_secret": "{noop}new", "scopes": "a,openid",
+            "authorization_grant_types": "client_credentials",
+            "token_settings": { "settings.token.access-token-time-to-live": lifetime },
+        })
+        .to_string()
+            + "\n"
+    };
+    let rows =
+        [row("both", json!(0.5)), row("none", json!(["java.time.Duration", -1])), row("zero", json!("PT0S"))];
+    std::fs::write(&new, rows.concat()).unwrap();
+    let import = |file: &Path, options: &str| {
+        let line = format!("client import spring {} --hash-plain --audience a {options}", file.display());
+        let output = shell.run(line.trim_end(), "");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(import(&old, "").0, Some(0));
+    let (code, said) = import(&new, "");
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("updated: access_ttl, default_scopes, refresh_ttl, scopes, secrets"), "{said}");
+    assert!(said.contains("    scope openid: there are no ID tokens here"), "{said}");
+    assert!(said.contains("1 updated") && said.contains("2 refused"), "{said}");
+    assert!(said.contains("access-token-time-to-live: not longer than nothing"), "{said}");
+    assert_eq!(shell.ok("client show both", "")["access_ttl"], 1);
+
+    std::fs::write(
+        &old,
+        "client_id,scope,authorized_grant_types,client_secret\ncut,a,client_credentials,{noop}par",
+    )
+    .unwrap();
+    let (code, said) = import(&old, "--dry-run");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the file does not end with a line end; it may be cut off"), "{said}");
 }
 
 /// Passes requests on to `endpoint`, until so many have begun; then nothing passes any more.

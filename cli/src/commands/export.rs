@@ -6,7 +6,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_issuer::{Client, Principal, Record};
+use countersign_issuer::{ANY_BRAND, Client, Principal, Record};
 
 use super::principal::Kind;
 use super::{Administration, Outcome, split};
@@ -21,7 +21,7 @@ pub(super) struct ClientExport {
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign user export --brand acme --output users.json")]
 pub(super) struct PrincipalExport {
-    /// Only those of this brand
+    /// Only those of this brand, operators of all brands included
     #[arg(long)]
     brand: Option<String>,
     #[command(flatten)]
@@ -47,7 +47,8 @@ impl PrincipalExport {
     pub(super) async fn run(self, kind: Kind, from: &Administration) -> Outcome {
         let (mut principals, unreadable) = split(from.table::<Principal>().list().await?);
         principals.retain(|one| {
-            kind.is_of(one) && self.brand.as_ref().is_none_or(|brand| one.brands.contains(brand))
+            let serves = |brand: &String| one.brands.iter().any(|own| own == brand || own == ANY_BRAND);
+            kind.is_of(one) && self.brand.as_ref().is_none_or(serves)
         });
         self.to.write(principals)?;
         unreadable

@@ -114,7 +114,7 @@ impl ClientImport {
             (Some(From::Spring(spring)), _) => spring.run(to, json).await,
             (None, Some(Files { files, dry_run })) => {
                 let limits = to.limits();
-                import(files, move |row| own_client(row, limits), to, dry_run, json).await
+                import(files, move |row| own_client(row, limits), Vec::new, to, dry_run, json).await
             }
             (None, None) => Err("name a file".into()),
         }
@@ -129,7 +129,8 @@ impl Spring {
         mapping.default.audiences = self.audiences.or(mapping.default.audiences);
         let typ = self.typ.map(Typ::into).unwrap_or_default();
         let clients = SpringClients { mapping, limits: to.limits(), typ, values, now: to.clock.now() };
-        import(self.files, move |row| clients.judge(row), to, dry_run, json).await
+        let unmatched = || clients.mapping.unmatched(true);
+        import(self.files, |row| clients.judge(row), unmatched, to, dry_run, json).await
     }
 }
 
@@ -161,6 +162,7 @@ impl PrincipalImport {
             now: to.clock.now(),
             entropy: to.entropy.clone(),
         };
-        import(self.files, move |row| principals.judge(row), to, dry_run, json).await
+        let unmatched = || principals.mapping.unmatched(false);
+        import(self.files, |row| principals.judge(row), unmatched, to, dry_run, json).await
     }
 }

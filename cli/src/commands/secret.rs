@@ -21,12 +21,12 @@ const LATELY: Duration = Duration::from_secs(7 * 24 * 3600);
 const EXAMPLES: &str = "\
 Examples:
   countersign client secret add billing --expire-others 7d
-  countersign client secret list billing --audit-log token.log
-  countersign client secret revoke billing Zk3vT0aQ --audit-log token.log
+  countersign client secret list billing --audit-log token.log --audit-log refresh.log --audit-log authorizer.log
+  countersign client secret revoke billing Zk3vT0aQ --audit-log token.log --audit-log refresh.log
 
-The audit log is what the token function writes, one JSON object a line, e.g. from
-  aws logs tail /aws/lambda/TOKEN-FUNCTION --since 7d --format short > token.log
-or what `countersign dev` writes on standard error.";
+The audit log is what the functions token, refresh and authorizer write, one JSON object a line, e.g. from
+  aws logs tail /aws/lambda/countersign-token --since 7d --format short > token.log
+or what `countersign dev` writes on standard error. A secret may be in use at one of them alone: give all three logs.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SecretCommand {
@@ -47,7 +47,7 @@ pub(super) enum SecretCommand {
     List {
         /// The client's id
         client_id: String,
-        /// What the token function logged (repeatable)
+        /// What a function logged (repeatable)
         #[arg(long = "audit-log", value_name = "FILE")]
         audit_logs: Vec<PathBuf>,
     },
@@ -58,7 +58,7 @@ pub(super) enum SecretCommand {
         client_id: String,
         /// The secret's id, from the list
         secret_id: String,
-        /// What the token function logged, to be warned of a secret that is in use (repeatable)
+        /// What a function logged, to be warned of a secret that is in use (repeatable)
         #[arg(long = "audit-log", value_name = "FILE")]
         audit_logs: Vec<PathBuf>,
         /// Do not ask

@@ -72,7 +72,8 @@ impl Target {
         Ok(())
     }
 
-    /// A missing table, or a DynamoDB that does not answer, with what was looked for and where, and missing credentials with where else they may be.
+    /// A missing table, or a DynamoDB that does not answer, with what was looked for and where, and missing credentials
+    /// with where else they may be.
     pub(super) fn explain(&self, error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
         if error.to_string().contains("AWS_ACCESS_KEY_ID is not set") {
             return format!(

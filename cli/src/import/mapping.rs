@@ -1,8 +1,10 @@
 //! What a dump lacks, and what its words are here: flags, and a mapping file.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
+use countersign_issuer::SpringValue;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -25,6 +27,9 @@ pub(crate) struct Mapping {
     /// For one client or principal by its id or name, whatever the dump says.
     client: BTreeMap<String, Lists>,
     principal: BTreeMap<String, Lists>,
+    /// Entries that were of use to some row.
+    #[serde(skip)]
+    matched: Mutex<BTreeSet<String>>,
 }
 
 /// What can be given for a record.
@@ -60,6 +65,18 @@ pub(crate) enum Part {
     Name,
 }
 
+impl Part {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Brands => "brands",
+            Self::Operators => "operators",
+            Self::Audiences => "audiences",
+            Self::Roles => "roles",
+            Self::Name => "name",
+        }
+    }
+}
+
 /// Lists whose words a mapping may change.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Words {
@@ -69,20 +86,44 @@ pub(crate) enum Words {
     Grants,
 }
 
+impl Words {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Scopes => "scopes",
+            Self::Roles => "roles",
+            Self::Audiences => "audiences",
+            Self::Grants => "grants",
+        }
+    }
+}
+
 impl Mapping {
     pub(crate) fn read(path: &Path) -> Outcome<Self> {
         let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
-        let mapping: Self = toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
+        let mut mapping: Self =
+            toml::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))?;
         if let Some(pointer) = mapping.from.values().find(|pointer| !pointer.starts_with('/')) {
             let rule = "a JSON pointer that begins with the column, such as /additional_information/brands";
             return Err(format!("{}: [from] {pointer:?}: {rule}", path.display()).into());
+        }
+        // As the rows have their columns; a member's name is kept as it is.
+        for pointer in mapping.from.values_mut() {
+            let column = pointer[1..].find('/').map_or(pointer.len(), |length| 1 + length);
+            pointer[..column].make_ascii_lowercase();
         }
         Ok(mapping)
     }
 
     /// A list of the client's: what the mapping says of this client, else what stands in the row, else the default.
-    pub(crate) fn of_client(&self, part: Part, id: &str, row: &Row, column: Option<&str>) -> Vec<String> {
-        self.of(self.client.get(id), part, row, column)
+    pub(crate) fn of_client(
+        &self,
+        part: Part,
+        id: &str,
+        row: &Row,
+        column: Option<&str>,
+    ) -> Result<Vec<String>, String> {
+        let own = self.client.get(id).inspect(|_| self.note(format!("[client.{id}]")));
+        self.of(own, part, row, column)
     }
 
     /// The same for a user or an operator.
@@ -92,31 +133,58 @@ impl Mapping {
         name: &str,
         row: &Row,
         column: Option<&str>,
-    ) -> Vec<String> {
-        self.of(self.principal.get(name), part, row, column)
+    ) -> Result<Vec<String>, String> {
+        let own = self.principal.get(name).inspect(|_| self.note(format!("[principal.{name}]")));
+        self.of(own, part, row, column)
     }
 
-    fn of(&self, own: Option<&Lists>, part: Part, row: &Row, column: Option<&str>) -> Vec<String> {
+    fn of(
+        &self,
+        own: Option<&Lists>,
+        part: Part,
+        row: &Row,
+        column: Option<&str>,
+    ) -> Result<Vec<String>, String> {
+        let pointed = self.pointed(part, row);
         if let Some(own) = own.and_then(|lists| lists.get(part)) {
-            return own.clone();
+            return Ok(own.clone());
         }
-        let pointed = self.pointed(part, row).map(|value| list(&value)).unwrap_or_default();
-        let column = column.and_then(|column| row.columns.get(column)).map(list).unwrap_or_default();
-        let said = if pointed.is_empty() { column } else { pointed };
-        let said = match part {
-            Part::Roles => self.translate(Words::Roles, said),
-            Part::Audiences => self.translate(Words::Audiences, said),
-            _ => said,
+        let said = match list(part.name(), pointed?.as_ref())? {
+            None => column.map(|column| list(column, row.columns.get(column))).transpose()?.flatten(),
+            pointed => pointed,
         };
-        if said.is_empty() { self.default.get(part).cloned().unwrap_or_default() } else { said }
+        // A list that is empty, or of which nothing is left, says that there is nothing: no default is to widen it.
+        Ok(match (said, part) {
+            (None, _) => self.default.get(part).cloned().unwrap_or_default(),
+            (Some(said), Part::Roles) => self.translate(Words::Roles, said),
+            (Some(said), Part::Audiences) => self.translate(Words::Audiences, said),
+            (Some(said), _) => said,
+        })
     }
 
     /// What stands where the mapping says that something is.
-    pub(crate) fn pointed(&self, part: Part, row: &Row) -> Option<Value> {
-        let pointer = self.from.get(&part)?.strip_prefix('/')?;
-        let (column, rest) = pointer.split_once('/').map_or((pointer, ""), |(column, rest)| (column, rest));
-        let value = parsed(row.columns.get(column)?);
-        if rest.is_empty() { Some(value) } else { value.pointer(&format!("/{rest}")).cloned() }
+    pub(crate) fn pointed(&self, part: Part, row: &Row) -> Result<Option<Value>, String> {
+        let Some(pointer) = self.from.get(&part).and_then(|pointer| pointer.strip_prefix('/')) else {
+            return Ok(None);
+        };
+        let (column, rest) =
+            pointer.split_once('/').map_or((pointer, None), |(column, rest)| (column, Some(rest)));
+        let Some(value) = row.columns.get(column).map(parsed) else { return Ok(None) };
+        let value = match rest {
+            None => Some(value),
+            Some(rest) if value.is_object() || value.is_array() => {
+                value.pointer(&format!("/{rest}")).cloned()
+            }
+            Some(_) if is_blank(&value) => None,
+            Some(_) => {
+                return Err(format!("{column}: not JSON, and [from] {} looks into it", part.name()));
+            }
+        };
+        let value = value.filter(|value| !value.is_null());
+        if value.is_some() {
+            self.note(format!("[from] {}", part.name()));
+        }
+        Ok(value)
     }
 
     /// Whether the mapping looks into a column, or into a member of it.
@@ -134,42 +202,90 @@ impl Mapping {
         };
         let mut translated = Vec::new();
         for word in said {
-            let word = dictionary.get(&word).cloned().unwrap_or(word);
+            let word = match dictionary.get(&word) {
+                Some(here) => {
+                    self.note(format!("[{}] {word}", words.name()));
+                    here.clone()
+                }
+                None => word,
+            };
             if !word.is_empty() && !translated.contains(&word) {
                 translated.push(word);
             }
         }
         translated
     }
+
+    fn note(&self, entry: String) {
+        self.matched.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
+    }
+
+    /// What was of use to no row that was judged: most likely something is misspelt there.
+    pub(crate) fn unmatched(&self, of_clients: bool) -> Vec<String> {
+        let own = if of_clients { ("client", &self.client) } else { ("principal", &self.principal) };
+        let dictionaries = [
+            (Words::Scopes, &self.scopes),
+            (Words::Roles, &self.roles),
+            (Words::Audiences, &self.audiences),
+            (Words::Grants, &self.grants),
+        ];
+        let entries = own.1.keys().map(|id| format!("[{}.{id}]", own.0));
+        let entries = entries.chain(self.from.keys().map(|part| format!("[from] {}", part.name())));
+        let entries = entries.chain(dictionaries.iter().flat_map(|(words, dictionary)| {
+            dictionary.keys().map(|word| format!("[{}] {word}", words.name()))
+        }));
+        let matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.filter(|entry| !matched.contains(entry)).collect()
+    }
 }
 
-/// A list: separated by commas or white space, or JSON, with or without the name of a Java class before it.
-pub(crate) fn list(value: &Value) -> Vec<String> {
-    let items: Vec<String> = match untyped(value) {
-        // What is no text becomes none that passes for a word.
-        Value::Array(items) => {
-            items.iter().map(|item| item.as_str().map_or_else(|| item.to_string(), str::to_owned)).collect()
+/// A list: texts in JSON, with or without the name of a Java class before them, or one text with commas. Nothing where
+/// nothing is said, which blank text is, as for Spring (`StringUtils.hasText` in `BaseClientDetails`).
+///
+/// Spring splits at commas alone (`StringUtils.commaDelimitedListToSet` in `BaseClientDetails`, which
+/// `JdbcClientDetailsService` makes, and in `JdbcRegisteredClientRepository.RegisteredClientRowMapper`): white space in
+/// the middle belongs to the item. That around it Spring takes away from authorities only
+/// (`AuthorityUtils.commaSeparatedStringToAuthorityList`); elsewhere no request could ever have named such an item.
+pub(crate) fn list(name: &str, value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
+    let no_list = || format!("{name}: neither a text nor a list of texts");
+    let items: Vec<&str> = match value {
+        None => return Ok(None),
+        Some(value) if is_blank(value) => return Ok(None),
+        Some(Value::String(text)) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
+        Some(Value::Array(items)) => {
+            let items = match items.as_slice() {
+                [Value::String(class), Value::Array(items)] if is_class(class) => items,
+                _ => items,
+            };
+            items.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(no_list)?
         }
-        Value::String(text) => {
-            let items = text.split(|c: char| c == ',' || c.is_whitespace());
-            items.filter(|item| !item.is_empty()).map(str::to_owned).collect()
-        }
-        _ => Vec::new(),
+        Some(_) => return Err(no_list()),
     };
-    let mut once = Vec::new();
+    if items.iter().any(|item| SpringValue::is_marked(item)) {
+        return Err(format!("{name}: a hash stands there"));
+    }
+    let mut once: Vec<String> = Vec::new();
     for item in items {
-        if !once.contains(&item) {
-            once.push(item);
+        if !once.iter().any(|known| known == item) {
+            once.push(item.to_owned());
         }
     }
-    once
+    Ok(Some(once))
+}
+
+fn is_blank(value: &Value) -> bool {
+    value.as_str().is_some_and(|text| text.trim().is_empty())
+}
+
+fn is_class(name: &str) -> bool {
+    name.starts_with("java.") || name.starts_with("org.")
 }
 
 /// A value without the class that Jackson writes before it: `["java.time.Duration", 300.0]`.
 pub(crate) fn untyped(value: &Value) -> &Value {
     match value {
         Value::Array(pair) => match pair.as_slice() {
-            [Value::String(class), inner] if class.starts_with("java.") || class.starts_with("org.") => inner,
+            [Value::String(class), inner] if is_class(class) => inner,
             _ => value,
         },
         _ => value,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::mapping::{Mapping, Part};
 use super::rows::Row;
-use super::spring::{Values, misplaced, text};
+use super::spring::{Values, misplaced, required};
 use super::{Candidate, Credential, Judgement, own};
 
 /// What the columns do not say.
@@ -35,7 +35,7 @@ impl Principals {
             judgement.reasons.push(reason);
             return judgement;
         }
-        let name = text("username", row.columns.get("username"));
+        let name = required("username", row.columns.get("username"));
         let mut judgement = Judgement::of(name.as_deref().unwrap_or_default());
         match name.and_then(|name| self.read(name, row, &mut judgement)) {
             Ok(candidate) => judgement.candidate = Some(candidate),
@@ -52,14 +52,14 @@ impl Principals {
     ) -> Result<Candidate<Principal>, String> {
         for column in row.columns.keys().filter(|column| !COLUMNS.contains(&column.as_str())) {
             if !self.mapping.looks_into(&[column]) {
-                judgement.drop(column, "not a column that is known, and no mapping names it");
+                judgement.leave_out(column, "not a column that is known, and no mapping names it");
             }
         }
         let column =
             |names: &[&'static str]| names.iter().find(|name| row.columns.contains_key(**name)).copied();
         let of = |part, column| self.mapping.of_principal(part, name, row, column);
-        let brands = of(Part::Brands, column(&["brands", "brand"]));
-        let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]));
+        let brands = of(Part::Brands, column(&["brands", "brand"]))?;
+        let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]))?;
         let username = username(name).map_err(|error| format!("username: {error}"))?;
         let key = match brands.as_slice() {
             _ if self.is_operator => PrincipalKey::Operator { username },

@@ -22,11 +22,14 @@ pub(super) struct Report {
     actions: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<(String, &'static str), u64>,
     failure: Option<String>,
+    /// The row that was last looked at.
+    last: String,
 }
 
 const READY: &str = "ready";
 const LOSS: &str = "ready with a loss";
 const REFUSED: &str = "refused";
+const FAILED: &str = "failed";
 
 impl Report {
     pub(super) fn new(plural: &str, dry_run: bool, json: bool) -> Self {
@@ -36,7 +39,7 @@ impl Report {
             line(&format!("{:<28}  VERDICT", "NAME"));
         }
         let (verdicts, actions, dropped) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
-        Self { dry_run, json, rows: 0, verdicts, actions, dropped, failure: None }
+        Self { dry_run, json, rows: 0, verdicts, actions, dropped, failure: None, last: String::new() }
     }
 
     /// A row, and what became of its candidate if it had one.
@@ -57,12 +60,12 @@ impl Report {
             Some(Fate::Failed(problem)) => {
                 self.failure.get_or_insert_with(|| problem.clone());
                 reasons.push(problem);
-                "failed"
+                FAILED
             }
             None => REFUSED,
         };
         let verdict = match action {
-            REFUSED | "failed" => REFUSED,
+            REFUSED | FAILED => action,
             _ if losses.is_empty() => READY,
             _ => LOSS,
         };
@@ -75,15 +78,16 @@ impl Report {
             let names: Vec<Value> =
                 dropped.iter().map(|(what, reason)| json!({ "what": what, "reason": reason })).collect();
             let row = json!({
-                "id": id, "file": file, "line": at, "verdict": verdict, "action": action, "differs": differs,
+                "id": id, "file": file.to_string_lossy(), "line": at, "verdict": verdict, "action": action, "differs": differs,
                 "reasons": reasons, "losses": losses, "dropped": names,
             });
             line(&format!("{separator}{row}"));
-        } else if self.dry_run || verdict == REFUSED {
+        } else if self.dry_run || verdict != READY || !differs.is_empty() {
             let id = if id.is_empty() { "-" } else { &id };
             let first = match action {
-                REFUSED | "failed" => place,
-                "updated" => format!("would be updated: {}", differs.join(", ")),
+                REFUSED | FAILED => place.clone(),
+                "updated" if self.dry_run => format!("would be updated: {}", differs.join(", ")),
+                "updated" => format!("updated: {}", differs.join(", ")),
                 "unchanged" => "is there already".into(),
                 _ => String::new(),
             };
@@ -92,6 +96,7 @@ impl Report {
                 line(&printable(&format!("    {note}")));
             }
         }
+        self.last = place;
         for dropped in dropped {
             if self.dropped.len() < MAX_DROPPED || self.dropped.contains_key(&dropped) {
                 *self.dropped.entry(dropped).or_default() += 1;
@@ -112,14 +117,15 @@ impl Report {
     }
 
     /// The sums, and the worst as the outcome.
-    pub(super) fn finish(self) -> Outcome {
+    pub(super) fn finish(self, unmatched: &[String]) -> Outcome {
         #[expect(clippy::print_stderr, reason = "ends the line of the progress")]
         if self.rows >= 500 && std::io::stderr().is_terminal() {
             eprintln!("\r{} rows", self.rows);
         }
         let count = |counts: &BTreeMap<&'static str, u64>, name| counts.get(name).copied().unwrap_or(0);
-        let (ready, loss, refused) =
-            (count(&self.verdicts, READY), count(&self.verdicts, LOSS), count(&self.verdicts, REFUSED));
+        let [ready, loss, refused, failed] =
+            [READY, LOSS, REFUSED, FAILED].map(|name| count(&self.verdicts, name));
+        let failing = if failed > 0 { format!(", {failed} failed or not tried") } else { String::new() };
         if self.json {
             let dropped: Vec<Value> = self
                 .dropped
@@ -127,7 +133,8 @@ impl Report {
                 .map(|((what, reason), count)| json!({ "what": what, "reason": reason, "count": count }))
                 .collect();
             let summary = json!({ "rows": self.rows, "verdicts": self.verdicts, "actions": self.actions });
-            line(&format!("],\"dropped\":{},\"summary\":{summary}}}", Value::from(dropped)));
+            let (dropped, unmatched) = (Value::from(dropped), Value::from(unmatched));
+            line(&format!("],\"dropped\":{dropped},\"unmatched\":{unmatched},\"summary\":{summary}}}"));
         } else {
             if !self.dropped.is_empty() {
                 line("\nOf no use here, and left out:");
@@ -135,21 +142,31 @@ impl Report {
             for ((what, reason), count) in &self.dropped {
                 line(&printable(&format!("    {what} ({count}): {reason}")));
             }
+            if !unmatched.is_empty() {
+                line("\nIn the mapping file, and matched by no row:");
+            }
+            for entry in unmatched {
+                line(&printable(&format!("    {entry}")));
+            }
             if self.dry_run {
                 line(&format!(
-                    "\n{ready} ready, {loss} ready with a loss, {refused} refused; nothing was written"
+                    "\n{ready} ready, {loss} ready with a loss, {refused} refused{failing}; nothing was written"
                 ));
             } else {
                 let [created, updated, unchanged] =
                     ["created", "updated", "unchanged"].map(|name| count(&self.actions, name));
                 line(&format!(
-                    "\n{created} created, {updated} updated, {unchanged} there already, {refused} refused"
+                    "\n{created} created, {updated} updated, {unchanged} there already, {refused} refused{failing}"
                 ));
             }
         }
         if let Some(failure) = self.failure {
             let remedy = "what was written stays; the same command again goes on where this ended";
-            return Err(Worst { code: 1, said: format!("stopped: {failure}; {remedy}") }.into());
+            let said = printable(&format!("stopped, having read to {}: {failure}; {remedy}", self.last));
+            return Err(Worst { code: 1, said }.into());
+        }
+        if self.rows == 0 {
+            return Err(Worst { code: 4, said: "no rows: there is nothing to import".into() }.into());
         }
         match (refused, loss, self.dry_run) {
             (0, 0, _) | (0, _, false) => Ok(()),
@@ -161,5 +178,27 @@ impl Report {
 
 /// What a file says, without what a terminal would obey.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    // Marks that turn the direction of writing make a line read as another (Unicode Standard Annex 9, section 2).
+    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|c: char| c.is_control() || turns(c), "\u{fffd}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+
+    use super::*;
+
+    #[test]
+    fn a_file_name_that_is_not_utf_8_is_told() {
+        let mut report = Report::new("clients", false, true);
+        report.add(Path::new(OsStr::from_bytes(b"\xFF.csv")), 1, Judgement::<()>::of("x"), None);
+        assert_eq!(report.last, "\u{fffd}.csv:1");
+    }
+
+    #[test]
+    fn nothing_that_a_terminal_obeys_is_printed() {
+        assert_eq!(printable("a\u{1b}b\u{202e}c\u{2066}d é"), "a\u{fffd}b\u{fffd}c\u{fffd}d é");
+    }
 }

@@ -21,6 +21,8 @@ pub(crate) struct Row {
     /// Where it starts, from 1.
     pub(crate) line: u64,
     pub(crate) columns: Map<String, Value>,
+    /// It is a CSV's last and has no line end, so that its last value may lack something.
+    pub(crate) may_be_cut: bool,
 }
 
 /// A row that cannot be read, or the rest of a file.
@@ -158,6 +160,12 @@ mod tests {
     }
 
     #[test]
+    fn a_part_of_a_broken_object_is_no_row() {
+        let nested = b"[\n  {\n    \"id\": \"a,\n    \"client_settings\":\n    {\n      \"id\": \"evil\"\n    }\n  },\n  {\n    \"id\": \"b\"\n  }, {\n    \"id\": \"c\"\n  }\n]";
+        assert_eq!(read(&nested[..]), ["2! a text is not closed in its line", "9: b", "11: c"]);
+    }
+
+    #[test]
     fn a_member_that_is_given_twice_is_told() {
         for twice in ["{\"id\":\"a\",\"id\":\"s3cret\"}", "{\"id\":\"s3cret\",\"ID\":null}"] {
             assert_eq!(
@@ -200,7 +208,7 @@ mod tests {
         }
         assert_eq!(read(&b"a,,b,\n"[..]), ["its heading has columns without a name"]);
         assert_eq!(read(&b" \n"[..]), ["it is empty"]);
-        assert_eq!(read(&b"id,ID\n"[..]), ["its heading has the column id twice"]);
+        assert_eq!(read(&b"id,ID\n"[..]), ["its heading has the same name in columns 1 and 2"]);
         assert_eq!(read(&b"\xEF\xBB\xBFid;x\na;1\n"[..]), ["2: a"]);
     }
 }

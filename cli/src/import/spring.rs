@@ -32,7 +32,7 @@ pub(crate) struct Values {
 impl Values {
     /// The value of the column, if it may be imported; it is never repeated in what is said of it.
     pub(crate) fn read(self, column: &str, value: Option<&Value>) -> Result<SpringValue, String> {
-        let value = text(column, value)?;
+        let value = required(column, value)?;
         match SpringValue::read(value).map_err(|refused| format!("{column} {refused}"))? {
             SpringValue::Plain(_) if !self.hash_plain => {
                 Err(format!("{column} is plain text; --hash-plain keeps it as argon2id"))
@@ -50,7 +50,7 @@ impl Values {
 }
 
 /// What stands in a column that is text and must not be empty.
-pub(crate) fn text<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
+pub(crate) fn required<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
     match value {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
         None | Some(Value::String(_)) => Err(format!("{column}: there is none")),
@@ -62,8 +62,12 @@ pub(crate) fn text<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str
 /// it is to be believed, or repeated.
 pub(crate) fn misplaced(row: &Row, place: &str, is_another: impl Fn(&str) -> bool) -> Option<String> {
     let is_hash = |value: &Value| {
-        let value = value.as_str().map(SpringValue::read);
-        matches!(value, Some(Ok(SpringValue::Hash(_) | SpringValue::Legacy(_))))
+        let is_marked = |text: &str| text.split(',').any(|item| SpringValue::is_marked(item.trim()));
+        match value {
+            Value::String(text) => is_marked(text),
+            Value::Array(items) => items.iter().filter_map(Value::as_str).any(is_marked),
+            _ => false,
+        }
     };
     let (column, _) = row.columns.iter().find(|(column, value)| is_another(column) && is_hash(value))?;
     Some(format!("{column}: a hash as of {place} stands there; are the columns mixed up?"))
@@ -147,7 +151,7 @@ impl SpringClients {
             judgement.reasons.push(reason);
             return judgement;
         }
-        let client_id = text("client_id", row.columns.get("client_id"));
+        let client_id = required("client_id", row.columns.get("client_id"));
         let mut judgement = Judgement::of(client_id.as_deref().unwrap_or_default());
         match (client_id, Table::of(row)) {
             (Ok(client_id), Ok(table)) => self.read(table, row, client_id, &mut judgement),
@@ -161,12 +165,19 @@ impl SpringClients {
         let is_registered = table.grants == REGISTERED_CLIENT.grants;
         let settings =
             if is_registered { Settings::read_registered(row) } else { Settings::read_details(row) };
-        let column = |name: &str| row.columns.get(name).map(list).unwrap_or_default();
+        let mut told = Vec::new();
+        let mut take = |list: Result<Vec<String>, String>| {
+            list.unwrap_or_else(|reason| {
+                told.push(reason);
+                Vec::new()
+            })
+        };
+        let column = |name: &str| list(name, row.columns.get(name)).map(Option::unwrap_or_default);
         let of = |part, column| self.mapping.of_client(part, client_id, row, column);
         let grant_types = self.grants(table, row, judgement);
         let has_refresh = grant_types.contains(&GrantType::RefreshToken);
         if is_registered {
-            check_methods(&column("client_authentication_methods"), judgement);
+            check_methods(&take(column("client_authentication_methods")), judgement);
         }
         match &settings {
             Ok(settings) => settings.tell(has_refresh, self.limits, judgement),
@@ -174,22 +185,30 @@ impl SpringClients {
         }
         let settings = settings.unwrap_or_default();
         let name = match self.mapping.pointed(Part::Name, row) {
-            Some(Value::String(name)) => Some(name),
-            _ => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),
+            Ok(Some(Value::String(name))) => Some(name),
+            Ok(None) => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),
+            Ok(Some(_)) => {
+                judgement.reasons.push("name: not a text".into());
+                None
+            }
+            Err(reason) => {
+                judgement.reasons.push(reason);
+                None
+            }
         };
         let record = Client {
             client_id: client_id.to_owned(),
             name: name.unwrap_or_else(|| client_id.to_owned()),
             secrets: Vec::new(),
             grant_types,
-            scopes: self.mapping.translate(Words::Scopes, column(table.scopes)),
+            scopes: self.mapping.translate(Words::Scopes, take(column(table.scopes))),
             // Asked for no scope, spring-security-oauth gave all of them and Spring Authorization Server none.
             default_scopes: is_registered.then(Vec::new),
-            roles: of(Part::Roles, Some("authorities")),
-            brands: of(Part::Brands, None),
-            operators: of(Part::Operators, None),
+            roles: take(of(Part::Roles, Some("authorities"))),
+            brands: take(of(Part::Brands, None)),
+            operators: take(of(Part::Operators, None)),
             require_operator: false,
-            audiences: of(Part::Audiences, Some("resource_ids")),
+            audiences: take(of(Part::Audiences, Some("resource_ids"))),
             access_ttl: settings.access_ttl(self.limits),
             refresh_ttl: settings.refresh_ttl(self.limits),
             typ: self.typ,
@@ -199,6 +218,7 @@ impl SpringClients {
             version: 1,
             imported: None,
         };
+        judgement.reasons.append(&mut told);
         judgement.reasons.extend(record.problems(self.limits).into_iter().map(|problem| remedy(&problem)));
         if record.scopes.iter().any(|scope| scope == "openid") {
             judgement.losses.push("scope openid: there are no ID tokens here".into());
@@ -221,30 +241,35 @@ impl SpringClients {
         for (column, value) in &row.columns {
             let name = column.as_str();
             if let Some((_, reason)) = table.dropped.iter().find(|(dropped, _)| *dropped == name) {
-                judgement.drop(name, reason);
+                judgement.leave_out(name, reason);
             } else if name == ADDITIONAL {
                 match parsed(value) {
                     Value::Object(members) => {
                         let unused = members
                             .keys()
                             .filter(|member| !self.mapping.looks_into(&[ADDITIONAL, member.as_str()]));
-                        unused
-                            .for_each(|member| judgement.drop(&format!("{ADDITIONAL}/{member}"), NO_MAPPING));
+                        for member in unused {
+                            judgement.leave_out(&format!("{ADDITIONAL}/{member}"), NO_MAPPING);
+                        }
                     }
                     _ => judgement.losses.push(format!("{ADDITIONAL}: not a JSON object")),
                 }
             } else if !table.has(name) && !COMMON.contains(&name) && !self.mapping.looks_into(&[name]) {
-                judgement.drop(name, "not a column of Spring's, and no mapping names it");
+                judgement.leave_out(name, "not a column of Spring's, and no mapping names it");
             }
         }
         settings::drop_settings(&self.mapping, row, judgement);
     }
 
     fn grants(&self, table: &Table, row: &Row, judgement: &mut Judgement<Client>) -> Vec<GrantType> {
-        let said = match row.columns.get(table.grants) {
-            Some(said) => list(said),
+        let said = match list(table.grants, row.columns.get(table.grants)) {
+            Ok(Some(said)) => said,
             // What spring-security-oauth takes an empty column for.
-            None => vec!["authorization_code".into(), "refresh_token".into()],
+            Ok(None) => vec!["authorization_code".into(), "refresh_token".into()],
+            Err(reason) => {
+                judgement.reasons.push(reason);
+                Vec::new()
+            }
         };
         let mut grants = Vec::new();
         for grant in self.mapping.translate(Words::Grants, said) {
@@ -264,7 +289,8 @@ impl SpringClients {
             grants.contains(&GrantType::Password) || grants.contains(&GrantType::OperatorPassword);
         if !gives_refresh_tokens && grants.contains(&GrantType::RefreshToken) {
             grants.retain(|grant| *grant != GrantType::RefreshToken);
-            judgement.drop("grant refresh_token", "only password and operator_password give refresh tokens");
+            judgement
+                .leave_out("grant refresh_token", "only password and operator_password give refresh tokens");
         }
         grants
     }
@@ -297,6 +323,10 @@ fn remedy(problem: &str) -> String {
     match option {
         Some((_, "")) => "grant: none of its grants is served here".into(),
         Some((_, option)) => format!("{problem}; give it with {option} or a mapping file"),
+        None if problem.starts_with("role \"") || problem.starts_with("scope \"") => {
+            let part = if problem.starts_with("role") { "roles" } else { "scopes" };
+            format!("{problem}; [{part}] in a mapping file may give it another name")
+        }
         None => problem.to_owned(),
     }
 }

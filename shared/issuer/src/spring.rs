@@ -20,6 +20,7 @@ use crate::entropy::Entropy;
 use crate::password::{self, PasswordError};
 use crate::secret::Secret;
 pub use legacy::LegacyHash;
+use legacy::LegacyKind;
 
 /// The highest bcrypt cost: about a second of a whole vCPU.
 const MAX_BCRYPT_COST: u32 = 14;
@@ -28,6 +29,24 @@ const MAX_MEMORY_BYTES: usize = 64 << 20;
 /// argon2's passes, and the lanes of argon2 and scrypt, each of which costs as much again.
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 4;
+
+/// What `PasswordEncoderFactories.createDelegatingPasswordEncoder` of Spring Security knows.
+const ENCODERS: [&str; 14] = [
+    "bcrypt",
+    "ldap",
+    "MD4",
+    "MD5",
+    "noop",
+    "pbkdf2",
+    "pbkdf2@SpringSecurity_v5_8",
+    "scrypt",
+    "scrypt@SpringSecurity_v5_8",
+    "SHA-1",
+    "SHA-256",
+    "sha256",
+    "argon2",
+    "argon2@SpringSecurity_v5_8",
+];
 
 /// A value of a column where Spring keeps a client's secret or a user's password.
 pub enum SpringValue {
@@ -43,8 +62,8 @@ pub enum SpringValue {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpringValueRefused {
     /// An encoder that is not known here.
-    #[error("{{{0}}}: hashes of this kind are not verified here")]
-    UnknownId(String),
+    #[error("{0}: hashes of this kind are not verified here")]
+    UnknownId(&'static str),
     /// It starts as a hash does and is none.
     #[error("{0}: not a hash as Spring writes it")]
     Malformed(&'static str),
@@ -57,12 +76,13 @@ impl SpringValue {
     /// Reads a column's value: `{id}…`, a bare bcrypt or argon2 hash, or plain text.
     pub fn read(value: &str) -> Result<Self, SpringValueRefused> {
         if let Some((id, rest)) = split_id(value) {
-            return match id {
-                "noop" => Ok(Self::Plain(Secret::given(rest.to_owned()))),
-                "MD5" | "SHA-1" | "SHA-256" | "sha256" => {
-                    LegacyHash::parse(id, rest).map(Self::Legacy).ok_or_else(|| malformed(id))
+            return match LegacyKind::of(id) {
+                Some(kind) => {
+                    let hash = LegacyHash::parse(kind, rest).map(Self::Legacy);
+                    hash.ok_or(SpringValueRefused::Malformed(kind.label()))
                 }
-                _ => SpringHash::parse(value).map(Self::Hash),
+                None if id == "noop" => Ok(Self::Plain(Secret::given(rest.to_owned()))),
+                None => SpringHash::parse(value).map(Self::Hash),
             };
         }
         if value.starts_with("$argon2") {
@@ -72,6 +92,12 @@ impl SpringValue {
             return SpringHash::parse(&format!("{{bcrypt}}{value}")).map(Self::Hash);
         }
         Ok(Self::Plain(Secret::given(value.to_owned())))
+    }
+
+    /// Whether a text starts as a hash, or with the `{id}` of an encoder: no name does.
+    pub fn is_marked(text: &str) -> bool {
+        let has_id = split_id(text).is_some_and(|(id, _)| ENCODERS.contains(&id));
+        has_id || text.starts_with("$2") || text.starts_with("$argon2")
     }
 
     /// Why it cannot be kept, if it cannot: plain text that may be no password here. A hash says nothing of what it
@@ -114,15 +140,6 @@ fn split_id(value: &str) -> Option<(&str, &str)> {
     value.strip_prefix('{')?.split_once('}')
 }
 
-fn malformed(id: &str) -> SpringValueRefused {
-    SpringValueRefused::Malformed(match id {
-        "MD5" => "{MD5}",
-        "SHA-1" => "{SHA-1}",
-        "SHA-256" => "{SHA-256}",
-        _ => "{sha256}",
-    })
-}
-
 /// A hash that is strong enough to be kept.
 pub struct SpringHash {
     text: String,
@@ -148,8 +165,13 @@ impl SpringHash {
             // The text has neither iterations nor algorithm: they are the encoder's defaults of that version.
             "pbkdf2" => parse_pbkdf2(rest, pbkdf2::PBKDF2_HMAC_SHA1, 8, 185_000)?,
             "pbkdf2@SpringSecurity_v5_8" => parse_pbkdf2(rest, pbkdf2::PBKDF2_HMAC_SHA256, 16, 310_000)?,
-            "MD5" | "SHA-1" | "SHA-256" | "sha256" => parse_wrapped(id, rest).ok_or_else(|| malformed(id))?,
-            _ => return Err(SpringValueRefused::UnknownId(id.chars().take(40).collect())),
+            "ldap" => return Err(SpringValueRefused::UnknownId("{ldap}")),
+            "MD4" => return Err(SpringValueRefused::UnknownId("{MD4}")),
+            _ => match LegacyKind::of(id) {
+                Some(kind) => parse_wrapped(kind, rest).ok_or(SpringValueRefused::Malformed(kind.label()))?,
+                // Not repeated: it may be the start of a secret in plain text.
+                None => return Err(SpringValueRefused::UnknownId("an unknown {id}")),
+            },
         };
         Ok(Self { text: text.to_owned(), scheme })
     }
@@ -281,12 +303,11 @@ fn parse_pbkdf2(
 }
 
 /// A legacy hash as it is kept: `{id}`, its salt, and argon2id of its digest.
-fn parse_wrapped(id: &str, rest: &str) -> Option<Scheme> {
+fn parse_wrapped(kind: LegacyKind, rest: &str) -> Option<Scheme> {
     let (salt, _) = rest.split_at_checked(rest.find("$argon2id$")?)?;
     let phc = rest[salt.len()..].to_owned();
     parse_argon2(&phc).ok()?;
-    let hash = LegacyHash::salted(id, salt)?;
-    Some(Scheme::Legacy { hash, phc })
+    Some(Scheme::Legacy { hash: LegacyHash::salted(kind, salt), phc })
 }
 
 fn from_hex(text: &str) -> Option<Vec<u8>> {

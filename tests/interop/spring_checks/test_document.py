@@ -39,9 +39,7 @@ class Reader:
 
     def __init__(self, dev):
         self.dev, self.folder = dev, dev.folder / "reader"
-        shutil.copytree(ROOT / "tests/data", self.folder)
         (self.folder / ".curlrc").write_text("silent\n")
-        (self.folder / "token.log").symlink_to(dev.log)
         # This run's secret ids by the document's.
         self.ids = {}
         self.refresh_token = ""
@@ -76,7 +74,10 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory):
-    dev = Dev(tmp_path_factory.mktemp("document"))
+    folder = tmp_path_factory.mktemp("document")
+    shutil.copytree(ROOT / "tests/data", folder / "reader")
+    log = re.search(r"`countersign dev 2> (\S+)`", DOCUMENT.read_text())[1]
+    dev = Dev(folder, errors=folder / "reader" / log)
     yield Reader(dev)
     dev.stop()
 

@@ -25,19 +25,20 @@ ROLE_REPORTING = "reporting"
 
 
 class Dev:
-    """`countersign dev` with a data folder of its own."""
+    """`countersign dev` with a data folder of its own; its standard error goes to `errors`."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, errors=None):
         self.folder, self.log = folder, folder / "dev.log"
+        self.errors = errors or folder / "dev.err.log"
         self.start(0)
 
     def start(self, port):
         command = [PROGRAM, "dev", "--port", str(port), "--dynamodb-port", "0", "--data-dir", self.folder / "data"]
-        with self.log.open("wb") as out:
-            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT)
+        with self.log.open("wb") as out, self.errors.open("ab") as errors:
+            self.child = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=errors)
         deadline = time.monotonic() + 60
         while not (ready := re.search(r"^listening on (http://\S*)$", self.log.read_text(), re.M)):
-            assert self.child.poll() is None and time.monotonic() < deadline, self.log.read_text()
+            assert self.child.poll() is None and time.monotonic() < deadline, self.errors.read_text()
             time.sleep(0.05)
         self.url = ready[1]
         lines = (self.folder / "data/env").read_text().splitlines()
@@ -186,14 +187,14 @@ def test_a_secret_is_changed_without_downtime(moved):
     form = {"grant_type": "client_credentials", "brandKey": "acme"}
     second = moved.run("client", "secret", "add", old, "--expire-others", "7d")["client_secret"]
     assert moved.token(old, **form).status_code == 200
-    first, added = moved.run("client", "secret", "list", old, "--audit-log", moved.log)
+    first, added = moved.run("client", "secret", "list", old, "--audit-log", moved.errors)
     assert first["expires"] and first["last_used"] and not added["expires"] and not added["last_used"]
     # A new secret works within 2 seconds.
     deadline = time.monotonic() + 5
     while moved.token(old, second, **form).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    revoke = [PROGRAM, "client", "secret", "revoke", old, first["id"], "--audit-log", moved.log]
+    revoke = [PROGRAM, "client", "secret", "revoke", old, first["id"], "--audit-log", moved.errors]
     asked = subprocess.run(revoke, env=moved.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
     assert asked.returncode == 1 and "It was used" in asked.stderr, asked.stderr
     moved.run(*revoke[1:], "--yes")

@@ -37,10 +37,17 @@ impl CsvRows {
         rows.delimiter = b",;\t|".iter().copied().max_by_key(count).unwrap_or(b',');
         let heading = rows.split(&first)?;
         rows.heading = heading.into_iter().map(|name| name.trim().to_ascii_lowercase()).collect();
-        let repeated = rows.heading.iter().enumerate().find(|(at, name)| rows.heading[..*at].contains(name));
+        let first_of = |name: &String| rows.heading.iter().position(|known| known == name);
+        let repeated =
+            rows.heading.iter().enumerate().find_map(|(at, name)| {
+                first_of(name).filter(|first| *first < at).map(|first| (first, at, name))
+            });
         match repeated {
-            Some((_, name)) if name.is_empty() => Err("its heading has columns without a name".into()),
-            Some((_, name)) => Err(format!("its heading has the column {name} twice")),
+            Some((_, _, name)) if name.is_empty() => Err("its heading has columns without a name".into()),
+            // Without a heading these are values, and one may be a secret.
+            Some((first, at, _)) => {
+                Err(format!("its heading has the same name in columns {} and {}", first + 1, at + 1))
+            }
             None => Ok(rows),
         }
     }
@@ -154,7 +161,7 @@ impl Iterator for CsvRows {
             self.look_again(&row, &starts);
         }
         Some(match columns {
-            Ok(columns) => Ok(Row { line, columns }),
+            Ok(columns) => Ok(Row { line, columns, may_be_cut: !row.ends_with(b"\n") }),
             Err(problem) => Err(BrokenRow { line, problem }),
         })
     }

@@ -19,6 +19,10 @@ pub(super) struct JsonRows {
     /// What was looked at in vain, to be read again.
     again: VecDeque<u8>,
     line: u64,
+    /// Bytes of this line that were read.
+    column: usize,
+    /// After a broken object, how far in it stood: what stands further in is a part of it.
+    broken_at: Option<usize>,
     /// Lists that were opened around the objects and not closed yet.
     open: u32,
     /// Nothing more is read from the file; where that is not its end, why.
@@ -36,6 +40,8 @@ impl JsonRows {
             bytes,
             again: VecDeque::new(),
             line: u64::try_from(lines).unwrap_or(1),
+            column: 0,
+            broken_at: None,
             open: u32::from(wrapped > 0),
             ended: false,
             failure: None,
@@ -45,6 +51,7 @@ impl JsonRows {
     fn byte(&mut self) -> Option<u8> {
         let byte = self.again.pop_front().or_else(|| self.read_byte())?;
         self.line += u64::from(byte == b'\n');
+        self.column = if byte == b'\n' { 0 } else { self.column + 1 };
         Some(byte)
     }
 
@@ -66,7 +73,17 @@ impl JsonRows {
     /// The bytes of the next object, and the line that it starts in.
     fn object(&mut self) -> Option<Result<(u64, Vec<u8>), BrokenRow>> {
         loop {
-            match self.byte() {
+            let byte = self.byte();
+            if let (Some(broken_at), Some(byte)) = (self.broken_at, byte)
+                && !byte.is_ascii_whitespace()
+            {
+                if self.column - 1 > broken_at || !matches!(byte, b'{' | b'}' | b']' | b',') {
+                    self.skip_line();
+                    continue;
+                }
+                self.broken_at = None;
+            }
+            match byte {
                 Some(b'{') => break,
                 Some(b'[') => self.open += 1,
                 Some(b']') => self.open = self.open.saturating_sub(1),
@@ -87,13 +104,13 @@ impl JsonRows {
                 }
             }
         }
-        let line = self.line;
+        let (line, column) = (self.line, self.column - 1);
         let (mut object, mut depth, mut in_string, mut escaped) = (vec![b'{'], 1, false, false);
         while depth > 0 {
             let Some(byte) = self.byte() else {
                 self.open = 0;
                 let problem = "the object is not closed; the file may be cut off";
-                return Some(Err(self.look_again(line, &object, problem)));
+                return Some(Err(self.look_again(line, column, &object, problem)));
             };
             object.push(byte);
             let problem = match byte {
@@ -103,7 +120,7 @@ impl JsonRows {
                 _ => "",
             };
             if !problem.is_empty() {
-                return Some(Err(self.look_again(line, &object, problem)));
+                return Some(Err(self.look_again(line, column, &object, problem)));
             }
             match byte {
                 _ if escaped => escaped = false,
@@ -117,18 +134,17 @@ impl JsonRows {
         Some(Ok((line, object)))
     }
 
-    /// Goes back to the first line of a broken object in which another one starts.
-    fn look_again(&mut self, line: u64, object: &[u8], problem: &str) -> BrokenRow {
-        let mut ends = object.iter().enumerate().filter(|(_, byte)| **byte == b'\n').map(|(at, _)| at + 1);
-        match ends.find(|start| object[*start..].trim_ascii_start().starts_with(b"{")) {
-            Some(start) => {
-                let lines = object[start..].split(|byte| *byte == b'\n').count() - 1;
-                self.line -= u64::try_from(lines).unwrap_or_default();
-                object[start..].iter().rev().for_each(|byte| self.again.push_front(*byte));
+    /// Goes back to the line after a broken object's first, from where the next one is looked for.
+    fn look_again(&mut self, line: u64, column: usize, object: &[u8], problem: &str) -> BrokenRow {
+        match object.iter().position(|byte| *byte == b'\n') {
+            Some(end) => {
+                let rest = &object[end + 1..];
+                rest.iter().rev().for_each(|byte| self.again.push_front(*byte));
+                (self.line, self.column) = (line + 1, 0);
             }
-            None if !object.ends_with(b"\n") => self.skip_line(),
-            None => {}
+            None => self.skip_line(),
         }
+        self.broken_at = Some(column);
         BrokenRow { line, problem: problem.to_owned() }
     }
 
@@ -198,7 +214,7 @@ impl Iterator for JsonRows {
             Err(broken) => return Some(Err(broken)),
         };
         Some(match columns(&object) {
-            Ok(columns) => Ok(Row { line, columns }),
+            Ok(columns) => Ok(Row { line, columns, may_be_cut: false }),
             Err(problem) => Err(BrokenRow { line, problem }),
         })
     }

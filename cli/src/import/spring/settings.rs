@@ -31,7 +31,7 @@ const DROPPED: [(&str, &str); 8] = [
 ];
 const CLIENTS_HAVE_SECRETS: &str = "clients authenticate with a secret here";
 
-/// What a client's settings say. Lifetimes are in seconds; none, or less, is for ever.
+/// What a client's settings say. Lifetimes are in seconds; none, or less, is for ever in the older table.
 #[derive(Default)]
 pub(super) struct Settings {
     access: i64,
@@ -62,7 +62,12 @@ impl Settings {
         object(row, CLIENT)?;
         let lifetime = |name: &str, default: i64| match token.get(name) {
             None => Ok(default),
-            Some(value) => duration(value).ok_or_else(|| format!("{TOKEN} {name}: not a duration")),
+            Some(value) => match duration(value) {
+                None => Err(format!("{TOKEN} {name}: not a duration")),
+                // Spring has none of these (`TokenSettings.Builder`: "must be greater than Duration.ZERO").
+                Some(..=0) => Err(format!("{TOKEN} {name}: not longer than nothing")),
+                Some(seconds) => Ok(seconds),
+            },
         };
         let is_true = |name: &str| token.get(name).is_some_and(|value| *untyped(value) == Value::Bool(true));
         let format = token.get(FORMAT).map(|format| format.get("value").unwrap_or(format));
@@ -131,9 +136,9 @@ pub(super) fn drop_settings(mapping: &Mapping, row: &Row, judgement: &mut Judgem
                 continue;
             }
             match DROPPED.iter().find(|(dropped, _)| dropped == name) {
-                Some((_, reason)) => judgement.drop(name, reason),
+                Some((_, reason)) => judgement.leave_out(name, reason),
                 None if !mapping.looks_into(&[column, name.as_str()]) => {
-                    judgement.drop(name, super::NO_MAPPING);
+                    judgement.leave_out(name, super::NO_MAPPING);
                 }
                 None => {}
             }
@@ -150,16 +155,21 @@ fn object(row: &Row, column: &str) -> Result<Map<String, Value>, String> {
 }
 
 /// Seconds in every form that Jackson has for a `java.time.Duration`: 300, 300.000000000, "PT5M", `{"seconds": 300,
-/// "nano": 0}`, each with or without the class before it; a CSV has 300 as text.
+/// "nano": 0}`, each with or without the class before it; a CSV has 300 as text. A fraction counts as a whole second.
 fn duration(value: &Value) -> Option<i64> {
     match untyped(value) {
-        #[expect(clippy::cast_possible_truncation, reason = "a fraction of a second is no matter")]
-        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds as i64)),
+        #[expect(clippy::cast_possible_truncation, reason = "beyond i64 it is the longest there is")]
+        Value::Number(number) => {
+            number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds.ceil() as i64))
+        }
         Value::String(text) => text.trim().parse().ok().or_else(|| {
             let duration: jiff::SignedDuration = text.trim().parse().ok()?;
-            Some(duration.as_secs())
+            duration.as_secs().checked_add(i64::from(duration.subsec_nanos() > 0))
         }),
-        Value::Object(members) => members.get("seconds")?.as_i64(),
+        Value::Object(members) => {
+            let has_fraction = members.get("nano").and_then(Value::as_i64).is_some_and(|nano| nano > 0);
+            members.get("seconds")?.as_i64()?.checked_add(i64::from(has_fraction))
+        }
         _ => None,
     }
 }
@@ -208,6 +218,15 @@ mod tests {
             assert_eq!(duration(&five_minutes), Some(300), "{five_minutes}");
         }
         assert_eq!(duration(&json!("PT24H")), Some(86400));
+        for half_a_second in [
+            json!(0.5),
+            json!("PT0.5S"),
+            json!({"seconds": 0, "nano": 500_000_000}),
+            json!(["java.time.Duration", 0.5]),
+        ] {
+            assert_eq!(duration(&half_a_second), Some(1), "{half_a_second}");
+        }
+        assert_eq!((duration(&json!(-0.5)), duration(&json!("-PT0.5S"))), (Some(0), Some(0)));
         for nonsense in [json!("five"), json!([]), json!({"seconds": "5"}), json!(true)] {
             assert_eq!(duration(&nonsense), None, "{nonsense}");
         }

@@ -15,7 +15,7 @@ pub struct LegacyHash {
 }
 
 #[derive(Clone, Copy)]
-enum LegacyKind {
+pub(super) enum LegacyKind {
     Md5,
     Sha1,
     Sha256,
@@ -24,7 +24,7 @@ enum LegacyKind {
 }
 
 impl LegacyKind {
-    fn of(id: &str) -> Option<Self> {
+    pub(super) fn of(id: &str) -> Option<Self> {
         Some(match id {
             "MD5" => Self::Md5,
             "SHA-1" => Self::Sha1,
@@ -35,11 +35,16 @@ impl LegacyKind {
     }
 
     fn id(self) -> &'static str {
+        self.label().trim_matches(['{', '}'])
+    }
+
+    /// The id as the text has it.
+    pub(super) fn label(self) -> &'static str {
         match self {
-            Self::Md5 => "MD5",
-            Self::Sha1 => "SHA-1",
-            Self::Sha256 => "SHA-256",
-            Self::Standard => "sha256",
+            Self::Md5 => "{MD5}",
+            Self::Sha1 => "{SHA-1}",
+            Self::Sha256 => "{SHA-256}",
+            Self::Standard => "{sha256}",
         }
     }
 
@@ -53,8 +58,7 @@ impl LegacyKind {
 }
 
 impl LegacyHash {
-    pub(super) fn parse(id: &str, rest: &str) -> Option<Self> {
-        let kind = LegacyKind::of(id)?;
+    pub(super) fn parse(kind: LegacyKind, rest: &str) -> Option<Self> {
         let salt = match kind {
             LegacyKind::Standard => rest.get(..16)?,
             _ if rest.starts_with('{') => &rest[..=rest.find('}')?],
@@ -72,8 +76,8 @@ impl LegacyHash {
     }
 
     /// The salt alone: what is left of the hash once argon2id of its digest is kept.
-    pub(super) fn salted(id: &str, salt: &str) -> Option<Self> {
-        Some(Self { kind: LegacyKind::of(id)?, salt: salt.to_owned(), digest: String::new() })
+    pub(super) fn salted(kind: LegacyKind, salt: &str) -> Self {
+        Self { kind, salt: salt.to_owned(), digest: String::new() }
     }
 
     /// The encoder that made it.
