@@ -52,6 +52,12 @@ def test_every_variable_that_a_function_reads_is_declared():
         assert not declared & others, name
 
 
+def test_a_defect_ends_its_request_and_not_the_process():
+    """Where the profile says nothing, cargo lambda builds what `sam build` ships with panic = "abort"."""
+    with open(ROOT / "Cargo.toml", "rb") as file:
+        assert tomllib.load(file)["profile"]["release"]["panic"] == "unwind"
+
+
 def test_every_route_reaches_the_function_that_serves_it_locally():
     with open(ROOT / "Cargo.toml", "rb") as file:
         local = tomllib.load(file)["workspace"]["metadata"]["lambda"]["watch"]["router"]

@@ -1,5 +1,8 @@
 //! The clients of DynamoDB and KMS, lean: one crypto and one TLS stack (ring), five roots, short time-outs.
 
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -10,7 +13,13 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::shared::IntoShared;
 use aws_types::SdkConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
 use crate::config::AwsConfig;
 
@@ -23,6 +32,44 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 const ATTEMPTS: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
+
+/// What an endpoint over https must chain to, with the one HTTP client for all such endpoints: PEM is slow to read.
+#[derive(Clone)]
+pub struct Roots {
+    /// Each certificate is one that rustls takes.
+    pem: Cow<'static, [u8]>,
+    client: Arc<OnceLock<SharedHttpClient>>,
+}
+
+impl Roots {
+    /// Those of AWS's own endpoints.
+    pub(crate) fn aws() -> Self {
+        Self { pem: AWS_ROOTS.into(), client: Arc::default() }
+    }
+
+    /// Those of the file at `path`, in place of AWS's. The SDK would panic on what it cannot read.
+    pub(crate) fn from_file(path: &str) -> Result<Self, String> {
+        let pem =
+            std::fs::read(path).map_err(|error| format!("names a file that cannot be read: {error}"))?;
+        let mut store = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let added = certificate.map(|certificate| store.add(certificate));
+            if !matches!(added, Ok(Ok(()))) {
+                return Err("names a file in which a certificate is broken".to_owned());
+            }
+        }
+        if store.is_empty() {
+            return Err("names a file without certificates in PEM".to_owned());
+        }
+        Ok(Self { pem: pem.into(), client: Arc::default() })
+    }
+}
+
+impl fmt::Debug for Roots {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Roots")
+    }
+}
 
 /// The endpoint or the trust store cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -59,26 +106,47 @@ fn sdk_config(config: &AwsConfig, endpoint: Option<&str>) -> Result<SdkConfig, A
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .timeout_config(timeouts)
         .retry_config(retries)
-        .http_client(client_for(endpoint)?);
+        .http_client(client_for(config, endpoint)?);
     builder.set_endpoint_url(endpoint.map(Into::into));
     Ok(builder.build())
 }
 
-fn client_for(endpoint: Option<&str>) -> Result<SharedHttpClient, AwsSetupError> {
+fn client_for(config: &AwsConfig, endpoint: Option<&str>) -> Result<SharedHttpClient, AwsSetupError> {
     // A local store or KMS speaks plain http; no trust store is parsed for it.
     if endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")) {
         return Ok(aws_smithy_http_client::Builder::new().build_http());
     }
-    http_client()
+    http_client(&config.roots)
 }
 
-/// An HTTP client for AWS's own endpoints.
-pub fn http_client() -> Result<SharedHttpClient, AwsSetupError> {
-    let roots = tls::TrustStore::empty().with_pem_certificate(AWS_ROOTS);
-    let context = tls::TlsContext::builder().with_trust_store(roots).build();
+/// An HTTP client for endpoints that chain to `roots`.
+pub fn http_client(roots: &Roots) -> Result<SharedHttpClient, AwsSetupError> {
+    if let Some(client) = roots.client.get() {
+        return Ok(client.clone());
+    }
+    let store = tls::TrustStore::empty().with_pem_certificate(&*roots.pem);
+    let context = tls::TlsContext::builder().with_trust_store(store).build();
     let context = context.map_err(|error| AwsSetupError(error.to_string()))?;
     let connector = aws_smithy_http_client::Builder::new();
-    Ok(connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+    let client =
+        connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https();
+    Ok(roots.client.get_or_init(|| Deferred(client).into_shared()).clone())
+}
+
+/// An HTTP client that sets up TLS when something is asked of it. The SDK's own does so when a client of a service is
+/// made, too, and throws it away, so that the machine's roots are read early: a quarter of a function's start-up, for
+/// roots that are at hand.
+#[derive(Debug)]
+struct Deferred(SharedHttpClient);
+
+impl HttpClient for Deferred {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
 }
 
 /// An SDK error in words for the log: the service's code and message, or the chain of causes. Never the response

@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::authorizer::AuthorizerConfig;
-use crate::aws::{self, AwsSetupError};
+use crate::aws::{self, AwsSetupError, Roots};
 use crate::guesses::GuessLimits;
 use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
 
@@ -59,6 +59,8 @@ pub struct AwsConfig {
     pub secret_access_key: String,
     /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
+    /// What an endpoint over https must chain to. `AWS_CA_BUNDLE`, a file in PEM; Amazon's own roots where it is left out.
+    pub roots: Roots,
 }
 
 impl fmt::Debug for AwsConfig {
@@ -262,14 +264,27 @@ impl AwsConfig {
         let access_key_id = variables.required("AWS_ACCESS_KEY_ID", text);
         let secret_access_key = variables.required("AWS_SECRET_ACCESS_KEY", text);
         let session_token = variables.optional("AWS_SESSION_TOKEN", text);
+        let roots = read_roots(variables);
         Some(Self {
             region: region?,
             endpoint,
             access_key_id: access_key_id?,
             secret_access_key: secret_access_key?,
             session_token,
+            roots,
         })
     }
+}
+
+impl Roots {
+    /// Reads `AWS_CA_BUNDLE` through `lookup`, which gives a variable's value by its name.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
+        Variables::read(&lookup, |variables| Some(read_roots(variables)))
+    }
+}
+
+fn read_roots(variables: &mut Variables<'_>) -> Roots {
+    variables.optional("AWS_CA_BUNDLE", Roots::from_file).unwrap_or_else(Roots::aws)
 }
 
 fn table_prefix(value: &str) -> Result<String, String> {
@@ -384,6 +399,7 @@ mod tests {
             "COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL" => Some("many".into()),
             "AWS_REGION" => Some(String::new()),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
+            "AWS_CA_BUNDLE" => Some("Cargo.toml".into()),
             _ => None,
         })
         .err()
@@ -393,6 +409,7 @@ mod tests {
             "the environment is not complete: \
              COUNTERSIGN_ISSUER must be an https URL (http is for 127.0.0.1 and localhost); \
              AWS_REGION is not set; \
+             AWS_CA_BUNDLE names a file without certificates in PEM; \
              COUNTERSIGN_MAX_ACCESS_TTL must be a whole number of seconds, at least 1; \
              COUNTERSIGN_MAX_STALE must be a whole number (0 is off); \
              COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL must be a whole number (0 is off); \

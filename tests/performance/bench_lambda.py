@@ -1,0 +1,316 @@
+"""Measures the function binaries below a Lambda Runtime API of our own. Started by scripts/bench-lambda, which builds
+what is measured and says where it is."""
+
+import argparse
+import base64
+import io
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import tempfile
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import boto3
+import jwt
+from processes import BINARIES, Dev, Kms, event
+from runtime import Function, rss_of
+from tls import Authority, Proxy
+
+FUNCTIONS = ["token", "refresh", "jwks", "authorizer", "rotate"]
+LAMBDA = Path(os.environ["COUNTERSIGN_LAMBDA_BINARIES"])
+ALIKE = Path(os.environ["COUNTERSIGN_HELLO_BINARIES"])
+AUDIENCE = "https://api.example.com"
+MIB = 1 << 20
+
+
+@dataclass
+class Row:
+    """One line of the table: a median of runs with the least and the most, and whether it keeps to its target."""
+
+    what: str
+    target: str
+    measured: str
+    verdict: str
+
+
+def spread(values, digits=2):
+    low, middle, high = min(values), statistics.median(values), max(values)
+    return f"{middle:.{digits}f} ({low:.{digits}f}–{high:.{digits}f})"
+
+
+def ratio(what, values, most, detail):
+    met = statistics.median(values) <= most
+    return Row(what, f"≤ {most}", f"{spread(values)}; {detail}", "met" if met else "MISSED")
+
+
+def at_most(what, value, most, unit):
+    return Row(what, f"≤ {most} {unit}", f"{value:.2f} {unit}", "met" if value <= most else "MISSED")
+
+
+class Bench:
+    """Everything around the functions: the store, KMS, TLS before both, and the clients in the store."""
+
+    def __init__(self, folder, clients):
+        self.dev = Dev(folder)
+        self.kms = Kms(folder)
+        authority = Authority(folder)
+        self.store_proxy = Proxy(authority, self.dev.environment["AWS_ENDPOINT_URL_DYNAMODB"])
+        self.kms_proxy = Proxy(authority, self.kms.url)
+        # As Lambda and the template set them. A role's session token is about that long.
+        local = {name: value for name, value in self.dev.environment.items() if name != "COUNTERSIGN_LOCAL_KEY"}
+        production = {
+            **local,
+            "AWS_SESSION_TOKEN": "t" * 1000,
+            "COUNTERSIGN_KMS_KEY_ID": self.kms.key_id,
+            "COUNTERSIGN_METRICS": "on",
+            "RUST_LOG": "info",
+        }
+        production.pop("AWS_ENDPOINT_URL_DYNAMODB")
+        # AWS's own endpoints and roots. Nothing is asked of them: a start asks nobody.
+        self.production = production
+        self.reachable = {
+            **production,
+            "AWS_ENDPOINT_URL_DYNAMODB": self.store_proxy.url,
+            "AWS_ENDPOINT_URL_KMS": self.kms_proxy.url,
+            "AWS_CA_BUNDLE": str(authority.bundle),
+        }
+        self.set_up(clients)
+
+    def stop(self):
+        self.kms.stop()
+        self.dev.stop()
+
+    def set_up(self, clients):
+        """Keys that KMS has wrapped, and one client over and over, each time under another id."""
+        upstream = {
+            "AWS_ENDPOINT_URL_DYNAMODB": self.dev.environment["AWS_ENDPOINT_URL_DYNAMODB"],
+            "AWS_ENDPOINT_URL_KMS": self.kms.url,
+        }
+        database = boto3.resource(
+            "dynamodb",
+            endpoint_url=upstream["AWS_ENDPOINT_URL_DYNAMODB"],
+            region_name=self.dev.environment["AWS_REGION"],
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        ring = database.Table("countersign-signing-keys")
+        for item in ring.scan()["Items"]:
+            ring.delete_item(Key={"ring": item["ring"], "seq": item["seq"]})
+
+        def countersign(*arguments):
+            command = [BINARIES / "countersign", *arguments, "--json"]
+            environment = {**self.production, **upstream, "AWS_SESSION_TOKEN": ""}
+            done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+            assert done.returncode == 0, done.stderr
+            return json.loads(done.stdout)
+
+        countersign("key", "rotate")
+        made = countersign(
+            *("client", "create", "bench", "--name", "Bench", "--grant", "client_credentials"),
+            *("--scope", "reports:read", "--scope", "reports:write", "--role", "reporting"),
+            *("--brand", "acme", "--brand", "globex", "--operator", "alice.ops", "--audience", AUDIENCE),
+        )
+        self.secret = made["client_secret"]
+        table = database.Table("countersign-clients")
+        record = table.get_item(Key={"client_id": "bench"})["Item"]
+        with table.batch_writer() as batch:
+            for number in range(clients):
+                batch.put_item({**record, "client_id": f"bench-{number}"})
+
+    def event(self, client):
+        """events/token-client-credentials.json with that client's own credentials."""
+        asked = event("token-client-credentials")
+        credentials = base64.b64encode(f"{client}:{self.secret}".encode()).decode()
+        asked["headers"]["authorization"] = f"Basic {credentials}"
+        return json.dumps(asked).encode()
+
+    def function(self, name, environment=None):
+        if name == "hello":
+            binary, named = ALIKE / "hello" / "bootstrap", {}
+        else:
+            binary, named = LAMBDA / name / "bootstrap", environment or self.reachable
+        return Function(str(binary), {**named, "AWS_LAMBDA_FUNCTION_NAME": f"countersign-{name}"})
+
+    def verify(self, answers):
+        """Every token, through the key set that the jwks function publishes."""
+        with self.function("jwks") as jwks:
+            document = json.loads(json.loads(jwks.invoke(json.dumps(event("jwks")).encode()))["body"])
+        keys = jwt.PyJWKSet.from_dict(document)
+        seen = set()
+        for answer in answers:
+            answer = json.loads(answer)
+            assert answer["statusCode"] == 200, answer
+            token = json.loads(answer["body"])["access_token"]
+            key = keys[jwt.get_unverified_header(token)["kid"]]
+            issuer = self.dev.environment["COUNTERSIGN_ISSUER"]
+            claims = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=issuer)
+            assert (claims["operator"], claims["brandKey"]) == ("alice.ops", "acme"), claims
+            seen.add(claims["jti"])
+        assert len(seen) == len(answers), "every token is another one"
+        return len(answers)
+
+
+def signature():
+    """The nanoseconds of CPU of one raw signature, at this moment."""
+    return int(subprocess.run([ALIKE / "signature" / "bootstrap"], capture_output=True, check=True, text=True).stdout)
+
+
+def measured(bench, runs, invocations):
+    """The rows. Each run measures everything once, so that what is compared was measured within seconds."""
+    names = ["hello", *FUNCTIONS]
+    start = {name: [] for name in names}
+    first = {name: [] for name in ("hello", "token")}
+    first_waits, first_cpu, reads = [], [], []
+    cost = {name: [] for name in ("signature", "hello", "cached", "uncached")}
+    answers, next_client = [], 0
+    for _ in range(runs):
+        for name in names:
+            one = []
+            for _ in range(5):
+                with bench.function(name, bench.production) as function:
+                    one.append(function.start_up)
+            start[name].append(statistics.median(one))
+
+        for name in ("hello", "token"):
+            one = []
+            for _ in range(5):
+                with bench.function(name) as function:
+                    waited = bench.store_proxy.waited + bench.kms_proxy.waited
+                    cpu, answered = function.cpu_of_each([bench.event("bench")])
+                    one.append((function.wall, bench.store_proxy.waited + bench.kms_proxy.waited - waited, cpu))
+                if name == "token":
+                    answers += answered
+            wall, waits, cpu = sorted(one)[2]
+            first[name].append(wall)
+            if name == "token":
+                first_waits.append(waits)
+                first_cpu.append(cpu)
+
+        before = signature()
+        with bench.function("hello") as hello:
+            hello.cpu_of_each([bench.event("bench")] * 500)
+            cost["hello"].append(hello.cpu_of_each([bench.event("bench")] * invocations)[0])
+        with bench.function("token") as token:
+            token.cpu_of_each([bench.event("bench")] * 500)
+            cpu, answered = token.cpu_of_each([bench.event("bench")] * invocations)
+            cost["cached"].append(cpu)
+            answers += answered
+        with bench.function("token") as token:
+            # The operator is cached, the client is another one each time.
+            clients = [f"bench-{number}" for number in range(next_client, next_client + invocations + 100)]
+            token.cpu_of_each([bench.event(client) for client in clients[:100]])
+            asked = bench.store_proxy.requests
+            cpu, answered = token.cpu_of_each([bench.event(client) for client in clients[100:]])
+            cost["uncached"].append(cpu)
+            reads.append((bench.store_proxy.requests - asked) / invocations)
+            answers += answered
+        cost["signature"].append((before + signature()) / 2)
+
+    grown, more = memory(bench)
+    answers += more
+    verified = bench.verify(answers)
+
+    def against(values, floor):
+        return [value / least for value, least in zip(values, floor)]
+
+    µs = {name: f"{statistics.median(values) / 1000:.1f} µs" for name, values in cost.items()}
+    rows = [
+        ratio(
+            f"start-up CPU of {name}, against hello world",
+            against(start[name], start["hello"]),
+            1.5,
+            f"{statistics.median(start[name]) / 1e6:.2f} ms against {statistics.median(start['hello']) / 1e6:.2f} ms",
+        )
+        for name in FUNCTIONS
+    ]
+    rows += [
+        ratio(
+            "first invocation of token, wall, against hello world's",
+            against(first["token"], first["hello"]),
+            3,
+            f"{statistics.median(first['token']) / 1e6:.2f} ms (of which the stand-ins for DynamoDB and KMS "
+            f"{statistics.median(first_waits) / 1e6:.2f} ms; CPU of the function {statistics.median(first_cpu) / 1e6:.2f} ms) "
+            f"against {statistics.median(first['hello']) / 1e6:.2f} ms",
+        ),
+        ratio(
+            "warm token, client cached, CPU against one signature",
+            against(cost["cached"], cost["signature"]),
+            4.0,
+            f"{µs['cached']} against {µs['signature']}; hello world {µs['hello']}",
+        ),
+        ratio(
+            "the same with one uncached GetItem over TLS",
+            against(cost["uncached"], cost["signature"]),
+            14,
+            f"{µs['uncached']}; {statistics.median(reads):.2f} reads for each",
+        ),
+    ]
+    rows += [at_most(f"zip of {name}", zipped(name) / 1e6, 2.6, "MB") for name in FUNCTIONS]
+    at_first, after_1000, after_10000 = (value / MIB for value in grown)
+    rows.append(at_most("memory of token at the first next", at_first, 8, "MiB"))
+    growth = after_10000 - after_1000
+    rows.append(
+        Row(
+            "memory of token after 10,000 tokens",
+            "no growth",
+            f"{after_10000:.2f} MiB, and {after_1000:.2f} MiB after 1,000",
+            "met" if growth <= 1 / 16 else "MISSED",
+        )
+    )
+    return rows, verified
+
+
+def memory(bench):
+    """At the first next, after 1,000 and after 10,000 tokens to one client; and a sample of the answers."""
+    with bench.function("token", bench.reachable) as token:
+        told, answers = [rss_of(token.pid)], []
+        for count in (1000, 9000):
+            _, answered = token.cpu_of_each([bench.event("bench")] * count)
+            told.append(rss_of(token.pid))
+            answers += [*answered[:10], *answered[-10:]]
+    return told, answers
+
+
+def zipped(name):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        file.write(LAMBDA / name / "bootstrap", "bootstrap")
+    return len(archive.getvalue())
+
+
+def machine():
+    with open("/proc/cpuinfo") as info:
+        model = next(line.split(": ")[1].strip() for line in info if line.startswith("model name"))
+    return f"{os.cpu_count()} × {model}, {platform.machine()}, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}"
+
+
+def main():
+    # The help is the script's.
+    parser = argparse.ArgumentParser(add_help=False)
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--invocations", type=int, default=2000)
+    parser.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(Path(folder), options.runs * (options.invocations + 100))
+        try:
+            rows, verified = measured(bench, options.runs, options.invocations)
+        finally:
+            bench.stop()
+    if options.json:
+        json.dump({"machine": machine(), "verified": verified, "rows": [asdict(row) for row in rows]}, sys.stdout)
+        print()
+        return
+    print("| what | target | measured | verdict |\n|---|---|---|---|")
+    for row in rows:
+        print(f"| {row.what} | {row.target} | {row.measured} | {row.verdict} |")
+    print(f"\n{machine()}\n{verified} tokens verified; {options.runs} runs of {options.invocations} warm invocations")
+
+
+if __name__ == "__main__":
+    main()
