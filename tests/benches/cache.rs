@@ -270,6 +270,9 @@ fn print_cost_by_concurrency(world: &World) {
     println!("\nmedian microseconds a token, by the requests in flight in one process");
     println!("| in flight | in memory |\n|---|---|");
     let (issuer, _) = world.process(&world.item());
+    for at in 0..100 {
+        world.token(&issuer, request_of(&name(at)));
+    }
     for in_flight in [1_u32, 8, 64] {
         let batch = |at: usize| request_of(&name(at % 100));
         let all = World::time((0..ROUNDS).map(batch), |request| {

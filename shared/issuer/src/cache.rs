@@ -21,7 +21,7 @@ const REFUSED_FRESH: Duration = Duration::from_secs(2);
 /// After a failed read DynamoDB is left alone this long, as far as the cache has an answer: a time-out takes seconds.
 const PAUSE: Duration = Duration::from_secs(2);
 
-/// A record has a few hundred bytes, and with every list at its limit 65 KiB.
+/// A record takes less than 1 KiB, and with every list at its limit 80 KiB.
 const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 /// Kept apart from the records, so that guessed names push no client out.
 const MAX_UNKNOWN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
