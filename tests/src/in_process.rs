@@ -10,10 +10,10 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::endpoints::{self, Request, Response};
-use countersign_issuer::keys::{Rotator, Wrapping};
+use countersign_issuer::keys::{KeyTable, Rotator, Signer, SigningKey, Wrapping};
 use countersign_issuer::{
     AccessTokenType, Client, ClientSecret, Config, Entropy, GrantType, Issuer, Principal, PrincipalKey,
-    Secret, SourceAddress, Table, create_tables,
+    Publisher, Secret, SourceAddress, StoreConfig, Table, create_tables,
 };
 use countersign_verify::{Clock, Timestamp};
 
@@ -75,8 +75,24 @@ impl InProcess {
 
     /// Another process over the same store: an issuer with empty caches.
     pub fn another_process(&self, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
-        let db = self.store.client(&self.config.store.aws);
-        Arc::new(Issuer::new(&self.config, &db, self.wrapping.clone(), clock.clone(), entropy))
+        self.issuer_over(&self.store.client(&self.config.store.aws), clock, entropy)
+    }
+
+    /// The same over a DynamoDB of the caller's.
+    pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
+        Arc::new(Issuer::new(&self.config, db, self.wrapping.clone(), clock.clone(), entropy))
+    }
+
+    /// What publishes the key set.
+    pub fn publisher(&self, clock: &Clock) -> Publisher {
+        Publisher::new(&self.config, &self.store.client(&self.config.store.aws), clock.clone())
+    }
+
+    /// The key that the issuer signs with.
+    pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
+        let StoreConfig { aws, table_prefix, timers } = &self.config.store;
+        let table = KeyTable::new(self.store.client(aws), table_prefix);
+        Signer::new(table, self.wrapping.clone(), *timers, clock.clone()).signing_key().await.unwrap()
     }
 
     /// A table of the store.
@@ -184,8 +200,8 @@ impl Post {
         Self { from: Some(address.into()), ..self }
     }
 
-    /// What the issuer answers.
-    pub async fn to(&self, issuer: &Issuer) -> Answer {
+    /// The request as a function hands it over.
+    pub fn request(&self) -> Request {
         let mut request = Request::new(self.body.clone().into_bytes());
         *request.method_mut() = http::Method::POST;
         *request.uri_mut() = self.path.parse().unwrap();
@@ -197,9 +213,14 @@ impl Post {
         if let Some(from) = &self.from {
             request.extensions_mut().insert(SourceAddress(from.parse().unwrap()));
         }
+        request
+    }
+
+    /// What the issuer answers.
+    pub async fn to(&self, issuer: &Issuer) -> Answer {
         let response = match self.path.as_str() {
-            "/oauth/token" => endpoints::token(issuer, request).await,
-            _ => endpoints::refresh_function(issuer, request).await,
+            "/oauth/token" => endpoints::token(issuer, self.request()).await,
+            _ => endpoints::refresh_function(issuer, self.request()).await,
         };
         response.into()
     }

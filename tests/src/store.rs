@@ -111,6 +111,19 @@ impl FaultyStore {
         self.set_faults(|_| None);
     }
 
+    /// Puts an item past the network and the SDK.
+    pub fn put(&self, table: &str, item: &Value) {
+        let request = serde_json::json!({ "TableName": table, "Item": item });
+        dispatch(&self.db, "PutItem", request).unwrap();
+    }
+
+    /// An item as it stands in the store.
+    pub fn item(&self, table: &str, key: &Value) -> Value {
+        let request = serde_json::json!({ "TableName": table, "Key": key });
+        let answer = dispatch(&self.db, "GetItem", request).unwrap();
+        serde_json::from_str::<Value>(&answer).unwrap()["Item"].take()
+    }
+
     /// The calls since the last time this was asked, those that failed among them.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())

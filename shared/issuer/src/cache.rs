@@ -19,7 +19,7 @@ const FRESH: Duration = Duration::from_secs(60);
 /// same for known and unknown names, or the time of a refusal would tell them apart.
 const REFUSED_FRESH: Duration = Duration::from_secs(2);
 
-/// A record has a few hundred bytes, and with every list at its limit 65 KiB.
+/// A record takes less than 1 KiB, and with every list at its limit 80 KiB.
 const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 /// Kept apart from the records, so that guessed names push no client out.
 const MAX_UNKNOWN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();

@@ -3,8 +3,11 @@
 
 use std::time::{Duration, Instant};
 
-const ROUNDS: usize = 301;
-const BATCH: Duration = Duration::from_millis(2);
+/// At the least.
+const ROUNDS: usize = 101;
+const FOR: Duration = Duration::from_secs(3);
+/// So short that most batches are over before the machine turns to something else.
+const BATCH: Duration = Duration::from_micros(200);
 
 /// Prints the medians of `work` and of `raw`, and their ratio next to the one that is promised, where one is.
 pub(crate) fn print(
@@ -14,12 +17,16 @@ pub(crate) fn print(
     mut raw: impl FnMut(),
 ) {
     let (work_calls, raw_calls) = (calls_in_a_batch(&mut work), calls_in_a_batch(&mut raw));
-    let mut rounds: Vec<(f64, f64)> =
-        (0..ROUNDS).map(|_| (nanoseconds(&mut work, work_calls), nanoseconds(&mut raw, raw_calls))).collect();
+    let mut rounds: Vec<(f64, f64)> = Vec::new();
+    let begun = now();
+    while rounds.len() < ROUNDS || begun.elapsed() < FOR {
+        rounds.push((nanoseconds(&mut work, work_calls), nanoseconds(&mut raw, raw_calls)));
+    }
+    let middle = rounds.len() / 2;
     rounds.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let work = rounds[ROUNDS / 2].0;
+    let work = rounds[middle].0;
     rounds.sort_by(|one, other| one.1.total_cmp(&other.1));
-    let raw = rounds[ROUNDS / 2].1;
+    let raw = rounds[middle].1;
     let promised = promised.into().map_or_else(String::new, |promised| format!(" (promised: {promised})"));
     println!("{what}: {work:.0} ns, raw {raw:.0} ns, ratio of the medians {:.4}{promised}", work / raw);
 }
@@ -36,11 +43,15 @@ fn nanoseconds(work: &mut impl FnMut(), calls: u32) -> f64 {
     time(work, calls).as_secs_f64() * 1e9 / f64::from(calls)
 }
 
-#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 fn time(work: &mut impl FnMut(), calls: u32) -> Duration {
-    let start = Instant::now();
+    let start = now();
     for _ in 0..calls {
         work();
     }
     start.elapsed()
+}
+
+#[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
+fn now() -> Instant {
+    Instant::now()
 }

@@ -1,0 +1,97 @@
+//! What is measured: an issuer in this process, with a client that has all that a client can have.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use countersign_issuer::endpoints::{self, Request};
+use countersign_issuer::keys::SigningKey;
+use countersign_issuer::{AccessTokenType, Client, lambda};
+use countersign_tests::AUDIENCE;
+use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
+use countersign_verify::{Claims, Clock};
+use tokio::runtime::{Builder, Runtime};
+use tracing_subscriber::fmt::MakeWriter;
+
+/// Client credentials with an operator, a brand and scopes, all of which are judged.
+const FORM: &[(&str, &str)] = &[
+    ("grant_type", "client_credentials"),
+    ("operator", "alice"),
+    ("brandKey", "acme"),
+    ("scope", "reports:read reports:write"),
+];
+
+pub(crate) struct Subject {
+    pub(crate) runtime: Runtime,
+    pub(crate) world: InProcess,
+    key: Arc<SigningKey>,
+}
+
+impl Subject {
+    pub(crate) fn new(clock: &Clock) -> Self {
+        let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+        let (world, key) = runtime.block_on(async {
+            let world = InProcess::start(clock, &[]).await;
+            let table = world.table::<Client>();
+            let mut client = table.get("service").await.unwrap().unwrap();
+            client.scopes = ["reports:read", "reports:write", "calls:read"].map(Into::into).into();
+            client.roles = ["reporting", "billing"].map(Into::into).into();
+            client.brands = ["acme", "globex"].map(Into::into).into();
+            table.save(&mut client).await.unwrap();
+            let key = world.signing_key(clock).await;
+            (world, key)
+        });
+        Self { runtime, world, key }
+    }
+
+    /// A request of the client's, as a function hands it over.
+    pub(crate) fn token_request() -> Request {
+        Post::new("/oauth/token", "service", SERVICE_SECRET, FORM).from("203.0.113.7").request()
+    }
+
+    /// The token endpoint with a request like that, made anew for each call.
+    pub(crate) fn token(&self) -> impl FnMut() {
+        let request = Self::token_request();
+        move || {
+            let answer = self.runtime.block_on(endpoints::token(&self.world.issuer, request.clone()));
+            assert!(black_box(answer).status().is_success());
+        }
+    }
+
+    /// Claims to a signed token, and nothing else.
+    pub(crate) fn mint(&self) -> impl FnMut() {
+        let claims = claims();
+        move || drop(black_box(self.key.access_token(AccessTokenType::AtJwt, black_box(&claims)).unwrap()))
+    }
+}
+
+/// Logs as the functions do, to `writer`.
+pub(crate) fn start_the_log<W>(clock: Clock, writer: W)
+where
+    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+{
+    let production = |name: &str| match name {
+        "COUNTERSIGN_METRICS" => Some("on".to_owned()),
+        "AWS_LAMBDA_FUNCTION_NAME" => Some("countersign-token".to_owned()),
+        _ => None,
+    };
+    let (subscriber, not_understood) = lambda::subscriber(clock, production, writer);
+    assert!(not_understood.is_empty());
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+}
+
+/// Those of the token that the request gets.
+fn claims() -> Claims<&'static str> {
+    Claims {
+        iss: "https://issuer.example.com",
+        sub: "service",
+        aud: AUDIENCE,
+        exp: 1_800_003_600,
+        iat: 1_800_000_000,
+        jti: "oGUmhwEX7kVa9gir3FtqJw",
+        client_id: "service",
+        scope: Some("reports:read reports:write"),
+        roles: vec!["reporting", "billing"],
+        operator: Some("alice"),
+        brand_key: Some("acme"),
+    }
+}
