@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::config::retry::RetryConfig;
@@ -12,6 +13,9 @@ use aws_sdk_dynamodb::config::{
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_smithy_http_client::tls;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::{HttpClient, HttpConnectorSettings, SharedHttpConnector};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::shared::IntoShared;
 use aws_types::SdkConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
@@ -29,13 +33,19 @@ const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 const ATTEMPTS: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// The certificates that an endpoint over https must chain to, in PEM. They have been read: each is one that rustls takes.
+/// What an endpoint over https must chain to, with the one HTTP client for all such endpoints: PEM is slow to read.
 #[derive(Clone)]
-pub struct Roots(Cow<'static, [u8]>);
+pub struct Roots {
+    /// Each certificate is one that rustls takes.
+    pem: Cow<'static, [u8]>,
+    client: Arc<OnceLock<SharedHttpClient>>,
+}
 
 impl Roots {
     /// Those of AWS's own endpoints.
-    pub(crate) const AWS: Self = Self(Cow::Borrowed(AWS_ROOTS));
+    pub(crate) fn aws() -> Self {
+        Self { pem: AWS_ROOTS.into(), client: Arc::default() }
+    }
 
     /// Those of the file at `path`, in place of AWS's. The SDK would panic on what it cannot read.
     pub(crate) fn from_file(path: &str) -> Result<Self, String> {
@@ -51,7 +61,7 @@ impl Roots {
         if store.is_empty() {
             return Err("names a file without certificates in PEM".to_owned());
         }
-        Ok(Self(pem.into()))
+        Ok(Self { pem: pem.into(), client: Arc::default() })
     }
 }
 
@@ -111,11 +121,32 @@ fn client_for(config: &AwsConfig, endpoint: Option<&str>) -> Result<SharedHttpCl
 
 /// An HTTP client for endpoints that chain to `roots`.
 pub fn http_client(roots: &Roots) -> Result<SharedHttpClient, AwsSetupError> {
-    let roots = tls::TrustStore::empty().with_pem_certificate(&*roots.0);
-    let context = tls::TlsContext::builder().with_trust_store(roots).build();
+    if let Some(client) = roots.client.get() {
+        return Ok(client.clone());
+    }
+    let store = tls::TrustStore::empty().with_pem_certificate(&*roots.pem);
+    let context = tls::TlsContext::builder().with_trust_store(store).build();
     let context = context.map_err(|error| AwsSetupError(error.to_string()))?;
     let connector = aws_smithy_http_client::Builder::new();
-    Ok(connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https())
+    let client =
+        connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).tls_context(context).build_https();
+    Ok(roots.client.get_or_init(|| Deferred(client).into_shared()).clone())
+}
+
+/// An HTTP client that sets up TLS when something is asked of it. The SDK's own does so when a client of a service is
+/// made, too, and throws it away, so that the machine's roots are read early: a quarter of the instructions of a
+/// start-up, for roots that are at hand.
+#[derive(Debug)]
+struct Deferred(SharedHttpClient);
+
+impl HttpClient for Deferred {
+    fn http_connector(
+        &self,
+        settings: &HttpConnectorSettings,
+        components: &RuntimeComponents,
+    ) -> SharedHttpConnector {
+        self.0.http_connector(settings, components)
+    }
 }
 
 /// An SDK error in words for the log: the service's code and message, or the chain of causes. Never the response

@@ -284,7 +284,7 @@ impl Roots {
 }
 
 fn read_roots(variables: &mut Variables<'_>) -> Roots {
-    variables.optional("AWS_CA_BUNDLE", Roots::from_file).unwrap_or(Roots::AWS)
+    variables.optional("AWS_CA_BUNDLE", Roots::from_file).unwrap_or_else(Roots::aws)
 }
 
 fn table_prefix(value: &str) -> Result<String, String> {
