@@ -169,12 +169,14 @@ def measured(bench, runs, invocations):
     cost = {name: [] for name in ("signature", "hello", "cached", "uncached")}
     answers, next_client = [], 0
     for _ in range(runs):
-        for name in names:
-            one = []
-            for _ in range(5):
+        # In turn, so that a neighbour on the machine disturbs all alike.
+        one = {name: [] for name in names}
+        for _ in range(9):
+            for name in names:
                 with bench.function(name, bench.production) as function:
-                    one.append(function.start_up)
-            start[name].append(statistics.median(one))
+                    one[name].append(function.start_up)
+        for name in names:
+            start[name].append(statistics.median(one[name]))
 
         for name in ("hello", "token"):
             one = []
