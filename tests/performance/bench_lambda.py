@@ -55,9 +55,8 @@ def at_most(what, value, most, unit):
 class Bench:
     """Everything around the functions: the store, KMS, TLS before both, and the clients in the store."""
 
-    def __init__(self, folder, clients):
-        self.dev = Dev(folder)
-        self.kms = Kms(folder)
+    def __init__(self, folder, dev, kms, clients):
+        self.dev, self.kms = dev, kms
         authority = Authority(folder)
         self.store_proxy = Proxy(authority, self.dev.environment["AWS_ENDPOINT_URL_DYNAMODB"])
         self.kms_proxy = Proxy(authority, self.kms.url)
@@ -80,10 +79,6 @@ class Bench:
             "AWS_CA_BUNDLE": str(authority.bundle),
         }
         self.set_up(clients)
-
-    def stop(self):
-        self.kms.stop()
-        self.dev.stop()
 
     def set_up(self, clients):
         """Keys that KMS has wrapped, and one client over and over, each time under another id."""
@@ -169,12 +164,14 @@ def measured(bench, runs, invocations):
     cost = {name: [] for name in ("signature", "hello", "cached", "uncached")}
     answers, next_client = [], 0
     for _ in range(runs):
-        for name in names:
-            one = []
-            for _ in range(5):
+        # In turn, so that a neighbour on the machine disturbs all alike.
+        one = {name: [] for name in names}
+        for _ in range(9):
+            for name in names:
                 with bench.function(name, bench.production) as function:
-                    one.append(function.start_up)
-            start[name].append(statistics.median(one))
+                    one[name].append(function.start_up)
+        for name in names:
+            start[name].append(statistics.median(one[name]))
 
         for name in ("hello", "token"):
             one = []
@@ -296,14 +293,13 @@ def main():
     parser.add_argument("--invocations", type=int, default=2000)
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        bench = Bench(Path(folder), options.runs * (options.invocations + 100))
-        try:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        with Dev(folder) as dev, Kms(folder) as kms:
+            bench = Bench(folder, dev, kms, options.runs * (options.invocations + 100))
             rows, verified = measured(bench, options.runs, options.invocations)
-        finally:
-            bench.stop()
     if options.json:
-        json.dump({"machine": machine(), "verified": verified, "rows": [asdict(row) for row in rows]}, sys.stdout)
+        json.dump({"machine": machine(), "verified": verified, "rows": [asdict(row) for row in rows]}, sys.stdout, ensure_ascii=False)
         print()
         return
     print("| what | target | measured | verdict |\n|---|---|---|---|")

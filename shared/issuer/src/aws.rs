@@ -134,8 +134,8 @@ pub fn http_client(roots: &Roots) -> Result<SharedHttpClient, AwsSetupError> {
 }
 
 /// An HTTP client that sets up TLS when something is asked of it. The SDK's own does so when a client of a service is
-/// made, too, and throws it away, so that the machine's roots are read early: a quarter of a function's start-up, for
-/// roots that are at hand.
+/// made, too, and throws it away, so that the machine's roots are read early: a quarter of the instructions of a
+/// start-up, for roots that are at hand.
 #[derive(Debug)]
 struct Deferred(SharedHttpClient);
 

@@ -13,7 +13,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
     let random = SystemRandom::new();
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(algorithm, &random).map_err(|_| "no key pair")?;
-    let pair = EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).map_err(|_| "a refused key pair")?;
+    let pair =
+        EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).map_err(|_| "a refused key pair")?;
     let input = [b'x'; 500];
     let mut started = 0;
     // The first tenth warms up.
