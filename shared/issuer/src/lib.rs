@@ -98,12 +98,12 @@ impl Issuer {
                 outage.of_another_table(),
             ),
             families: Families::new(db.clone(), prefix),
-            signer: Signer::new(
+            signer: Signer::beside(
+                outage,
                 KeyTable::new(db.clone(), prefix),
                 wrapping,
                 config.store.timers,
                 clock.clone(),
-                outage,
             ),
             clock,
             entropy,

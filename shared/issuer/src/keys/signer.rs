@@ -117,12 +117,18 @@ struct Opened {
 
 impl Signer {
     /// A signer over `table`; nothing is read yet.
-    pub(crate) fn new(
+    pub fn new(table: KeyTable, wrapping: Wrapping, timers: Timers, clock: Clock) -> Self {
+        let outage = Outage::new(clock.clone());
+        Self::beside(outage, table, wrapping, timers, clock)
+    }
+
+    /// The same beside readers of other tables.
+    pub(crate) fn beside(
+        outage: Outage,
         table: KeyTable,
         wrapping: Wrapping,
         timers: Timers,
         clock: Clock,
-        outage: Outage,
     ) -> Self {
         let ring = KeyRing::new(table.clone(), timers, clock.clone(), outage);
         Self { ring, table, wrapping, clock, opened: Mutex::default() }
