@@ -200,7 +200,7 @@ fn main() {
         // A subscriber, once set, stays.
         let signature = || subject.raw_signature();
         ratio::print("client_credentials without a log", None, subject.token(), signature());
-        Subject::print_allocations("client_credentials without a log", subject.token(), &copy);
+        Subject::print_allocations("client_credentials without a log", subject.token(), copy);
     }
     let sink = Arc::new(File::options().write(true).open("/dev/null").unwrap());
     subject::start_the_log(Clock::system(), sink);
