@@ -70,7 +70,8 @@ impl World {
     fn new() -> Self {
         // Time is passed in; nothing here waits.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
-        let (within, clock) = runtime.block_on(InProcess::start_with_clock(&[]));
+        let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
+        let within = runtime.block_on(InProcess::unwatched(&clock.clock(), &[]));
         Self { runtime, clock, within }
     }
 

@@ -5,7 +5,9 @@
 
 use std::time::Duration;
 
+use countersign_tests::TestClock;
 use countersign_tests::in_process::{APP_SECRET, InProcess, Post};
+use countersign_verify::Timestamp;
 use tokio::time::Instant;
 
 /// Two requests that a stranger must not tell apart.
@@ -60,7 +62,8 @@ async fn main() {
         ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "1000000"),
         ("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", "1000000"),
     ];
-    let (world, _) = InProcess::start_with_clock(&unlimited).await;
+    let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
+    let world = InProcess::unwatched(&clock.clock(), &unlimited).await;
     let pairs = [
         Pair {
             name: "unknown client, wrong generated secret",

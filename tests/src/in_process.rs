@@ -39,6 +39,11 @@ impl InProcess {
     /// With the records of [`create_records`], the variables of `more`, and the time of `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
         canaries::watch();
+        Self::unwatched(clock, more).await
+    }
+
+    /// The same with nobody reading the log: for benchmarks, which have a log of their own or none.
+    pub async fn unwatched(clock: &Clock, more: &[(&str, &str)]) -> Self {
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
         let wrapping = store.wrapping(&config.store.aws);
