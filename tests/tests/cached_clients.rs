@@ -104,13 +104,18 @@ async fn while_dynamodb_is_away_cached_clients_are_served_for_15_minutes_more() 
     for_alice().to(&world.issuer).await.ok();
 }
 
-#[tokio::test(start_paused = true)]
-async fn where_dynamodb_is_silent_one_request_waits_for_it_and_the_next_ones_not_at_all() {
+/// Neither client nor operator nor keys are fresh, and nothing is answered.
+async fn beside_a_silent_dynamodb() -> InProcess {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
     for_alice().to(&world.issuer).await.ok();
     world.store.fail_with(Fault::Hang);
-    // Neither client nor operator nor keys are fresh.
     tokio::time::sleep(14 * MINUTE).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_dynamodb_is_silent_one_request_waits_for_it_and_the_next_ones_not_at_all() {
+    let world = beside_a_silent_dynamodb().await;
     let begun = Instant::now();
     for_alice().to(&world.issuer).await.ok();
     let waited = begun.elapsed();
@@ -122,10 +127,7 @@ async fn where_dynamodb_is_silent_one_request_waits_for_it_and_the_next_ones_not
 
 #[tokio::test(start_paused = true)]
 async fn a_request_that_is_cut_off_leaves_its_mark() {
-    let world = InProcess::start(&clock_of_tokio(), &[]).await;
-    for_alice().to(&world.issuer).await.ok();
-    world.store.fail_with(Fault::Hang);
-    tokio::time::sleep(14 * MINUTE).await;
+    let world = beside_a_silent_dynamodb().await;
     let cut_off = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
     assert!(cut_off.is_err());
     let begun = Instant::now();
