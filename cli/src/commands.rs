@@ -129,7 +129,7 @@ impl Administration {
     async fn of(target: &Target) -> Outcome<Self> {
         let config = StoreConfig::from_lookup(target.lookup().await?)?;
         Ok(Self {
-            db: dynamodb(&config.aws)?,
+            db: dynamodb(&config.aws),
             prefix: config.table_prefix,
             timers: config.timers,
             clock: Clock::system(),
@@ -150,14 +150,14 @@ impl Administration {
 /// Whoever changes the ring of keys: needs what the records' store needs, and the key that wraps signing keys.
 async fn rotator_of(target: &Target) -> Outcome<Rotator> {
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(target.lookup().await?)?;
-    let wrapping = wrapping.into_wrapping(&config.aws)?;
-    Ok(Rotator::new(&config, &dynamodb(&config.aws)?, wrapping, Clock::system(), Entropy::system()))
+    let wrapping = wrapping.into_wrapping(&config.aws);
+    Ok(Rotator::new(&config, &dynamodb(&config.aws), wrapping, Clock::system(), Entropy::system()))
 }
 
 /// The ring of keys: needs no key that wraps.
 async fn ring_of(target: &Target) -> Outcome<Ring> {
     let config = StoreConfig::from_lookup(target.lookup().await?)?;
-    Ok(KeyTable::new(dynamodb(&config.aws)?, &config.table_prefix).ring(&config.timers).await?)
+    Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.timers).await?)
 }
 
 /// Lines for a person, on standard error.

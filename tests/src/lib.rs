@@ -133,14 +133,14 @@ impl TestIssuer {
     pub fn config(&self) -> (Config, Wrapping) {
         let lookup = |name: &str| self.variable(name);
         let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
+        let wrapping = wrapping.into_wrapping(&config.store.aws);
         (config, wrapping)
     }
 
     /// Whoever rotates this issuer's keys, by this issuer's clock.
     pub fn rotator(&self) -> Rotator {
         let (config, wrapping) = self.config();
-        let db = dynamodb(&config.store.aws).unwrap();
+        let db = dynamodb(&config.store.aws);
         Rotator::new(&config.store, &db, wrapping, self.clock.clock(), Entropy::system())
     }
 
@@ -152,7 +152,7 @@ impl TestIssuer {
     /// A client of the embedded store.
     pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
         let (config, _) = self.config();
-        dynamodb(&config.store.aws).unwrap()
+        dynamodb(&config.store.aws)
     }
 
     /// How many items the table holds.

@@ -132,7 +132,7 @@ impl FaultyStore {
     /// A client with the time-outs and the retries of the functions, over this network. Its retry quota is its own,
     /// and its back-off has no chance in it.
     pub fn client(&self, config: &AwsConfig) -> Client {
-        let real = dynamodb(config).unwrap();
+        let real = dynamodb(config);
         let retries: RetryConfig = real.config().retry_config().unwrap().clone();
         let builder = real.config().to_builder().http_client(self.clone());
         let partition = RetryPartition::custom("test").build();

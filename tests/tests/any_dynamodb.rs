@@ -34,8 +34,8 @@ impl World {
         let prefix = format!("test-{}-", Entropy::system().id().unwrap());
         let more = [("AWS_ENDPOINT_URL_DYNAMODB", endpoint.as_str()), ("COUNTERSIGN_TABLE_PREFIX", &prefix)];
         let (config, wrapping) = Config::with_wrapping_from_lookup(environment(&more)).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws).unwrap();
-        let db = dynamodb(&config.store.aws).unwrap();
+        let wrapping = wrapping.into_wrapping(&config.store.aws);
+        let db = dynamodb(&config.store.aws);
         create_tables(&db, &prefix).await.unwrap();
         create_tables(&db, &prefix).await.unwrap();
         // Where items expire by the real clock, a test's own must not make them look old.

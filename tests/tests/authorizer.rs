@@ -21,7 +21,7 @@ fn authorizer(issuer: &TestIssuer, caching: &str, policy: &str) -> Result<Author
         _ => issuer.variable(name),
     };
     let config = AuthorizerConfig::from_lookup(lookup).unwrap();
-    let db = dynamodb(&config.store.aws).unwrap();
+    let db = dynamodb(&config.store.aws);
     Authorizer::new(&config, policy, &db, issuer.clock.clock(), Entropy::system())
 }
 

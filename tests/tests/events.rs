@@ -51,7 +51,7 @@ impl Functions {
     fn of(issuer: &TestIssuer) -> Self {
         let clock = issuer.clock.clock();
         let (config, wrapping) = issuer.config();
-        let db = dynamodb(&config.store.aws).unwrap();
+        let db = dynamodb(&config.store.aws);
         let publisher = Publisher::new(&config, &db, clock.clone());
         Self { issuer: Issuer::new(&config, &db, wrapping, clock, Entropy::system()), publisher }
     }

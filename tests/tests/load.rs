@@ -61,7 +61,7 @@ impl Servers {
         })
         .await;
         let (config, wrapping) = http.config();
-        let db = dynamodb(&config.store.aws).unwrap();
+        let db = dynamodb(&config.store.aws);
         let second = Issuer::new(&config, &db, wrapping, http.clock.clock(), entropy);
         Self { http, second }
     }

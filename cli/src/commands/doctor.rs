@@ -108,7 +108,7 @@ impl DoctorCommand {
 
 async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
     let config = StoreConfig::from_lookup(lookup)?;
-    let db = dynamodb(&config.aws)?;
+    let db = dynamodb(&config.aws);
     let mut findings = tables::check(&db, &config).await;
     let clients = Table::<Client>::new(db.clone(), &config.table_prefix);
     findings.extend(check_secrets(&clients, clock.now()).await);
@@ -180,15 +180,11 @@ async fn check_wrapping(lookup: &Lookup, config: &StoreConfig) -> Finding {
         WrappingConfig::Kms { key_id, .. } => format!("{key_id} is enabled"),
         WrappingConfig::Local(_) => "COUNTERSIGN_LOCAL_KEY wraps the signing keys, without KMS".to_owned(),
     };
-    let reached = match wrapping.into_wrapping(&config.aws) {
-        Ok(wrapping) => wrapping.check().await.map_err(|error| error.to_string()),
-        Err(error) => Err(error.to_string()),
-    };
-    match reached {
+    match wrapping.into_wrapping(&config.aws).check().await {
         Ok(()) => Finding::ok(CHECK, found),
         Err(error) => Finding::broken(
             CHECK,
-            error,
+            error.to_string(),
             "without its KMS key no cold function can sign: `aws kms enable-key` or `aws kms cancel-key-deletion` \
              brings a key back; for a missing permission attach the stack's AdministratorPolicy",
         ),

@@ -8,7 +8,7 @@ use aws_config::Region;
 use aws_sdk_dynamodb::config::ProvideCredentials;
 use clap::Args;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::{Roots, http_client, table_shapes};
+use countersign_issuer::{HttpsClient, table_shapes};
 
 use super::Outcome;
 
@@ -44,8 +44,8 @@ impl Target {
 
     /// Where the chain has nothing to give, whoever reads the variables says what is missing.
     async fn ask_chain(&self, known: &mut HashMap<&'static str, String>) -> Outcome {
-        let roots = Roots::from_lookup(variable)?;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client(&roots)?);
+        let https = HttpsClient::from_lookup(variable)?;
+        let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(https);
         if let Some(profile) = &self.profile {
             loader = loader.profile_name(profile);
         }

@@ -76,8 +76,8 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
     let environment_file = environment.write(&folder)?;
     let lookup = |name: &str| environment.lookup(name);
     let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
-    let wrapping = wrapping.into_wrapping(&config.store.aws).map_err(DevError::setup)?;
-    let db = dynamodb(&config.store.aws).map_err(DevError::setup)?;
+    let wrapping = wrapping.into_wrapping(&config.store.aws);
+    let db = dynamodb(&config.store.aws);
     create_tables(&db, &config.store.table_prefix).await.map_err(DevError::setup)?;
     let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), entropy.clone());
     rotator.rotate().await.map_err(DevError::setup)?;

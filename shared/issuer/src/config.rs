@@ -8,7 +8,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::authorizer::AuthorizerConfig;
-use crate::aws::{self, AwsSetupError, Roots};
+use crate::aws::{self, HttpsClient};
 use crate::guesses::GuessLimits;
 use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
 
@@ -59,8 +59,8 @@ pub struct AwsConfig {
     pub secret_access_key: String,
     /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
-    /// What an endpoint over https must chain to. `AWS_CA_BUNDLE`, a file in PEM; Amazon's own roots where it is left out.
-    pub roots: Roots,
+    /// What reaches them. `AWS_CA_BUNDLE`, a file in PEM, names the roots it trusts; Amazon's own where it is left out.
+    pub https: HttpsClient,
 }
 
 impl fmt::Debug for AwsConfig {
@@ -231,13 +231,13 @@ impl WrappingConfig {
     }
 
     /// The wrapping itself, with a client for KMS where that is what wraps.
-    pub fn into_wrapping(self, aws: &AwsConfig) -> Result<Wrapping, AwsSetupError> {
-        Ok(match self {
+    pub fn into_wrapping(self, aws: &AwsConfig) -> Wrapping {
+        match self {
             Self::Kms { key_id, endpoint } => {
-                Wrapping::Kms(KmsWrapping::new(aws::kms(aws, endpoint.as_deref())?, key_id))
+                Wrapping::Kms(KmsWrapping::new(aws::kms(aws, endpoint.as_deref()), key_id))
             }
             Self::Local(local) => Wrapping::Local(local),
-        })
+        }
     }
 }
 
@@ -264,27 +264,27 @@ impl AwsConfig {
         let access_key_id = variables.required("AWS_ACCESS_KEY_ID", text);
         let secret_access_key = variables.required("AWS_SECRET_ACCESS_KEY", text);
         let session_token = variables.optional("AWS_SESSION_TOKEN", text);
-        let roots = read_roots(variables);
+        let https = read_https(variables);
         Some(Self {
             region: region?,
             endpoint,
             access_key_id: access_key_id?,
             secret_access_key: secret_access_key?,
             session_token,
-            roots,
+            https,
         })
     }
 }
 
-impl Roots {
+impl HttpsClient {
     /// Reads `AWS_CA_BUNDLE` through `lookup`, which gives a variable's value by its name.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        Variables::read(&lookup, |variables| Some(read_roots(variables)))
+        Variables::read(&lookup, |variables| Some(read_https(variables)))
     }
 }
 
-fn read_roots(variables: &mut Variables<'_>) -> Roots {
-    variables.optional("AWS_CA_BUNDLE", Roots::from_file).unwrap_or_else(Roots::aws)
+fn read_https(variables: &mut Variables<'_>) -> HttpsClient {
+    variables.optional("AWS_CA_BUNDLE", HttpsClient::trusting_file).unwrap_or_else(HttpsClient::aws)
 }
 
 fn table_prefix(value: &str) -> Result<String, String> {

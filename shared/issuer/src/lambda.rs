@@ -36,8 +36,8 @@ const ANSWERING: Duration = Duration::from_millis(200);
 pub fn issuer() -> Result<Issuer, Error> {
     log::start(Clock::system(), variable);
     let (config, wrapping) = Config::with_wrapping_from_lookup(variable)?;
-    let wrapping = wrapping.into_wrapping(&config.store.aws)?;
-    let db = dynamodb(&config.store.aws)?;
+    let wrapping = wrapping.into_wrapping(&config.store.aws);
+    let db = dynamodb(&config.store.aws);
     Ok(Issuer::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
 }
 
@@ -45,7 +45,7 @@ pub fn issuer() -> Result<Issuer, Error> {
 pub fn publisher() -> Result<Publisher, Error> {
     log::start(Clock::system(), variable);
     let config = Config::from_lookup(variable)?;
-    let db = dynamodb(&config.store.aws)?;
+    let db = dynamodb(&config.store.aws);
     Ok(Publisher::new(&config, &db, Clock::system()))
 }
 
@@ -53,8 +53,8 @@ pub fn publisher() -> Result<Publisher, Error> {
 pub fn rotator() -> Result<Rotator, Error> {
     log::start(Clock::system(), variable);
     let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(variable)?;
-    let wrapping = wrapping.into_wrapping(&config.aws)?;
-    let db = dynamodb(&config.aws)?;
+    let wrapping = wrapping.into_wrapping(&config.aws);
+    let db = dynamodb(&config.aws);
     Ok(Rotator::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
 }
 
@@ -62,7 +62,7 @@ pub fn rotator() -> Result<Rotator, Error> {
 pub fn authorizer(policy: &str) -> Result<Authorizer, Error> {
     log::start(Clock::system(), variable);
     let config = AuthorizerConfig::from_lookup(variable)?;
-    let db = dynamodb(&config.store.aws)?;
+    let db = dynamodb(&config.store.aws);
     Ok(Authorizer::new(&config, policy, &db, Clock::system(), Entropy::system())?)
 }
 

@@ -37,7 +37,7 @@ mod spring;
 mod store;
 
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
-pub use aws::{AwsSetupError, Roots, dynamodb, http_client};
+pub use aws::{HttpsClient, dynamodb};
 pub use brand::ANY_BRAND;
 pub use client::{Client, GrantType, MAX_SECRETS};
 pub use config::{AuthenticationConfig, Config, IssuerUrl, StoreConfig};
