@@ -57,7 +57,7 @@ impl Functions {
     }
 
     async fn answer(&self, event: &Value) -> Response {
-        let request = lambda::request(lambda_http::request::from_str(&event.to_string()).unwrap());
+        let request = lambda::request(&event.to_string()).unwrap();
         match event["rawPath"].as_str().unwrap() {
             "/oauth/token" => endpoints::token(&self.issuer, request).await,
             path if path.starts_with("/oauth/") => endpoints::refresh_function(&self.issuer, request).await,
@@ -101,7 +101,7 @@ async fn a_stage_before_the_path_and_a_repeated_header_are_understood() {
     let mut staged = event(&file, "garbage", "");
     staged["rawPath"] = "/prod/oauth/refresh".into();
     staged["requestContext"]["stage"] = "prod".into();
-    let request = lambda::request(lambda_http::request::from_str(&staged.to_string()).unwrap());
+    let request = lambda::request(&staged.to_string()).unwrap();
     let answer = endpoints::refresh_function(&functions.issuer, request).await;
     assert!(answer.body().contains("invalid_grant"), "{}", answer.body());
 

@@ -3,14 +3,12 @@
 pub use crate::authorizer::read_event as authorizer_event;
 
 use countersign_verify::{JwkSet, jws};
-use lambda_http::lambda_runtime::{Context, LambdaEvent};
-use lambda_http::request::LambdaRequest;
 
 use crate::SourceAddress;
 use crate::authenticate::PresentedCredentials;
 use crate::endpoints;
 use crate::form::Form;
-use crate::lambda::{decodable, request};
+use crate::lambda::request;
 use crate::mint::TokenType;
 use crate::refresh::RefreshClaims;
 
@@ -36,10 +34,9 @@ pub fn refresh_token(token: &str, keys: &JwkSet) -> Result<serde_json::Value, St
 }
 
 /// An event of API Gateway for the token or the refresh function: the address, the credentials and the parameters, or
-/// why it was refused. None where the function's runtime refuses it.
+/// why it was refused. None where it is no event.
 pub fn event(event: &[u8]) -> Option<Result<(Option<SourceAddress>, Vec<Pair>, Vec<Pair>), String>> {
-    let payload: LambdaRequest = serde_json::from_slice(event).ok()?;
-    let request = request(decodable(LambdaEvent { payload, context: Context::default() }).payload.into());
+    let request = request(str::from_utf8(event).ok()?).ok()?;
     let read = endpoints::read(&request).map_err(|error| error.to_string());
     let address = request.extensions().get::<SourceAddress>().copied();
     Some(read.map(|(presented, form)| (address, presented.into_pairs(), form.into_pairs())))

@@ -95,8 +95,11 @@ impl Connector {
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let https =
-            HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
+        let https = HttpsConnectorBuilder::new()
+            .with_tls_config(tls)
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(tcp);
         // Without a timer a connection that idled too long is found out by the request that is sent over it.
         Self(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https))
     }
