@@ -66,7 +66,7 @@ pub async fn serve_authorizer(authorizer: &Authorizer) -> Result<(), Error> {
     let invocations = &Invocations::new();
     Runtime::new(service_fn(move |event: LambdaEvent<serde_json::Value>| {
         let span = invocations.span(&event.context.request_id);
-        // Boxed: the compiler's own recursion ends before the future's layout does.
+        // Boxed for the same reason as an endpoint's answer.
         let answered = Box::pin(authorizer.authorize(event.payload));
         async move { answered.await.map_err(Error::from) }.instrument(span)
     }))
@@ -113,11 +113,12 @@ where
     Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let left = time_left(event.context.deadline, Clock::system().now());
         let span = invocations.span(&event.context.request_id);
-        let answered = async move {
+        // Boxed: the compiler's own recursion ends before the future's layout does.
+        let answered = Box::pin(async move {
             let answer = answer(event::request(event.payload.get())?);
             let answered = tokio::time::timeout(left, answer).await;
             Ok::<_, Error>(Answer(answered.unwrap_or_else(|_| endpoints::out_of_time())))
-        };
+        });
         answered.instrument(span)
     }))
     .run()
