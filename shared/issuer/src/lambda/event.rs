@@ -1,6 +1,6 @@
 //! API Gateway's events, of HTTP APIs (payload 2.0) and of REST APIs (1.0): of each the little that an endpoint judges.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
 
@@ -153,15 +153,21 @@ pub(super) struct Answer(pub(super) Response);
 
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let headers = self.0.headers().iter();
-        let headers: BTreeMap<&str, &str> =
-            headers.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))).collect();
         let mut answer = serializer.serialize_struct("Answer", 4)?;
         answer.serialize_field("statusCode", &self.0.status().as_u16())?;
-        answer.serialize_field("headers", &headers)?;
+        answer.serialize_field("headers", &Fields(self.0.headers()))?;
         answer.serialize_field("body", self.0.body())?;
         answer.serialize_field("isBase64Encoded", &false)?;
         answer.end()
+    }
+}
+
+struct Fields<'answer>(&'answer HeaderMap);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.iter();
+        serializer.collect_map(fields.filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?))))
     }
 }
 
