@@ -11,6 +11,7 @@
 pub mod canaries;
 pub mod in_process;
 mod kms;
+pub mod log;
 pub mod random;
 pub mod store;
 
