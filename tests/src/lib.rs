@@ -317,7 +317,7 @@ pub struct Answer {
 
 impl Answer {
     /// A refusal is searched for secrets; where all is well a token is what was asked for.
-    fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
+    pub fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
         if status != StatusCode::OK {
             canaries::check("a refusal", &text);
         }
