@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_issuer::{ClientSecret, Config, Entropy, Issuer, Secret, Table, dynamodb};
-use countersign_tests::JANE;
 use countersign_tests::in_process::{APP_SECRET, Post};
+use countersign_tests::{JANE, canaries};
 use countersign_verify::Clock;
 use serde_json::Value;
 use tokio::time::Instant;
@@ -28,9 +28,11 @@ impl Server {
             .args(["dev", "--port", port, "--dynamodb-port", dynamodb_port, "--data-dir"])
             .arg(folder)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || log.for_each(|line| canaries::check("the program's log", &line.unwrap())));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
         // Read on, or the program would stop at a full pipe.
