@@ -139,17 +139,18 @@ impl<'a> History<'a> {
         history.audit_families().await;
         history.audit_succession().await;
         history.audit_limits().await;
+        history.audit_failing_rotations().await;
         all.add(&history.met);
     }
 
     async fn step(&mut self) {
-        match self.random.below(30) {
+        match self.random.below(32) {
             0..4 => self.log_in().await,
             4..6 => self.client_credentials().await,
             6..9 => self.refresh().await,
             9 => self.race().await,
             10 => self.revoke().await,
-            11..13 => self.introspect().await,
+            11..13 | 26..28 => self.introspect().await,
             13 => self.start_anew(),
             14 => self.switch_client().await,
             15 => self.switch_principal().await,

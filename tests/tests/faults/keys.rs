@@ -291,6 +291,20 @@ impl History<'_> {
         }
     }
 
+    /// Runs of rotation that make, erase and delete keys, half of whose calls fail, leave nothing that the next one cannot
+    /// put right.
+    pub(crate) async fn audit_failing_rotations(&mut self) {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_secs(26 * 3600)).await;
+            self.met.fail_half_of(self.world, self.random.clone(), "rotate: ");
+            self.random.bits();
+            self.rotate().await;
+            self.world.store.heal();
+            self.mend_ring().await;
+            assert_eq!(self.service_token().await.status, 200);
+        }
+    }
+
     /// A day and some later the announced key signs without another run, and verifiers know it.
     pub(crate) async fn audit_succession(&mut self) {
         let [rotator, _] = &self.keys.rotators;

@@ -38,6 +38,17 @@ impl Met {
         });
     }
 
+    /// Of the calls of `caller` half fail, and no others.
+    pub(crate) fn fail_half_of(&self, world: &InProcess, mut random: Random, caller: &'static str) {
+        let met = self.clone();
+        world.store.set_faults(move |call| {
+            let is_one = call.starts_with(caller) && random.below(2) == 0;
+            let fault = is_one.then(|| random.pick(&Fault::ALL))?;
+            *met.0.lock().unwrap().entry((call.clone(), fault)).or_default() += 1;
+            Some(fault)
+        });
+    }
+
     /// Every `call` fails, whoever makes it, and no other.
     pub(crate) fn fail_all(&self, world: &InProcess, mut random: Random, call: &'static str) {
         let met = self.clone();
