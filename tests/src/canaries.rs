@@ -50,7 +50,7 @@ pub(crate) fn watch() {
 }
 
 /// Ends the process where there is a secret, or a whole token, in `text`.
-pub(crate) fn check(what: &str, text: &str) {
+pub fn check(what: &str, text: &str) {
     if let Some(found) = found_in(text) {
         // Not by `eprintln`, which the test's harness keeps to itself.
         let _ = writeln!(std::io::stderr(), "{found} in {what}: {text}");

@@ -12,8 +12,8 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::endpoints::{self, Request, Response};
 use countersign_issuer::keys::{KeyTable, Rotator, Signer, SigningKey, Wrapping};
 use countersign_issuer::{
-    AccessTokenType, Client, ClientSecret, Config, Entropy, GrantType, Issuer, Principal, PrincipalKey,
-    Publisher, Secret, SourceAddress, StoreConfig, Table, create_tables,
+    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, Entropy, GrantType, Issuer,
+    Principal, PrincipalKey, Publisher, Secret, SourceAddress, StoreConfig, Table, create_tables,
 };
 use countersign_verify::{Clock, Timestamp};
 
@@ -32,7 +32,6 @@ pub struct InProcess {
     pub issuer: Arc<Issuer>,
     /// What the issuer was set up with.
     pub config: Config,
-    wrapping: Wrapping,
 }
 
 impl InProcess {
@@ -51,10 +50,10 @@ impl InProcess {
         create_tables(&db, &config.store.table_prefix).await.unwrap();
         let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), Entropy::system());
         rotator.rotate().await.unwrap();
-        let issuer = Issuer::new(&config, &db, wrapping.clone(), clock.clone(), Entropy::system());
+        let issuer = Issuer::new(&config, &db, wrapping, clock.clone(), Entropy::system());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
         store.take_calls();
-        Self { store, issuer: Arc::new(issuer), config, wrapping }
+        Self { store, issuer: Arc::new(issuer), config }
     }
 
     /// The same over a clock of the test's own.
@@ -85,7 +84,29 @@ impl InProcess {
 
     /// The same over a DynamoDB of the caller's.
     pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
-        Arc::new(Issuer::new(&self.config, db, self.wrapping.clone(), clock.clone(), entropy))
+        Arc::new(Issuer::new(&self.config, db, self.wrapping(), clock.clone(), entropy))
+    }
+
+    /// What wraps keys, with a retry quota of its own.
+    fn wrapping(&self) -> Wrapping {
+        self.store.wrapping(&self.config.store.aws)
+    }
+
+    /// Whoever changes the ring, `caller` by name at the network.
+    pub fn rotator(&self, caller: &'static str, clock: &Clock) -> Rotator {
+        let StoreConfig { aws, .. } = &self.config.store;
+        let store = self.store.of(caller);
+        let (db, wrapping) = (store.client(aws), store.wrapping(aws));
+        Rotator::new(&self.config.store, &db, wrapping, clock.clone(), Entropy::system())
+    }
+
+    /// An authorizer of the API [`AUDIENCE`] that decides by `policy`, `caller` by name at the network.
+    pub fn authorizer(&self, caller: &'static str, policy: &str, clock: &Clock) -> Authorizer {
+        let Config { issuer, store, authentication } = self.config.clone();
+        let db = self.store.of(caller).client(&store.aws);
+        let audience = AUDIENCE.to_owned();
+        let config = AuthorizerConfig { issuer, audience, caching: false, store, authentication };
+        Authorizer::new(&config, policy, &db, clock.clone(), Entropy::system()).unwrap()
     }
 
     /// What publishes the key set.
@@ -97,7 +118,7 @@ impl InProcess {
     pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
         let StoreConfig { aws, table_prefix, timers } = &self.config.store;
         let table = KeyTable::new(self.store.client(aws), table_prefix);
-        Signer::new(table, self.wrapping.clone(), *timers, clock.clone()).signing_key().await.unwrap()
+        Signer::new(table, self.wrapping(), *timers, clock.clone()).signing_key().await.unwrap()
     }
 
     /// A table of the store.

@@ -1,18 +1,21 @@
 //! As much of KMS as the issuer asks for. What it wraps it hides from nobody, but gives back in its context alone.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use p256::SecretKey;
 use p256::pkcs8::{EncodePrivateKey, EncodePublicKey};
 use serde_json::{Value, json};
 
-/// What KMS answers, or the code that it refuses with.
-pub(crate) fn answer(operation: &str, request: &Value) -> Result<String, &'static str> {
+/// What KMS answers, or the code that it refuses with. Of each key pair there is one, counted in `made`.
+pub(crate) fn answer(operation: &str, request: &Value, made: &AtomicU64) -> Result<String, &'static str> {
     let context = &request["EncryptionContext"];
     match operation {
         "GenerateDataKeyPairWithoutPlaintext" => {
-            let seq: u8 = context["seq"].as_str().unwrap().parse().unwrap();
-            let secret = SecretKey::from_slice(&[seq; 32]).unwrap();
+            let mut scalar = [1; 32];
+            scalar[24..].copy_from_slice(&made.fetch_add(1, Ordering::Relaxed).to_be_bytes());
+            let secret = SecretKey::from_slice(&scalar).unwrap();
             let public = secret.public_key().to_public_key_der().unwrap();
             let pkcs8 = BASE64.encode(secret.to_pkcs8_der().unwrap().as_bytes());
             let wrapped = json!({ "context": context, "pkcs8": pkcs8 });

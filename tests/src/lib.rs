@@ -11,6 +11,7 @@
 pub mod canaries;
 pub mod in_process;
 mod kms;
+pub mod log;
 pub mod random;
 pub mod store;
 
@@ -316,7 +317,7 @@ pub struct Answer {
 
 impl Answer {
     /// A refusal is searched for secrets; where all is well a token is what was asked for.
-    fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
+    pub fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
         if status != StatusCode::OK {
             canaries::check("a refusal", &text);
         }

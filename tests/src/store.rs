@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::pin::Pin;
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -17,14 +18,14 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use countersign_issuer::config::AwsConfig;
-use countersign_issuer::dynamodb;
+use countersign_issuer::config::{AwsConfig, DEFAULT_TABLE_PREFIX};
 use countersign_issuer::keys::{KmsWrapping, Wrapping};
+use countersign_issuer::{dynamodb, table_shapes};
 use dynoxide::{Database, DynoxideError};
 use http_body::{Body, Frame};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::kms;
 
@@ -71,7 +72,8 @@ impl Fault {
     }
 }
 
-/// One call: an operation on a table, such as `UpdateItem attempts`, or one of KMS's alone.
+/// One call: an operation on a table, such as `UpdateItem attempts`, or one of KMS's alone; before it whose it is, where a
+/// test tells its callers apart.
 pub type Call = String;
 type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
 
@@ -81,19 +83,34 @@ pub struct FaultyStore {
     db: Database,
     plan: Arc<Mutex<Plan>>,
     calls: Arc<Mutex<Vec<Call>>>,
+    keys_made: Arc<AtomicU64>,
+    caller: &'static str,
 }
 
 impl FaultyStore {
     /// An empty store without faults.
     pub fn new() -> Self {
         let db = Database::memory().unwrap();
-        Self { db, plan: Arc::new(Mutex::new(Box::new(|_| None))), calls: Arc::default() }
+        let plan: Plan = Box::new(|_| None);
+        Self {
+            db,
+            plan: Arc::new(Mutex::new(plan)),
+            calls: Arc::default(),
+            keys_made: Arc::default(),
+            caller: "",
+        }
+    }
+
+    /// The same store and network, at which calls are named after `caller`.
+    #[must_use]
+    pub fn of(&self, caller: &'static str) -> Self {
+        Self { caller, ..self.clone() }
     }
 
     /// The same records past the network.
     #[must_use]
     pub fn without_faults(&self) -> Self {
-        Self { db: self.db.clone(), ..Self::new() }
+        Self { db: self.db.clone(), keys_made: Arc::clone(&self.keys_made), ..Self::new() }
     }
 
     /// From now on every call is asked about in `plan`.
@@ -113,15 +130,41 @@ impl FaultyStore {
 
     /// Puts an item past the network and the SDK.
     pub fn put(&self, table: &str, item: &Value) {
-        let request = serde_json::json!({ "TableName": table, "Item": item });
+        let request = json!({ "TableName": table, "Item": item });
         dispatch(&self.db, "PutItem", request).unwrap();
     }
 
     /// An item as it stands in the store.
     pub fn item(&self, table: &str, key: &Value) -> Value {
-        let request = serde_json::json!({ "TableName": table, "Key": key });
+        let request = json!({ "TableName": table, "Key": key });
         let answer = dispatch(&self.db, "GetItem", request).unwrap();
         serde_json::from_str::<Value>(&answer).unwrap()["Item"].take()
+    }
+
+    /// The items of a table as they stand in the store.
+    pub fn scan(&self, table: &str) -> Vec<Value> {
+        let answer = dispatch(&self.db, "Scan", json!({ "TableName": table })).unwrap();
+        let mut answer: Value = serde_json::from_str(&answer).unwrap();
+        serde_json::from_value(answer["Items"].take()).unwrap()
+    }
+
+    /// Every item with its table, to [`restore`](Self::restore).
+    pub fn items(&self) -> Vec<(String, Value)> {
+        let of_table = |table: String| self.scan(&table).into_iter().map(move |item| (table.clone(), item));
+        tables().flat_map(|(table, _)| of_table(table)).collect()
+    }
+
+    /// Makes `items` all that the store holds.
+    pub fn restore(&self, items: &[(String, Value)]) {
+        for (table, keys) in tables() {
+            for item in self.scan(&table) {
+                let key: Value = keys.iter().map(|key| ((*key).to_owned(), item[key].clone())).collect();
+                dispatch(&self.db, "DeleteItem", json!({ "TableName": table, "Key": key })).unwrap();
+            }
+        }
+        for (table, item) in items {
+            self.put(table, item);
+        }
     }
 
     /// The calls since the last time this was asked, those that failed among them.
@@ -166,13 +209,13 @@ impl FaultyStore {
             Some(table) => format!("{operation} {}", table.trim_start_matches("countersign-")),
             None => operation.clone(),
         };
+        let call = if self.caller.is_empty() { call } else { format!("{}: {call}", self.caller) };
         let fault = (self.plan.lock().unwrap())(&call);
         self.calls.lock().unwrap().push(call);
         let is_carried_out = fault.is_none_or(Fault::is_carried_out);
         let (status, text) = match is_carried_out {
-            true if is_kms => {
-                kms::answer(&operation, &body).map_or_else(|code| (400, exception(code)), |text| (200, text))
-            }
+            true if is_kms => kms::answer(&operation, &body, &self.keys_made)
+                .map_or_else(|code| (400, exception(code)), |text| (200, text)),
             true => dispatch(&self.db, &operation, body)
                 .map_or_else(|error| (error.status_code(), error.to_json()), |text| (200, text)),
             false => (200, String::new()),
@@ -217,6 +260,11 @@ impl HttpConnector for FaultyStore {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
         HttpConnectorFuture::new(self.clone().answer(request))
     }
+}
+
+/// The name of every table, and of what its key is made of.
+fn tables() -> impl Iterator<Item = (String, Vec<&'static str>)> {
+    table_shapes().iter().map(|shape| (format!("{DEFAULT_TABLE_PREFIX}{}", shape.name), shape.keys()))
 }
 
 /// What the embedded store's own HTTP server does with a request, for the operations that the issuer uses.

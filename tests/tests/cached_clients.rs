@@ -135,6 +135,48 @@ async fn a_request_that_is_cut_off_leaves_its_mark() {
     assert_eq!(begun.elapsed().as_millis(), 200, "the two tables that it had not come to");
 }
 
+/// A successor is to be opened for the first time, and whatever `is_silent` says is not answered.
+async fn beside_a_key_that_does_not_open(is_silent: fn(&str) -> bool) -> InProcess {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    // The copies are fresh a moment before the handover.
+    tokio::time::sleep((30 * 24 * 60 - 14) * MINUTE).await;
+    for_alice().to(&world.issuer).await.ok();
+    world.store.set_faults(move |call| is_silent(call).then_some(Fault::Hang));
+    tokio::time::sleep(14 * MINUTE).await;
+    world
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_successor_that_cannot_be_opened_costs_one_request_its_patience() {
+    for (is_silent, patience) in [
+        ((|_| true) as fn(&str) -> bool, 2300),
+        (|call| call == "GetItem signing-keys", 2000),
+        (|call| call == "Decrypt", 2000),
+    ] {
+        let world = beside_a_key_that_does_not_open(is_silent).await;
+        let begun = Instant::now();
+        for_alice().to(&world.issuer).await.ok();
+        assert_eq!(begun.elapsed().as_millis(), patience);
+        for_alice().to(&world.issuer).await.ok();
+        assert_eq!(begun.elapsed().as_millis(), patience, "the next one waits for nothing");
+        world.store.heal();
+        tokio::time::sleep(2 * MINUTE).await;
+        let before = world.store.take_calls().len();
+        for_alice().to(&world.issuer).await.ok();
+        assert!(before > 0 && world.store.take_calls().contains(&"Decrypt".to_owned()), "it is tried again");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_is_cut_off_while_a_key_is_opened_leaves_its_mark() {
+    let world = beside_a_key_that_does_not_open(|call| call == "Decrypt").await;
+    let cut_off = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
+    assert!(cut_off.is_err());
+    let begun = Instant::now();
+    for_alice().to(&world.issuer).await.ok();
+    assert_eq!(begun.elapsed().as_millis(), 0);
+}
+
 /// Throttled, or silent: the trouble is that of one table.
 #[tokio::test(start_paused = true)]
 async fn trouble_with_one_table_hides_nothing_that_is_revoked_in_another() {

@@ -3,28 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
-use std::io::Write;
-use std::sync::{Arc, Mutex};
-
 use countersign_tests::canaries::writings;
 use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
 use tracing_subscriber::filter::LevelFilter;
-
-/// Everything that is logged, at every level.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(bytes);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
-    }
-}
 
 #[tokio::test(start_paused = true)]
 async fn no_secret_is_logged_or_echoed_in_any_flow_or_fault() {
@@ -77,7 +60,7 @@ async fn no_secret_is_logged_or_echoed_in_any_flow_or_fault() {
         // Of a token the signature is the secret part; the rest is what the audit log says anyway.
         secrets.extend([access, refresh].map(|token| token.rsplit('.').next().unwrap().to_owned()));
     }
-    let log = String::from_utf8_lossy(&log.0.lock().unwrap()).into_owned();
+    let log = log.text();
     assert!(log.contains("issued") && log.contains("refused") && log.contains("failed"), "it is the log");
     for secret in &secrets {
         for writing in writings(secret) {

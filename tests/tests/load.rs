@@ -7,12 +7,12 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::{ClientSecret, Entropy, Issuer, Secret, dynamodb};
-use countersign_tests::in_process::{APP_SECRET, Post};
+use countersign::dev::{PATIENCE, router, serve};
+use countersign_issuer::{ClientSecret, Entropy, Issuer, Publisher, Secret, dynamodb};
+use countersign_tests::in_process::APP_SECRET;
 use countersign_tests::random::Random;
-use countersign_tests::{Answer, JANE, TestIssuer, encode};
+use countersign_tests::{Answer, JANE, TestIssuer};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 const CLIENTS: usize = 64;
@@ -44,10 +44,11 @@ struct Family {
     deeds: Vec<Deed>,
 }
 
-/// The server behind its socket, and a second issuer over the same store.
+/// A server, and a second one with an issuer of its own over the same store.
 struct Servers {
     http: TestIssuer,
-    second: Issuer,
+    second: String,
+    client: reqwest::Client,
 }
 
 impl Servers {
@@ -62,17 +63,20 @@ impl Servers {
         .await;
         let (config, wrapping) = http.config();
         let db = dynamodb(&config.store.aws);
-        let second = Issuer::new(&config, &db, wrapping, http.clock.clock(), entropy);
-        Self { http, second }
+        let issuer = Issuer::new(&config, &db, wrapping, http.clock.clock(), entropy);
+        let publisher = Publisher::new(&config, &db, http.clock.clock());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let second = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(serve(listener, router(issuer, publisher, PATIENCE), PATIENCE, std::future::pending()));
+        Self { http, second, client: reqwest::Client::new() }
     }
 
-    async fn post(&self, over_socket: bool, path: &str, form: &[(&str, &str)]) -> Answer {
-        let basic = BASE64.encode(format!("demo-app:{APP_SECRET}"));
-        let answer = if over_socket {
-            self.http.send(path, &[("authorization", &format!("Basic {basic}"))], encode(form)).await
-        } else {
-            Post::new(path, "demo-app", APP_SECRET, form).to(&self.second).await
-        };
+    async fn post(&self, is_first: bool, path: &str, form: &[(&str, &str)]) -> Answer {
+        let url = if is_first { &self.http.url } else { &self.second };
+        let request = self.client.post(format!("{url}{path}")).basic_auth("demo-app", Some(APP_SECRET));
+        let response = request.form(form).send().await.unwrap();
+        let (status, headers) = (response.status(), response.headers().clone());
+        let answer = Answer::new(status, headers, response.text().await.unwrap());
         assert!(matches!(answer.status.as_u16(), 200 | 400), "{} {}", answer.status, answer.text);
         answer
     }
@@ -111,12 +115,12 @@ async fn work(
             continue;
         }
         let is_revocation = random.below(200) == 0;
-        let over_socket = random.below(2) == 0;
+        let is_first = random.below(2) == 0;
         let asked = Instant::now();
         let answer = if is_revocation {
-            servers.post(over_socket, "/oauth/revoke", &[("token", &token)]).await
+            servers.post(is_first, "/oauth/revoke", &[("token", &token)]).await
         } else {
-            servers.post(over_socket, "/oauth/refresh", &[("refresh_token", &token)]).await
+            servers.post(is_first, "/oauth/refresh", &[("refresh_token", &token)]).await
         };
         let answered = Instant::now();
         let kind = match (answer.status.as_u16(), is_revocation) {

@@ -59,7 +59,7 @@ impl DevCommand {
             data_dir: self.data_dir,
             rotate_every: self.rotate_every,
         };
-        let server = start(&options, Clock::system(), Entropy::system()).await?;
+        let server = Box::pin(start(&options, Clock::system(), Entropy::system())).await?;
         if json {
             let ready = json!({
                 "issuer": server.url,

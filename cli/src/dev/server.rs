@@ -3,17 +3,25 @@
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request};
+use axum::http::StatusCode;
+use axum::http::header::CONNECTION;
+use axum::response::IntoResponse;
 use axum::routing::any;
+use axum::{Extension, Router};
 use countersign_issuer::endpoints::{self, MAX_BODY_BYTES};
 use countersign_issuer::keys::Rotator;
 use countersign_issuer::{Config, Entropy, Issuer, Publisher, SourceAddress, create_tables, dynamodb};
 use countersign_verify::Clock;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -24,6 +32,9 @@ use super::{DevError, EmbeddedDynamoDb, demo};
 
 /// Where `env` is written unless a data folder is named.
 const DEFAULT_FOLDER: &str = ".countersign";
+
+/// How long a caller may take over a request's head, and again over its body. On AWS API Gateway sees to that.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What a person may choose.
 #[derive(Debug, Clone)]
@@ -48,7 +59,7 @@ pub struct DevServer {
     /// The embedded store.
     pub dynamodb: EmbeddedDynamoDb,
     stop: oneshot::Sender<()>,
-    served: JoinHandle<std::io::Result<()>>,
+    served: JoinHandle<()>,
     rotating: JoinHandle<()>,
     /// Held while this runs.
     lock: File,
@@ -95,19 +106,15 @@ pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<
         error: format!("{error} (its file env is the only home of the key that wraps signing keys; if that is lost, delete the folder)"),
     })?;
     let publisher = Publisher::new(&config, &db, clock.clone());
-    let app = router(issuer, publisher).merge(api::router(&url, clock)?);
+    let app = router(issuer, publisher, PATIENCE).merge(api::router(&url, clock)?);
     let period = config.store.timers.settings().rotation_period;
     let rotating = tokio::spawn(rotate_on_schedule(rotator, period));
 
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(
-        axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>())
-            .with_graceful_shutdown(async {
-                // Ends too when the sender is dropped.
-                let _ = stopped.await;
-            })
-            .into_future(),
-    );
+    let served = tokio::spawn(serve(listener, app, PATIENCE, async {
+        // Ends too when the sender is dropped.
+        let _ = stopped.await;
+    }));
     Ok(DevServer {
         url,
         environment: environment_file,
@@ -158,17 +165,56 @@ async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
     }
 }
 
-fn router(issuer: Issuer, publisher: Publisher) -> Router {
+/// Serves `app` until `stopped`, and finishes what is running by then. A head that is not complete after `patience` ends
+/// its connection.
+pub async fn serve(
+    listener: TcpListener,
+    app: Router,
+    patience: Duration,
+    stopped: impl Future<Output = ()>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    let running = GracefulShutdown::new();
+    let mut stopped = pin!(stopped);
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = &mut stopped => break,
+        };
+        let Ok((stream, peer)) = accepted else {
+            // Most likely too many files are open, until some connection ends.
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(app.clone().layer(Extension(ConnectInfo(peer))));
+        let connection = running.watch(http.serve_connection(TokioIo::new(stream), service));
+        tokio::spawn(async move {
+            // Whoever went away is told nothing.
+            let _ = connection.await;
+        });
+    }
+    drop(listener);
+    running.shutdown().await;
+}
+
+/// The endpoints. A body that is not complete after `patience` is answered 408.
+pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Router {
     let (issuer, publisher) = (Arc::new(issuer), Arc::new(publisher));
     let token = {
         let issuer = Arc::clone(&issuer);
-        any(async move |request: Request| respond(endpoints::token(&issuer, read(request).await).await))
+        any(async move |request: Request| match read(request, patience).await {
+            Ok(request) => respond(endpoints::token(&issuer, request).await),
+            Err(too_slow) => too_slow.into_response(),
+        })
     };
-    let refresh = any(async move |request: Request| {
-        respond(endpoints::refresh_function(&issuer, read(request).await).await)
+    let refresh = any(async move |request: Request| match read(request, patience).await {
+        Ok(request) => respond(endpoints::refresh_function(&issuer, request).await),
+        Err(too_slow) => too_slow.into_response(),
     });
-    let jwks = any(async move |request: Request| {
-        respond(endpoints::jwks_function(&publisher, read(request).await).await)
+    let jwks = any(async move |request: Request| match read(request, patience).await {
+        Ok(request) => respond(endpoints::jwks_function(&publisher, request).await),
+        Err(too_slow) => too_slow.into_response(),
     });
     Router::new()
         .route("/oauth/token", token)
@@ -182,18 +228,67 @@ fn router(issuer: Issuer, publisher: Publisher) -> Router {
 }
 
 /// Reads a body as far as it may be long, and one byte further, so that the endpoint sees that it is too long.
-async fn read(request: Request) -> endpoints::Request {
+async fn read(request: Request, patience: Duration) -> Result<endpoints::Request, TooSlow> {
     let (parts, body) = request.into_parts();
     let too_long = || vec![0; MAX_BODY_BYTES + 1];
-    let body = to_bytes(body, MAX_BODY_BYTES).await.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
+    let read = tokio::time::timeout(patience, to_bytes(body, MAX_BODY_BYTES)).await.map_err(|_| TooSlow)?;
+    let body = read.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
     let mut request = endpoints::Request::from_parts(parts, body);
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let address = SourceAddress(peer.ip());
         request.extensions_mut().insert(address);
     }
-    request
+    Ok(request)
+}
+
+/// A body that did not come in time (RFC 9110 section 15.5.9). What may still come of it is no request.
+struct TooSlow;
+
+impl IntoResponse for TooSlow {
+    fn into_response(self) -> axum::response::Response {
+        (StatusCode::REQUEST_TIMEOUT, [(CONNECTION, "close")]).into_response()
+    }
 }
 
 fn respond(response: endpoints::Response) -> axum::response::Response {
     response.map(Body::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    /// What comes back for `sent`, after which nothing more is sent.
+    async fn answer_to(sent: &str) -> String {
+        let patience = Duration::from_millis(50);
+        let read = async move |request| match read(request, patience).await {
+            Ok(request) => String::from_utf8(request.into_body()).unwrap().into_response(),
+            Err(too_slow) => too_slow.into_response(),
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().fallback(read);
+        let server = tokio::spawn(serve(listener, app, patience, std::future::pending()));
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(sent.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        // Ends with the connection; a server that waits for ever lets the test wait for ever.
+        stream.read_to_string(&mut answer).await.unwrap();
+        server.abort();
+        answer
+    }
+
+    #[tokio::test]
+    async fn a_head_or_a_body_that_does_not_come_ends_the_connection() {
+        let begun = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n";
+        assert_eq!(answer_to("").await, "");
+        assert_eq!(answer_to(begun).await, "");
+        let slow = answer_to(&format!("{begun}\r\nbo")).await;
+        assert!(slow.starts_with("HTTP/1.1 408 ") && slow.contains("connection: close"), "{slow}");
+        let whole = answer_to(&format!("{begun}\r\nbody")).await;
+        assert!(whole.starts_with("HTTP/1.1 200 ") && whole.ends_with("body"), "{whole}");
+    }
 }

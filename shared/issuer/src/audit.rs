@@ -78,7 +78,7 @@ pub(crate) fn refused(
     }
 }
 
-/// A cached record that DynamoDB could not be asked about.
+/// A cached record, or the ring of keys, that DynamoDB could not be asked about.
 pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
     let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
     tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);

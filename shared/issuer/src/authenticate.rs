@@ -172,11 +172,12 @@ impl Candidate<'_> {
     }
 }
 
-/// Says to the log whom the caller said to be.
-fn tell_of(candidates: &[Candidate<'_>]) {
-    for candidate in candidates {
-        audit::client_refused(candidate.client_id, candidate.refusal());
-    }
+/// Says to the log whom the caller said to be, and why that is refused: in the first reading, which is the one of
+/// RFC 6749 section 2.3.1.
+fn tell_of(candidates: &[Candidate<'_>]) -> ClientRefusal {
+    let Some(candidate) = candidates.first() else { return ClientRefusal::NoCredentials };
+    audit::client_refused(candidate.client_id, candidate.refusal());
+    candidate.refusal()
 }
 
 /// Tells clients from those who only say that they are one, and slows down whoever guesses at anybody's secret.
@@ -233,7 +234,9 @@ impl Authentication {
         } else {
             None
         };
-        let reservation = self.guesses.at_secret(&names, from).await.inspect_err(|_| tell_of(&candidates))?;
+        let reservation = self.guesses.at_secret(&names, from).await.inspect_err(|_| {
+            tell_of(&candidates);
+        })?;
         for candidate in &mut candidates {
             if let Some(turn) = turn.as_ref().filter(|_| candidate.needs_a_slow_hash())
                 && let Err(error) = self.find_slow(candidate, turn, now).await
@@ -246,9 +249,7 @@ impl Authentication {
                 return Ok(authenticated);
             }
         }
-        tell_of(&candidates);
-        let refusal = candidates.last().map_or(ClientRefusal::NoCredentials, Candidate::refusal);
-        Err(OAuthError::InvalidClient(refusal))
+        Err(OAuthError::InvalidClient(tell_of(&candidates)))
     }
 
     /// What is known of a reading without a slow hash.

@@ -213,16 +213,18 @@ impl WrappingConfig {
             let key = BASE64URL.decode(value).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
             key.map(|key| LocalWrapping::new(&key)).ok_or("must be 32 bytes in unpadded base64url".to_owned())
         });
+        let is_malformed = variables.wrong.len() > wrong_before;
         match (kms, local) {
-            (Some(key_id), None) => Some(Self::Kms { key_id, endpoint }),
+            (Some(key_id), None) if !is_malformed => Some(Self::Kms { key_id, endpoint }),
             (None, Some(local)) => Some(Self::Local(local)),
             (None, None) => {
-                if variables.wrong.len() == wrong_before {
+                if !is_malformed {
                     variables.wrong.push("COUNTERSIGN_KMS_KEY_ID is not set".into());
                 }
                 None
             }
-            (Some(_), Some(_)) => {
+            // What is malformed is set.
+            (Some(_), _) => {
                 let both = "COUNTERSIGN_KMS_KEY_ID and COUNTERSIGN_LOCAL_KEY exclude each other: unset one";
                 variables.wrong.push(both.into());
                 None
@@ -415,5 +417,25 @@ mod tests {
              COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL must be a whole number (0 is off); \
              COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url"
         );
+    }
+
+    #[test]
+    fn two_ways_of_wrapping_are_refused_whatever_is_wrong_with_either() {
+        let read = |kms: &str, local: &str| {
+            let mut variables = vec![("COUNTERSIGN_KMS_KEY_ID", kms), ("COUNTERSIGN_LOCAL_KEY", local)];
+            variables.retain(|(_, value)| !value.is_empty());
+            let lookup =
+                |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
+            Variables::read(&lookup, WrappingConfig::read).err().map(|errors| errors.to_string())
+        };
+        let both = "COUNTERSIGN_KMS_KEY_ID and COUNTERSIGN_LOCAL_KEY exclude each other: unset one";
+        let malformed = "COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url";
+        let good = "A".repeat(43);
+        assert_eq!(read("alias/x", ""), None);
+        assert_eq!(read("", &good), None);
+        for (local, told) in [(good.as_str(), vec![both]), ("hunter2", vec![malformed, both])] {
+            let told = format!("the environment is not complete: {}", told.join("; "));
+            assert_eq!(read("alias/x", local), Some(told));
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Whether DynamoDB answered when it was last asked. Whoever has a copy to go on with waits for a newer one no longer than a
+//! Whether DynamoDB, or KMS, answered when it was last asked. Whoever has a copy to go on with waits for a newer one no longer than a
 //! moment, and after a failure leaves its table alone for a while: one request is slow then, and not each.
 
 use std::mem;
@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use countersign_verify::{Clock, Timestamp};
 
+use crate::keys::{KeyError, WrappingError};
 use crate::store::StoreError;
 
 /// After a failed read a table is left alone this long by whoever has a copy.
@@ -18,6 +19,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// And no longer than this where another table has just failed. It is asked nonetheless: the trouble may be that table's
 /// alone, and what was revoked in this one must not stand for it.
 const LITTLE_PATIENCE: Duration = Duration::from_millis(100);
+
+/// An error that may be an outage.
+pub(crate) trait Failure: From<StoreError> {
+    /// Whether whoever was asked was out of reach, slow, or throttled.
+    fn is_outage(&self) -> bool;
+}
+
+impl Failure for StoreError {
+    fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+}
+
+impl Failure for KeyError {
+    fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_outage(),
+            Self::Wrapping { error, .. } => matches!(error, WrappingError::Unavailable(_)),
+            Self::NoSigningKey | Self::Unusable { .. } | Self::Signing => false,
+        }
+    }
+}
 
 /// What one table's reader knows of the last failure: of its own, and of all readers of the process.
 #[derive(Debug)]
@@ -53,11 +76,11 @@ impl Outage {
     }
 
     /// What `read` says, and whether it says anything is kept in mind. Where there is a copy it must be quick.
-    pub(crate) async fn watch<T>(
+    pub(crate) async fn watch<T, E: Failure>(
         &self,
         has_copy: bool,
-        read: impl Future<Output = Result<T, StoreError>>,
-    ) -> Result<T, StoreError> {
+        read: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let unanswered = Unanswered(self);
         let patience = match has_copy {
             false => Duration::MAX,
@@ -65,12 +88,10 @@ impl Outage {
             true => PATIENCE,
         };
         let result = tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
-            Err(StoreError::Unavailable {
-                operation: "read",
-                detail: format!("no answer within {patience:?}"),
-            })
+            let detail = format!("no answer within {patience:?}");
+            Err(StoreError::Unavailable { operation: "read", detail }.into())
         });
-        if !matches!(result, Err(StoreError::Unavailable { .. })) {
+        if !result.as_ref().is_err_and(Failure::is_outage) {
             mem::forget(unanswered);
             self.failed_at.store(0, Ordering::Relaxed);
             self.any_failed_at.store(0, Ordering::Relaxed);

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use countersign_verify::{Clock, Timestamp};
 use tokio::sync::Mutex;
 
+use crate::audit;
 use crate::keys::{KeyError, KeyTable, Ring, Timers};
 use crate::outage::Outage;
+use crate::store::{SIGNING_KEYS, StoreError};
 
 /// A ring and the moment at which it was read.
 #[derive(Debug, Clone)]
@@ -52,9 +54,18 @@ impl KeyRing {
         let now = self.clock.now();
         let usable = kept.as_ref().filter(|reading| reading.is_usable(now, &self.timers)).cloned();
         if let Some(reading) = &usable
-            && (reading.is_fresh(now, &self.timers) || self.outage.is_recent())
+            && reading.is_fresh(now, &self.timers)
         {
             return Ok(Arc::clone(&reading.ring));
+        }
+        let serve = |reading: Reading, reason: Option<&StoreError>| {
+            audit::served_stale(SIGNING_KEYS, "ring", now.since(reading.at), reason);
+            Ok(reading.ring)
+        };
+        if self.outage.is_recent()
+            && let Some(reading) = usable
+        {
+            return serve(reading, None);
         }
         match self.outage.watch(usable.is_some(), self.table.read()).await {
             Ok(contents) => {
@@ -63,14 +74,10 @@ impl KeyRing {
                 *kept = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
                 Ok(ring)
             }
-            Err(error) => {
-                let Some(reading) = usable else {
-                    return Err(error.into());
-                };
-                let age = now.since(reading.at).as_secs();
-                tracing::warn!(%error, age, "the ring of keys cannot be read; going on with the last reading");
-                Ok(reading.ring)
-            }
+            Err(error) => match usable {
+                Some(reading) => serve(reading, Some(&error)),
+                None => Err(error.into()),
+            },
         }
     }
 

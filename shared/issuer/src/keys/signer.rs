@@ -105,6 +105,8 @@ pub struct Signer {
     table: KeyTable,
     wrapping: Wrapping,
     clock: Clock,
+    /// Of the private half and of what opens it.
+    outage: Outage,
     opened: Mutex<Opened>,
 }
 
@@ -130,8 +132,9 @@ impl Signer {
         timers: Timers,
         clock: Clock,
     ) -> Self {
+        let opening = outage.of_another_table();
         let ring = KeyRing::new(table.clone(), timers, clock.clone(), outage);
-        Self { ring, table, wrapping, clock, opened: Mutex::default() }
+        Self { ring, table, wrapping, clock, outage: opening, opened: Mutex::default() }
     }
 
     /// The ring, for verifying.
@@ -154,11 +157,11 @@ impl Signer {
         let timers = self.ring.timers();
         let overtime = opened.key.clone().filter(|key| ring.may_sign_on(&key.jwk, now, timers));
         if let Some(key) = &overtime
-            && timers.is_too_soon(opened.failed_at, now)
+            && (timers.is_too_soon(opened.failed_at, now) || self.outage.is_recent())
         {
             return Ok(Arc::clone(key));
         }
-        match (self.open(&active.key).await, overtime) {
+        match (self.outage.watch(overtime.is_some(), self.open(&active.key)).await, overtime) {
             (Ok(key), _) => {
                 let key = Arc::new(key);
                 *opened = Opened { key: Some(Arc::clone(&key)), failed_at: None };
