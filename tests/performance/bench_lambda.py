@@ -18,7 +18,7 @@ from pathlib import Path
 import boto3
 import jwt
 from processes import BINARIES, Dev, Kms, event
-from runtime import Function, rss_of
+from runtime import Function, one_processor_awake, rss_of
 from tls import Authority, Proxy
 
 FUNCTIONS = ["token", "refresh", "jwks", "authorizer", "rotate"]
@@ -295,7 +295,7 @@ def main():
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        with Dev(folder) as dev, Kms(folder) as kms:
+        with one_processor_awake(), Dev(folder) as dev, Kms(folder) as kms:
             bench = Bench(folder, dev, kms, options.runs * (options.invocations + 100))
             rows, verified = measured(bench, options.runs, options.invocations)
     if options.json:

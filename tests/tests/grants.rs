@@ -1,6 +1,7 @@
 //! The four grants: who gets which token, and who gets none.
 
-use countersign_issuer::{AccessTokenType, Principal, PrincipalKey};
+use countersign_issuer::{AccessTokenType, Principal, PrincipalKey, endpoints};
+use countersign_tests::in_process::InProcess;
 use countersign_tests::{ALICE, AUDIENCE, CLIENT_CREDENTIALS, JANE, TestIssuer, alice, jane};
 use serde_json::json;
 
@@ -260,4 +261,11 @@ async fn a_client_uses_the_grants_of_its_list_alone() {
         })
         .await;
     assert_eq!(issuer.token("demo-app", JANE, &[]).await.ok().get("refresh_token"), None);
+}
+
+#[tokio::test]
+async fn a_request_carries_no_room_for_questions_to_dynamodb_that_it_seldom_asks() {
+    let (world, _) = InProcess::start_with_clock(&[]).await;
+    let answering = endpoints::token(&world.issuer, endpoints::Request::default());
+    assert!(size_of_val(&answering) < 4096, "{} bytes, each moved about four times", size_of_val(&answering));
 }

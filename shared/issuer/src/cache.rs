@@ -105,7 +105,7 @@ impl<R: Record> Cache<R> {
         {
             return Ok(Some(copy.serve(key, None)));
         }
-        match self.outage.watch(copy.is_some(), self.table.get(key)).await {
+        match self.outage.watch(copy.is_some(), Box::pin(self.table.get(key))).await {
             Ok(record) => {
                 let record = record.map(Arc::new);
                 *reading = Some(Reading { record: record.clone(), at: now });

@@ -203,7 +203,7 @@ impl Guesses {
             let request = request
                 .return_values(ReturnValue::UpdatedNew)
                 .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
-            let error = match request.send().await {
+            let error = match Box::pin(request.send()).await {
                 Ok(answer) => {
                     let written = Counter::read(&answer.attributes.unwrap_or_default())?;
                     return Ok(reserved(written.window_start, by));
@@ -271,7 +271,7 @@ impl Guesses {
                 .expression_attribute_values(":zero", numeric(0))
                 .expression_attribute_values(":start", numeric(window_start.millis()));
             // One failure too many is on record then, until the window ends.
-            if let Err(error) = was_applied("hand back guess", request.send().await) {
+            if let Err(error) = was_applied("hand back guess", Box::pin(request.send()).await) {
                 tracing::warn!(%error, "a guess that was no failure stays counted");
             }
         }

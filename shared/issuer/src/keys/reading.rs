@@ -67,7 +67,7 @@ impl KeyRing {
         {
             return serve(reading, None);
         }
-        match self.outage.watch(usable.is_some(), self.table.read()).await {
+        match self.outage.watch(usable.is_some(), Box::pin(self.table.read())).await {
             Ok(contents) => {
                 let ring = Arc::new(Ring::new(contents.keys, &self.timers));
                 // A ring without a key that signs is not kept, so that a first key is noticed at once.

@@ -161,7 +161,7 @@ impl Signer {
         {
             return Ok(Arc::clone(key));
         }
-        match (self.outage.watch(overtime.is_some(), self.open(&active.key)).await, overtime) {
+        match (self.outage.watch(overtime.is_some(), Box::pin(self.open(&active.key))).await, overtime) {
             (Ok(key), _) => {
                 let key = Arc::new(key);
                 *opened = Opened { key: Some(Arc::clone(&key)), failed_at: None };
