@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import jwt
 from processes import BINARIES, Dev, Process
-from runtime import cpu_of, received, rss_of
+from runtime import cpu_of, one_processor_awake, received, rss_of
 
 AUDIENCE = "https://api.example.com"
 PEER = Path(os.environ["COUNTERSIGN_PEER"])
@@ -82,7 +82,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cpu = {"countersign": [], "oidc-provider": []}
-    with tempfile.TemporaryDirectory() as folder, Dev(Path(folder)) as dev:
+    with one_processor_awake(), tempfile.TemporaryDirectory() as folder, Dev(Path(folder)) as dev:
         command = [
             *(BINARIES / "countersign", "client", "create", "bench", "--name", "Bench", "--grant", "client_credentials"),
             *("--scope", "reports:read", "--scope", "reports:write", "--audience", AUDIENCE, "--json"),
