@@ -172,10 +172,12 @@ impl Candidate<'_> {
     }
 }
 
-/// Says to the log whom the caller said to be, and why that is refused: in the first reading, which is the one of
-/// RFC 6749 section 2.3.1.
+/// Says to the log whom the caller said to be, and why that is refused: in the reading that is known best, and of two that
+/// are known alike in the first, which is the one of RFC 6749 section 2.3.1.
 fn tell_of(candidates: &[Candidate<'_>]) -> ClientRefusal {
-    let Some(candidate) = candidates.first() else { return ClientRefusal::NoCredentials };
+    let Some(candidate) = candidates.iter().rev().max_by_key(|candidate| candidate.refusal()) else {
+        return ClientRefusal::NoCredentials;
+    };
     audit::client_refused(candidate.client_id, candidate.refusal());
     candidate.refusal()
 }

@@ -44,7 +44,7 @@ pub(crate) enum OAuthError {
 }
 
 /// Why a client was not let in. The caller is told the same for all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ClientRefusal {
     #[error("no credentials")]
     NoCredentials,

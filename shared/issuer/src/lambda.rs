@@ -14,7 +14,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use tracing::{Instrument, Span};
 
-use self::event::Answer;
+use self::event::{Answer, Api};
 use crate::endpoints::{self, Request, Response};
 use crate::keys::Rotator;
 use crate::{Authorizer, AuthorizerConfig, Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
@@ -109,15 +109,18 @@ where
 {
     let answer = &answer;
     let invocations = &Invocations::new();
-    // `lambda_runtime::run` would add a span of its own, and parse more slowly to know where in an event it is.
+    // As text, since the runtime parses slowly, to know where in an event it is; and not by `lambda_runtime::run`, which adds
+    // a span of its own.
     Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
         let left = time_left(event.context.deadline, Clock::system().now());
         let span = invocations.span(&event.context.request_id);
         // Boxed: the compiler's own recursion ends before the future's layout does.
         let answered = Box::pin(async move {
-            let answer = answer(event::request(event.payload.get())?);
-            let answered = tokio::time::timeout(left, answer).await;
-            Ok::<_, Error>(Answer(answered.unwrap_or_else(|_| endpoints::out_of_time())))
+            let request = event::request(event.payload.get())?;
+            let api = request.extensions().get().copied().unwrap_or(Api::Http);
+            let answered = tokio::time::timeout(left, answer(request)).await;
+            let response = answered.unwrap_or_else(|_| endpoints::out_of_time());
+            Ok::<_, Error>(Answer { response, api })
         });
         answered.instrument(span)
     }))

@@ -114,7 +114,7 @@ impl Keys {
     /// The keys that were withdrawn after they had begun to sign, from that number on.
     fn spoilt(&self, oldest: u64) -> impl Iterator<Item = &KeyOnRecord> {
         let has_signed =
-            |key: &&KeyOnRecord| key.withdrawn_at.is_some_and(|withdrawn| withdrawn > key.activates_at);
+            |key: &&KeyOnRecord| key.withdrawn_at.is_some_and(|withdrawn| withdrawn >= key.activates_at);
         self.known.values().filter(move |key| key.seq >= oldest).filter(has_signed)
     }
 

@@ -75,8 +75,30 @@ impl fmt::Debug for HttpsClient {
 }
 
 impl HttpClient for HttpsClient {
-    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        SharedHttpConnector::clone(&self.0)
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        let connector = SharedHttpConnector::clone(&self.0);
+        match settings.read_timeout() {
+            Some(timeout) => SharedHttpConnector::new(Patient { connector, timeout }),
+            None => connector,
+        }
+    }
+}
+
+/// Waits for an answer's head as long as its client says. Ours have the attempt's time; those that find credentials have
+/// a second or five for an address at which nobody may be.
+#[derive(Debug)]
+struct Patient {
+    connector: SharedHttpConnector,
+    timeout: Duration,
+}
+
+impl HttpConnector for Patient {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (answer, timeout) = (self.connector.call(request), self.timeout);
+        HttpConnectorFuture::new(async move {
+            let answer = tokio::time::timeout(timeout, answer).await;
+            answer.unwrap_or_else(|late| Err(ConnectorError::timeout(late.into())))
+        })
     }
 }
 
@@ -100,7 +122,6 @@ impl Connector {
             .https_or_http()
             .enable_http1()
             .wrap_connector(tcp);
-        // Without a timer a connection that idled too long is found out by the request that is sent over it.
         Self(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(https))
     }
 }

@@ -169,7 +169,7 @@ impl Ring {
 impl Tenure {
     /// Whether it was not withdrawn before its time came.
     fn has_signed_or_will(&self) -> bool {
-        self.key.withdrawn_at.is_none_or(|withdrawn| withdrawn > self.signs_from)
+        self.key.withdrawn_at.is_none_or(|withdrawn| withdrawn >= self.signs_from)
     }
 
     fn state(&self, signing: Option<u64>, now: Timestamp) -> KeyState {
@@ -251,6 +251,13 @@ mod tests {
         }
         assert_eq!(signing(&keys, START.plus(20 * MINUTE)), Some(3));
         assert!(!Ring::new(keys.to_vec(), &Timers::default()).is_tainted(0));
+    }
+
+    #[test]
+    fn a_key_that_is_withdrawn_at_the_moment_it_begins_to_sign_may_have_signed() {
+        let at_once = RingKey { withdrawn_at: Some(START.plus(MINUTE)), ..key(2, START.plus(MINUTE)) };
+        let ring = Ring::new(vec![key(1, START), at_once], &Timers::default());
+        assert!(ring.is_tainted(2) && !ring.is_tainted(3));
     }
 
     #[test]

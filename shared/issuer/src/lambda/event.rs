@@ -52,16 +52,31 @@ struct Identity {
     source_ip: Option<String>,
 }
 
+/// The kind of API that an event comes from: among the extensions of its request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Api {
+    Http,
+    Rest,
+}
+
 /// What a function was invoked with is nothing of API Gateway's.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error("this is no event of an HTTP API or a REST API of API Gateway: {0}")]
 pub struct NotAnEvent(String);
+
+/// The runtime logs an error by this.
+impl fmt::Debug for NotAnEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
 
 /// The request in an event, with the address that API Gateway saw. Whatever a stranger sent makes a request; the error is
 /// for whoever invokes the function with something else.
 pub fn request(event: &str) -> Result<Request, NotAnEvent> {
     let event: Event = serde_json::from_str(event).map_err(|error| NotAnEvent(place(&error)))?;
     let headers = event.headers.unwrap_or_default().0;
+    let api = if event.request_context.http.is_some() { Api::Http } else { Api::Rest };
     let (method, path, query, headers, address) = if let Some(http) = event.request_context.http {
         (
             Some(http.method),
@@ -84,6 +99,7 @@ pub fn request(event: &str) -> Result<Request, NotAnEvent> {
     *request.method_mut() = method.ok_or_else(|| NotAnEvent("it has no method of HTTP".to_owned()))?;
     *request.uri_mut() = uri(&path.unwrap_or_default(), &query);
     *request.headers_mut() = headers;
+    request.extensions_mut().insert(api);
     if let Some(address) = address.and_then(|address| address.parse().ok()) {
         request.extensions_mut().insert(SourceAddress(address));
     }
@@ -101,6 +117,7 @@ fn body(text: String, is_base64: bool) -> Vec<u8> {
 }
 
 /// A query that says which parameters there are: more is not judged. What has other characters in it is none of OAuth's.
+/// API Gateway has every name in both of its maps.
 fn names(parameters: Option<HashMap<String, Option<String>>>) -> String {
     let is_plain = |name: &String| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
     let names: Vec<String> = parameters.unwrap_or_default().into_keys().filter(is_plain).collect();
@@ -109,8 +126,10 @@ fn names(parameters: Option<HashMap<String, Option<String>>>) -> String {
 
 /// A path that makes no URI leads nowhere.
 fn uri(path: &str, query: &str) -> Uri {
-    let is_path = path.starts_with('/') && path.parse::<Uri>().is_ok();
+    // A fragment would swallow what follows it.
+    let is_path = path.starts_with('/') && !path.contains('#') && path.parse::<Uri>().is_ok();
     let path = if is_path { path } else { "/" };
+    let query = if query.contains('#') { UNREADABLE } else { query };
     let readable = format!("{path}?{query}").parse();
     readable.or_else(|_| format!("{path}?{UNREADABLE}").parse()).unwrap_or_default()
 }
@@ -141,23 +160,32 @@ impl<'de, V: Deserialize<'de> + IntoIterator<Item = String>> Visitor<'de> for He
         while let Some((name, values)) = headers.next_entry::<String, V>()? {
             let Ok(name) = name.parse::<HeaderName>() else { continue };
             for value in values.into_iter().filter_map(|value| HeaderValue::try_from(value).ok()) {
-                self.0.append(&name, value);
+                // Nobody sends as many as a map does not take.
+                let _ = self.0.try_append(&name, value);
             }
         }
         Ok(self)
     }
 }
 
-/// What API Gateway makes a response of, for either kind of API. No endpoint gives a header twice.
-pub(super) struct Answer(pub(super) Response);
+/// What API Gateway makes a response of. No endpoint gives a header twice.
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) api: Api,
+}
 
 impl Serialize for Answer {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut answer = serializer.serialize_struct("Answer", 4)?;
-        answer.serialize_field("statusCode", &self.0.status().as_u16())?;
-        answer.serialize_field("headers", &Fields(self.0.headers()))?;
-        answer.serialize_field("body", self.0.body())?;
+        let mut answer = serializer.serialize_struct("Answer", 5)?;
+        answer.serialize_field("statusCode", &self.response.status().as_u16())?;
+        answer.serialize_field("headers", &Fields(self.response.headers()))?;
+        answer.serialize_field("body", self.response.body())?;
         answer.serialize_field("isBase64Encoded", &false)?;
+        // cargo lambda takes no answer of an HTTP API without cookies; a REST API takes nothing that it does not know.
+        match self.api {
+            Api::Http => answer.serialize_field("cookies", &[(); 0])?,
+            Api::Rest => answer.skip_field("cookies")?,
+        }
         answer.end()
     }
 }
@@ -204,6 +232,18 @@ mod tests {
         let values: Vec<_> = request.headers().get_all("authorization").iter().collect();
         assert_eq!(values, ["Basic YQ==", "Basic Yg=="]);
         assert_eq!(request.uri(), "/oauth/token?scope");
+    }
+
+    #[test]
+    fn a_fragment_hides_no_parameter_and_no_number_of_headers_is_too_many() {
+        assert_eq!(uri("/oauth/token", "#client_secret=a"), "/oauth/token?%");
+        assert_eq!(uri("/oauth/token#a", "client_secret=a"), "/?client_secret=a");
+        let headers: Vec<String> = (0..40_000).map(|n| format!(r#""h{n}": "a""#)).collect();
+        let event = format!(
+            r#"{{"headers": {{{}}}, "requestContext": {{"http": {{"method": "GET"}}}}}}"#,
+            headers.join(",")
+        );
+        assert!(request(&event).unwrap().headers().len() > 1000);
     }
 
     #[test]

@@ -105,7 +105,7 @@ where
     }
 }
 
-/// Keeps with a span what is learnt of it. The runtime has a span of its own, which says the same in other words.
+/// Keeps with a span of ours what is learnt of it. Libraries have spans too.
 fn keep<S>(context: &Context<'_, S>, id: &Id, record: impl FnOnce(&mut Members))
 where
     S: Subscriber + for<'lookup> LookupSpan<'lookup>,
