@@ -207,7 +207,7 @@ def test_rotation_tells_the_age_of_the_key(dev, tmp_path):
 def test_what_is_no_event_of_api_gateway_is_a_clear_error(name, odd, dev, tmp_path):
     with Function(tmp_path, name, dev.environment) as function:
         kind, error = function.invoke(odd)
-        assert kind == "error" and "expects a JSON payload from Amazon API Gateway" in error["errorMessage"]
+        assert kind == "error" and "no event of an HTTP API or a REST API" in error["errorMessage"]
         assert "panic" not in function.said()
         assert function.invoke(event("jwks"))[0] == "response", "and it goes on"
 

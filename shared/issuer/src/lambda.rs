@@ -11,10 +11,9 @@ use std::time::Duration;
 use countersign_verify::{Clock, Timestamp};
 use lambda_runtime::{LambdaEvent, Runtime, service_fn};
 use serde::de::IgnoredAny;
-use serde_json::value::RawValue;
 use tracing::{Instrument, Span};
 
-use self::event::{Answer, Api};
+use self::event::{Answer, Api, Asked};
 use crate::endpoints::{self, Request, Response};
 use crate::keys::Rotator;
 use crate::{Authorizer, AuthorizerConfig, Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
@@ -109,14 +108,13 @@ where
 {
     let answer = &answer;
     let invocations = &Invocations::new();
-    // As text, since the runtime parses slowly, to know where in an event it is; and not by `lambda_runtime::run`, which adds
-    // a span of its own.
-    Runtime::new(service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+    // Not by `lambda_runtime::run`, which adds a span of its own.
+    Runtime::new(service_fn(move |event: LambdaEvent<Asked>| {
         let left = time_left(event.context.deadline, Clock::system().now());
         let span = invocations.span(&event.context.request_id);
         // Boxed: the compiler's own recursion ends before the future's layout does.
         let answered = Box::pin(async move {
-            let request = event::request(event.payload.get())?;
+            let Asked(request) = event.payload;
             let api = request.extensions().get().copied().unwrap_or(Api::Http);
             let answered = tokio::time::timeout(left, answer(request)).await;
             let response = answered.unwrap_or_else(|_| endpoints::out_of_time());

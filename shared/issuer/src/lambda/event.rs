@@ -7,9 +7,10 @@ use std::marker::PhantomData;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
-use serde::de::{MapAccess, Visitor};
+use serde::de::{Error, MapAccess, Visitor};
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use crate::SourceAddress;
 use crate::endpoints::{Request, Response};
@@ -60,16 +61,9 @@ pub(super) enum Api {
 }
 
 /// What a function was invoked with is nothing of API Gateway's.
-#[derive(thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[error("this is no event of an HTTP API or a REST API of API Gateway: {0}")]
 pub struct NotAnEvent(String);
-
-/// The runtime logs an error by this.
-impl fmt::Debug for NotAnEvent {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
 
 /// The request in an event, with the address that API Gateway saw. Whatever a stranger sent makes a request; the error is
 /// for whoever invokes the function with something else.
@@ -104,6 +98,16 @@ pub fn request(event: &str) -> Result<Request, NotAnEvent> {
         request.extensions_mut().insert(SourceAddress(address));
     }
     Ok(request)
+}
+
+/// An event as the runtime hands it over: as text first, since the runtime parses slowly, to know where in an event it is.
+pub(super) struct Asked(pub(super) Request);
+
+impl<'de> Deserialize<'de> for Asked {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let event = Box::<RawValue>::deserialize(deserializer)?;
+        request(event.get()).map(Self).map_err(D::Error::custom)
+    }
 }
 
 /// Where an event stops being one. The parser's own words may repeat a credential.
