@@ -6,7 +6,7 @@
 
 mod answer;
 mod cacheable;
-mod event;
+pub(crate) mod event;
 
 pub use answer::Answer;
 

@@ -81,15 +81,15 @@ struct RequestContext {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Http {
-    method: String,
-    source_ip: Option<String>,
+pub(crate) struct Http {
+    pub(crate) method: String,
+    pub(crate) source_ip: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
-    source_ip: Option<String>,
+pub(crate) struct Identity {
+    pub(crate) source_ip: Option<String>,
 }
 
 impl Event {

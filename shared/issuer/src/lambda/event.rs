@@ -13,6 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
 use crate::SourceAddress;
+use crate::authorizer::event::{Http, Identity};
 use crate::endpoints::{Request, Response};
 
 /// Stands for a body and for a query that cannot be read: neither is ever a percent sign alone, so the endpoints refuse it.
@@ -36,21 +37,8 @@ struct Event {
 
 #[derive(Deserialize)]
 struct RequestContext {
-    http: Option<HttpContext>,
+    http: Option<Http>,
     identity: Option<Identity>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct HttpContext {
-    method: String,
-    source_ip: Option<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Identity {
-    source_ip: Option<String>,
 }
 
 /// The kind of API that an event comes from: among the extensions of its request.
