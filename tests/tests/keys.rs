@@ -165,6 +165,26 @@ async fn a_withdrawn_key_is_neither_published_nor_accepted_and_its_successor_sig
 }
 
 #[tokio::test]
+async fn what_was_signed_by_a_key_before_its_time_ends_with_that_key_and_nothing_else_does() {
+    let issuer = TestIssuer::start().await;
+    let announced = published(&issuer).await[1].clone();
+    let honest = issuer.log_in().await;
+    issuer.clock.advance(30 * DAY);
+    let early = issuer.log_in().await;
+    issuer.clock.rewind(30 * DAY);
+    assert_eq!(jsonwebtoken::decode_header(&early).unwrap().kid.unwrap(), announced);
+    let child = issuer.refresh(&early).await.refresh_token();
+    assert_ne!(jsonwebtoken::decode_header(&child).unwrap().kid.unwrap(), announced);
+
+    issuer.rotator().withdraw(&announced, false).await.unwrap();
+    issuer.clock.advance(RING_FRESHNESS);
+    for forged in [&early, &child] {
+        issuer.refresh(forged).await.assert_error(400, "invalid_grant");
+    }
+    issuer.refresh(&honest).await.ok();
+}
+
+#[tokio::test]
 async fn with_force_a_key_is_withdrawn_whatever_verifiers_know() {
     let issuer = TestIssuer::start().await;
     for _ in 0..2 {

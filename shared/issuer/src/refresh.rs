@@ -32,9 +32,9 @@ pub(crate) struct RefreshClaims {
     pub(crate) generation: u64,
     /// When the user or operator logged in, in seconds (`auth_time` is the name that OIDC gives it).
     pub(crate) auth_time: u64,
-    /// The number of the oldest signing key that this session has been under: when a key from then on is found to be
-    /// compromised, the session may be a forged one's child.
-    pub(crate) oldest_key: u64,
+    /// The numbers of the keys that this session has been under: when one of them is found to be compromised, the
+    /// session may be a forged one's child.
+    pub(crate) keys: Vec<u64>,
     /// The key of the user's or operator's record.
     pub(crate) principal: String,
     /// `sessions_valid_from` of the record whose password was verified. Compared for equality, so that no clock and
@@ -54,7 +54,14 @@ pub(crate) struct RefreshClaims {
 impl RefreshClaims {
     /// The same, as the key with the number `seq` may sign it: living no longer than until `latest`.
     pub(crate) fn under(self, seq: u64, latest: u64) -> Self {
-        Self { exp: self.exp.min(latest), oldest_key: self.oldest_key.min(seq), ..self }
+        Self { exp: self.exp.min(latest), ..self.having_been_under(seq) }
+    }
+
+    fn having_been_under(mut self, seq: u64) -> Self {
+        if !self.keys.contains(&seq) {
+            self.keys.push(seq);
+        }
+        self
     }
 }
 
@@ -85,8 +92,7 @@ impl Issuer {
             family: self.entropy.id()?,
             generation: 0,
             auth_time: now.seconds(),
-            // Minting lowers it to the key that signs.
-            oldest_key: u64::MAX,
+            keys: Vec::new(),
             principal: login.principal.key(),
             sessions_valid_from: login.principal.sessions_valid_from,
             client_created: client.created,
@@ -127,14 +133,18 @@ impl Issuer {
         if let Some(error) = foreign {
             return Err(OAuthError::InvalidGrant(GrantRefusal::BadToken(error)));
         }
-        // What the token says of its oldest key is as good as the key that signed it.
-        let oldest = ring.seq_of(&kid).map_or(claims.oldest_key, |seq| claims.oldest_key.min(seq));
-        if ring.is_tainted(oldest) {
+        // What a token says of its keys is as good as the key that signed it, so that one counts in any case: a
+        // forger would leave it out, and have an honest key sign the successor.
+        let claims = match ring.seq_of(&kid) {
+            Some(seq) => claims.having_been_under(seq),
+            None => claims,
+        };
+        if ring.has_withdrawn(&claims.keys) {
             return Err(OAuthError::InvalidGrant(GrantRefusal::KeyWithdrawn));
         }
         if claims.exp <= self.clock.now().seconds() {
             return Err(OAuthError::InvalidGrant(GrantRefusal::Expired));
         }
-        Ok(RefreshClaims { oldest_key: oldest, ..claims })
+        Ok(claims)
     }
 }

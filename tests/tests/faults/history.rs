@@ -26,12 +26,12 @@ struct Token {
     expires: Timestamp,
     /// Which of the principal's sessions it belongs to, counted by how often they have been ended.
     session: u64,
-    /// The number of the oldest key that its family has been signed with.
-    oldest_key: u64,
+    /// The names of the keys that it and its predecessors were signed with.
+    keys: HashSet<String>,
 }
 
 impl Token {
-    fn read(text: &str, session: u64, oldest_key: u64) -> Self {
+    fn read(text: &str, session: u64, keys: HashSet<String>) -> Self {
         let claims = truth::part(text, 1);
         Self {
             text: text.to_owned(),
@@ -39,7 +39,7 @@ impl Token {
             generation: claims["generation"].as_u64().unwrap(),
             expires: truth::expiry(text),
             session,
-            oldest_key,
+            keys,
         }
     }
 }
@@ -206,8 +206,8 @@ impl<'a> History<'a> {
             (401, _) => {}
             (400, false) => self.failures += 1,
             (200, true) => {
-                let seq = self.issued(asked, &answer);
-                let token = Token::read(&answer.refresh_token(), self.session, seq);
+                let kid = self.issued(asked, &answer);
+                let token = Token::read(&answer.refresh_token(), self.session, HashSet::from([kid]));
                 assert_eq!(token.generation, 0);
                 self.tokens.push(token);
                 self.uncertain += 1;
@@ -262,15 +262,16 @@ impl<'a> History<'a> {
         if answer.status != 200 {
             return;
         }
-        let seq = self.issued(asked, answer);
-        let successor = Token::read(&answer.refresh_token(), used.session, used.oldest_key.min(seq));
+        let kid = self.issued(asked, answer);
+        let keys = used.keys.iter().cloned().chain([kid]).collect();
+        let successor = Token::read(&answer.refresh_token(), used.session, keys);
         assert_eq!((&successor.family, successor.generation), (&used.family, used.generation + 1));
         assert!(!self.revoked.contains(&used.family), "a token of a revoked family");
         assert!(self.principals[self.user.2].is_enabled, "a token of a disabled principal");
         assert_eq!(used.session, self.session, "a token of a session that was ended");
         assert!(asked < used.expires, "a token that had expired");
         assert!(
-            self.keys.may_be_trusted_from(used.oldest_key, asked, &self.met),
+            self.keys.may_all_be_trusted(&used.keys, asked, &self.met),
             "a session under a key that was withdrawn"
         );
         let standing = self.family(&used.family).await;
@@ -288,7 +289,7 @@ impl<'a> History<'a> {
         if answer.status == 200 {
             let standing = self.family(&token.family).await;
             // What is no good is answered as if it had been revoked.
-            if self.clock.now() < token.expires && !self.keys.is_tainted(token.oldest_key) {
+            if self.clock.now() < token.expires && !self.keys.is_tainted(&token.keys) {
                 assert!(standing.is_some_and(|(_, is_revoked)| is_revoked));
             }
             if standing.is_some_and(|(_, is_revoked)| is_revoked) {
@@ -311,10 +312,10 @@ impl<'a> History<'a> {
             let is_active = answer.json()["active"] == true;
             let may_be_active = is_good
                 && asked < token.expires
-                && self.keys.may_be_trusted_from(token.oldest_key, asked, &self.met);
+                && self.keys.may_all_be_trusted(&token.keys, asked, &self.met);
             assert!(!is_active || may_be_active, "active, and no good: {token:?}");
             let is_surely_active =
-                is_good && self.clock.now() < token.expires && !self.keys.is_tainted(token.oldest_key);
+                is_good && self.clock.now() < token.expires && !self.keys.is_tainted(&token.keys);
             assert!(is_active || !is_surely_active, "inactive, and good: {token:?}");
         }
     }
@@ -549,7 +550,7 @@ impl<'a> History<'a> {
             let standing = self.family(&family).await;
             let form = [("refresh_token", token.text.as_str())];
             let is_over = token.session != self.session
-                || self.keys.is_tainted(token.oldest_key)
+                || self.keys.is_tainted(&token.keys)
                 || token.expires <= self.clock.now();
             if is_over {
                 let answer = self.send("/oauth/refresh", APP, &form).await;

@@ -1,6 +1,6 @@
 //! The ring in a history: whoever rotates it, publishes it, withdraws of it, and verifies by it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use base64::Engine;
@@ -111,21 +111,14 @@ impl Keys {
         self.withdrawn.get(kid).is_none_or(|withdrawn| withdrawn.of_ring_may_be_unseen(asked, met))
     }
 
-    /// The keys that were withdrawn after they had begun to sign, from that number on.
-    fn spoilt(&self, oldest: u64) -> impl Iterator<Item = &KeyOnRecord> {
-        let has_signed =
-            |key: &&KeyOnRecord| key.withdrawn_at.is_some_and(|withdrawn| withdrawn >= key.activates_at);
-        self.known.values().filter(move |key| key.seq >= oldest).filter(has_signed)
-    }
-
-    /// Whether a session from the key `oldest` on may be a forged one's child.
-    pub(crate) fn is_tainted(&self, oldest: u64) -> bool {
-        self.spoilt(oldest).next().is_some()
+    /// Whether a session that has been under those keys may be a forged one's child.
+    pub(crate) fn is_tainted(&self, kids: &HashSet<String>) -> bool {
+        kids.iter().any(|kid| self.withdrawn.contains_key(kid))
     }
 
     /// Whether it may be taken for a good one nonetheless.
-    pub(crate) fn may_be_trusted_from(&self, oldest: u64, asked: Timestamp, met: &Met) -> bool {
-        self.spoilt(oldest).all(|key| self.may_be_trusted(&key.kid, asked, met))
+    pub(crate) fn may_all_be_trusted(&self, kids: &HashSet<String>, asked: Timestamp, met: &Met) -> bool {
+        kids.iter().all(|kid| self.may_be_trusted(kid, asked, met))
     }
 
     /// Whether the API lets a client in by its secret; none where there is no answer.
@@ -154,12 +147,12 @@ impl Keys {
 }
 
 impl History<'_> {
-    /// Judges the key of a token that was asked for at `asked`; says its number.
-    pub(crate) fn issued(&mut self, asked: Timestamp, answer: &Answer) -> u64 {
+    /// Judges the key of a token that was asked for at `asked`; says its name.
+    pub(crate) fn issued(&mut self, asked: Timestamp, answer: &Answer) -> String {
         let text = answer.access_token();
         let (kid, expires) = (truth::kid(&text), truth::expiry(&text));
         let keys = &mut self.keys;
-        let seq = keys.known.get(&kid).expect("a key that signs stands in the table").seq;
+        assert!(keys.known.contains_key(&kid), "a key that signs stands in the table");
         assert!(keys.may_be_trusted(&kid, asked, &self.met), "signed by a key that was withdrawn");
         // A withdrawn one is not published, and signs on where that has not been read.
         let is_sure = !keys.has_forced && !keys.withdrawn.contains_key(&kid);
@@ -169,8 +162,8 @@ impl History<'_> {
         if let Some(refresh_token) = answer.json()["refresh_token"].as_str() {
             assert_eq!(truth::kid(refresh_token), kid);
         }
-        keys.issued.push(Issued { text, kid, expires });
-        seq
+        keys.issued.push(Issued { text, kid: kid.clone(), expires });
+        kid
     }
 
     /// Rotation on its schedule, and at times a second one at once.

@@ -147,7 +147,6 @@ impl Standing {
 pub(crate) struct KeyOnRecord {
     pub(crate) seq: u64,
     pub(crate) kid: String,
-    pub(crate) activates_at: Timestamp,
     pub(crate) withdrawn_at: Option<Timestamp>,
     /// None once it has been erased.
     pub(crate) wrapped: Option<Vec<u8>>,
@@ -160,7 +159,6 @@ pub(crate) fn ring(world: &InProcess) -> Vec<KeyOnRecord> {
     let read = |item: Value| KeyOnRecord {
         seq: number(&item, "seq").unwrap(),
         kid: item["kid"]["S"].as_str().unwrap().to_owned(),
-        activates_at: Timestamp::from_millis(number(&item, "activates_at").unwrap()),
         withdrawn_at: number(&item, "withdrawn_at").map(Timestamp::from_millis),
         wrapped: item["wrapped"]["B"].as_str().map(|bytes| BASE64.decode(bytes).unwrap()),
         is_erased: number(&item, "erased_at").is_some(),

@@ -138,11 +138,11 @@ impl Ring {
         self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(tenure, _)| tenure)
     }
 
-    /// Whether a session that has been under `oldest` and every key since may have been made with a key that was
-    /// withdrawn. A token refreshed from a forged one is signed by an honest key.
-    pub(crate) fn is_tainted(&self, oldest: u64) -> bool {
-        let withdrawn = |tenure: &&Tenure| tenure.key.withdrawn_at.is_some() && tenure.has_signed_or_will();
-        self.tenures.iter().filter(withdrawn).any(|tenure| tenure.key.seq >= oldest)
+    /// Whether one of the keys with these numbers was withdrawn, be it before it was to sign: whoever had its private
+    /// half could sign all along.
+    pub(crate) fn has_withdrawn(&self, seqs: &[u64]) -> bool {
+        let withdrawn = |tenure: &&Tenure| tenure.key.withdrawn_at.is_some();
+        self.tenures.iter().filter(withdrawn).any(|tenure| seqs.contains(&tenure.key.seq))
     }
 
     /// The number of the key with that kid.
@@ -239,7 +239,7 @@ mod tests {
         let ring = Ring::new(keys.to_vec(), &Timers::default());
         assert!(!ring.may_sign_on(&keys[0].jwk, handover, &Timers::default()));
         assert!(ring.published(handover).find(keys[0].jwk.kid()).is_none());
-        assert!(ring.is_tainted(1) && !ring.is_tainted(2));
+        assert!(ring.has_withdrawn(&[1, 2]) && !ring.has_withdrawn(&[2, 3]));
     }
 
     #[test]
@@ -250,14 +250,6 @@ mod tests {
             assert_eq!(signing(&keys, START.plus(minutes * MINUTE)), Some(1));
         }
         assert_eq!(signing(&keys, START.plus(20 * MINUTE)), Some(3));
-        assert!(!Ring::new(keys.to_vec(), &Timers::default()).is_tainted(0));
-    }
-
-    #[test]
-    fn a_key_that_is_withdrawn_at_the_moment_it_begins_to_sign_may_have_signed() {
-        let at_once = RingKey { withdrawn_at: Some(START.plus(MINUTE)), ..key(2, START.plus(MINUTE)) };
-        let ring = Ring::new(vec![key(1, START), at_once], &Timers::default());
-        assert!(ring.is_tainted(2) && !ring.is_tainted(3));
     }
 
     #[test]
