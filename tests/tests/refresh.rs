@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use countersign_issuer::{Client, Entropy, Principal};
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, clock_of_tokio};
+use countersign_tests::store::Fault;
 use countersign_tests::{ALICE, JANE, TestIssuer, alice, jane};
 use countersign_verify::Timestamp;
 use serde_json::json;
@@ -265,4 +267,18 @@ async fn families_and_keys_survive_a_restart() {
     issuer.clock.advance(Duration::from_secs(11));
     issuer.refresh(&second).await.assert_error(400, "invalid_grant");
     issuer.refresh(&third.refresh_token()).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_cannot_be_signed_uses_no_token_up() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
+    let token = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
+    let cold = world.another_process(&clock_of_tokio(), Entropy::system());
+    let refresh = Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &token)]);
+    world.store.set_faults(|call| (call == "Decrypt").then_some(Fault::InternalError));
+    refresh.to(&cold).await.assert_error(503, "temporarily_unavailable");
+    assert_eq!(world.store.scan("countersign-refresh-families"), [] as [serde_json::Value; 0]);
+    world.store.heal();
+    refresh.to(&cold).await.ok();
 }

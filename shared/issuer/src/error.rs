@@ -108,7 +108,9 @@ impl From<KeyError> for OAuthError {
     fn from(error: KeyError) -> Self {
         match error {
             KeyError::Store(error) => error.into(),
-            KeyError::NoSigningKey | KeyError::Wrapping { error: WrappingError::Unavailable(_), .. } => {
+            KeyError::NoSigningKey
+            | KeyError::NoAnswer { .. }
+            | KeyError::Wrapping { error: WrappingError::Unavailable(_), .. } => {
                 Self::Unavailable(error.to_string())
             }
             KeyError::Wrapping { .. } | KeyError::Unusable { .. } | KeyError::Signing => {

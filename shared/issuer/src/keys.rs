@@ -37,6 +37,12 @@ pub enum KeyError {
         /// What went wrong.
         error: WrappingError,
     },
+    /// Opening a key takes two answers, and there was no time for both.
+    #[error("the signing key did not open within {patience:?}: DynamoDB or KMS is out of reach")]
+    NoAnswer {
+        /// How long they were waited for.
+        patience: std::time::Duration,
+    },
     /// An item does not hold the key that it says it holds.
     #[error("signing key {seq} cannot be used: {reason}")]
     Unusable {

@@ -21,22 +21,33 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const LITTLE_PATIENCE: Duration = Duration::from_millis(100);
 
 /// An error that may be an outage.
-pub(crate) trait Failure: From<StoreError> {
+pub(crate) trait Failure {
+    /// Nobody answered for that long.
+    fn no_answer_within(patience: Duration) -> Self;
     /// Whether whoever was asked was out of reach, slow, or throttled.
     fn is_outage(&self) -> bool;
 }
 
 impl Failure for StoreError {
+    fn no_answer_within(patience: Duration) -> Self {
+        Self::Unavailable { operation: "read", detail: format!("no answer within {patience:?}") }
+    }
+
     fn is_outage(&self) -> bool {
         matches!(self, Self::Unavailable { .. })
     }
 }
 
 impl Failure for KeyError {
+    fn no_answer_within(patience: Duration) -> Self {
+        Self::NoAnswer { patience }
+    }
+
     fn is_outage(&self) -> bool {
         match self {
             Self::Store(error) => error.is_outage(),
             Self::Wrapping { error, .. } => matches!(error, WrappingError::Unavailable(_)),
+            Self::NoAnswer { .. } => true,
             Self::NoSigningKey | Self::Unusable { .. } | Self::Signing => false,
         }
     }
@@ -87,10 +98,8 @@ impl Outage {
             true if self.is_recent_at(&self.any_failed_at) => LITTLE_PATIENCE,
             true => PATIENCE,
         };
-        let result = tokio::time::timeout(patience, read).await.unwrap_or_else(|_| {
-            let detail = format!("no answer within {patience:?}");
-            Err(StoreError::Unavailable { operation: "read", detail }.into())
-        });
+        let result = tokio::time::timeout(patience, read).await;
+        let result = result.unwrap_or_else(|_| Err(E::no_answer_within(patience)));
         if !result.as_ref().is_err_and(Failure::is_outage) {
             mem::forget(unanswered);
             self.failed_at.store(0, Ordering::Relaxed);
