@@ -3,7 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_issuer::{StoreConfig, dynamodb};
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -20,6 +26,8 @@ enum Answer {
     HangUp,
     /// Answered, and the connection ends.
     SayAndHangUp(&'static str),
+    /// Nothing ever comes.
+    Silence,
 }
 
 /// A server that gives `answers` in turn, and the number of the connection that each request came by.
@@ -41,7 +49,7 @@ async fn server(answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<usize>>>) {
                     if let Answer::Say(text) | Answer::SayAndHangUp(text) = answer {
                         stream.write_all(text.as_bytes()).await.unwrap();
                     }
-                    if !matches!(answer, Answer::Say(_)) {
+                    if matches!(answer, Answer::HangUp | Answer::SayAndHangUp(_)) {
                         return;
                     }
                 }
@@ -70,19 +78,25 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<()> {
     Some(())
 }
 
-/// As many reads as are asked for, one after the other, over one client. All of them succeed.
-async fn read(endpoint: &str, times: usize) {
+fn client(endpoint: &str) -> Client {
     let config = StoreConfig::from_lookup(|name| match name {
         "AWS_REGION" => Some("eu-central-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
         "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.to_owned()),
         _ => None,
     });
-    let db = dynamodb(&config.unwrap().aws);
+    dynamodb(&config.unwrap().aws)
+}
+
+fn question(db: &Client) -> GetItemFluentBuilder {
+    db.get_item().table_name("clients").key("client_id", AttributeValue::S("a".to_owned()))
+}
+
+/// As many reads as are asked for, one after the other, over one client. All of them succeed.
+async fn read(endpoint: &str, times: usize) {
+    let db = client(endpoint);
     for _ in 0..times {
-        let key = aws_sdk_dynamodb::types::AttributeValue::S("a".to_owned());
-        let answer = db.get_item().table_name("clients").key("client_id", key).send().await.unwrap();
-        assert!(answer.item.is_none());
+        assert!(question(&db).send().await.unwrap().item.is_none());
     }
 }
 
@@ -107,4 +121,20 @@ async fn a_connection_that_ends_costs_no_request() {
     let (endpoint, seen) = server(answers).await;
     read(&endpoint, 2).await;
     assert_eq!(*seen.lock().unwrap(), [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn an_answer_is_waited_for_no_longer_than_the_read_timeout() {
+    let (endpoint, seen) = server(vec![Answer::Silence]).await;
+    // This one alone: a client that does not heed it lets the test wait for ever.
+    let timeouts = TimeoutConfig::builder()
+        .disable_operation_timeout()
+        .disable_operation_attempt_timeout()
+        .read_timeout(Duration::from_millis(50))
+        .build();
+    let settings = client(&endpoint).config().to_builder();
+    let settings = settings.timeout_config(timeouts).retry_config(RetryConfig::disabled());
+    let refused = question(&Client::from_conf(settings.build())).send().await.unwrap_err();
+    assert!(refused.as_service_error().is_none(), "{refused:?}");
+    assert_eq!(*seen.lock().unwrap(), [1]);
 }

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_issuer::Entropy;
 use countersign_issuer::keys::ChangeRefused;
+use countersign_tests::in_process::{APP_SECRET, InProcess, Post, SERVICE_SECRET, clock_of_tokio};
+use countersign_tests::store::Fault;
 use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer};
 use serde_json::Value;
 
@@ -182,6 +185,26 @@ async fn what_was_signed_by_a_key_before_its_time_ends_with_that_key_and_nothing
         issuer.refresh(forged).await.assert_error(400, "invalid_grant");
     }
     issuer.refresh(&honest).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_withdrawn_before_a_process_opens_it_costs_that_process_nothing() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    let cold = world.another_process(&clock_of_tokio(), Entropy::system());
+    // Reads the ring and opens no key.
+    let introspection = Post::new("/oauth/introspect", "app", APP_SECRET, &[("token", "none")]);
+    introspection.to(&cold).await.ok();
+    let rotator = world.rotator("administrator", &clock_of_tokio());
+    let withdrawn = rotator.ring().await.unwrap().tenures()[0].key.jwk.kid().to_owned();
+    rotator.withdraw(&withdrawn, true).await.unwrap();
+
+    let credentials = [("grant_type", "client_credentials")];
+    let asked = Post::new("/oauth/token", "service", SERVICE_SECRET, &credentials);
+    world.store.set_faults(|call| (call == "Query signing-keys").then_some(Fault::InternalError));
+    asked.to(&cold).await.assert_error(503, "temporarily_unavailable");
+    world.store.heal();
+    let token = asked.to(&cold).await.access_token();
+    assert_ne!(jsonwebtoken::decode_header(&token).unwrap().kid.unwrap(), withdrawn);
 }
 
 #[tokio::test]

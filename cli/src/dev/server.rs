@@ -203,18 +203,15 @@ pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Route
     let (issuer, publisher) = (Arc::new(issuer), Arc::new(publisher));
     let token = {
         let issuer = Arc::clone(&issuer);
-        any(async move |request: Request| match read(request, patience).await {
-            Ok(request) => respond(endpoints::token(&issuer, request).await),
-            Err(too_slow) => too_slow.into_response(),
+        any(async move |request| -> Answered {
+            Ok(respond(endpoints::token(&issuer, read(request, patience).await?).await))
         })
     };
-    let refresh = any(async move |request: Request| match read(request, patience).await {
-        Ok(request) => respond(endpoints::refresh_function(&issuer, request).await),
-        Err(too_slow) => too_slow.into_response(),
+    let refresh = any(async move |request| -> Answered {
+        Ok(respond(endpoints::refresh_function(&issuer, read(request, patience).await?).await))
     });
-    let jwks = any(async move |request: Request| match read(request, patience).await {
-        Ok(request) => respond(endpoints::jwks_function(&publisher, request).await),
-        Err(too_slow) => too_slow.into_response(),
+    let jwks = any(async move |request| -> Answered {
+        Ok(respond(endpoints::jwks_function(&publisher, read(request, patience).await?).await))
     });
     Router::new()
         .route("/oauth/token", token)
@@ -226,6 +223,8 @@ pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Route
         .route("/.well-known/openid-configuration", jwks)
         .fallback(async || respond(endpoints::not_found()))
 }
+
+type Answered = Result<axum::response::Response, TooSlow>;
 
 /// Reads a body as far as it may be long, and one byte further, so that the endpoint sees that it is too long.
 async fn read(request: Request, patience: Duration) -> Result<endpoints::Request, TooSlow> {

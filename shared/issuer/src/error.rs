@@ -113,9 +113,10 @@ impl From<KeyError> for OAuthError {
             | KeyError::Wrapping { error: WrappingError::Unavailable(_), .. } => {
                 Self::Unavailable(error.to_string())
             }
-            KeyError::Wrapping { .. } | KeyError::Unusable { .. } | KeyError::Signing => {
-                Self::Defect(error.to_string())
-            }
+            KeyError::Wrapping { .. }
+            | KeyError::Erased { .. }
+            | KeyError::Unusable { .. }
+            | KeyError::Signing => Self::Defect(error.to_string()),
         }
     }
 }

@@ -43,6 +43,12 @@ pub enum KeyError {
         /// How long they were waited for.
         patience: std::time::Duration,
     },
+    /// A key that ought to sign has no private half any more.
+    #[error("signing key {seq} cannot be used: its private half is not there")]
+    Erased {
+        /// Its number in the ring.
+        seq: u64,
+    },
     /// An item does not hold the key that it says it holds.
     #[error("signing key {seq} cannot be used: {reason}")]
     Unusable {

@@ -48,7 +48,7 @@ impl Failure for KeyError {
             Self::Store(error) => error.is_outage(),
             Self::Wrapping { error, .. } => matches!(error, WrappingError::Unavailable(_)),
             Self::NoAnswer { .. } => true,
-            Self::NoSigningKey | Self::Unusable { .. } | Self::Signing => false,
+            Self::NoSigningKey | Self::Erased { .. } | Self::Unusable { .. } | Self::Signing => false,
         }
     }
 }

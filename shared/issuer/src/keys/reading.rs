@@ -81,6 +81,14 @@ impl KeyRing {
         }
     }
 
+    /// Whoever finds that `outdated` is no longer how things stand has the ring read again, by everybody.
+    pub(crate) async fn forget(&self, outdated: &Arc<Ring>) {
+        let mut kept = self.reading.lock().await;
+        if kept.as_ref().is_some_and(|reading| Arc::ptr_eq(&reading.ring, outdated)) {
+            *kept = None;
+        }
+    }
+
     pub(crate) fn timers(&self) -> &Timers {
         &self.timers
     }

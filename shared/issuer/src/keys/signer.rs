@@ -145,7 +145,14 @@ impl Signer {
     /// The key that signs now: opened when it is first needed and kept until another one takes over. Where the
     /// successor does not open, the key in memory signs on for as long as it is sure to be published.
     pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeyError> {
-        let ring = self.ring.current().await?;
+        match self.signing_key_of(self.ring.current().await?).await {
+            // It was withdrawn after the ring had been read: by now the ring names its heir.
+            Err(KeyError::Erased { .. }) => self.signing_key_of(self.ring.current().await?).await,
+            result => result,
+        }
+    }
+
+    async fn signing_key_of(&self, ring: Arc<Ring>) -> Result<Arc<SigningKey>, KeyError> {
         let now = self.clock.now();
         let active = ring.signing(now).ok_or(KeyError::NoSigningKey)?;
         let mut opened = self.opened.lock().await;
@@ -161,7 +168,11 @@ impl Signer {
         {
             return Ok(Arc::clone(key));
         }
-        match (self.outage.watch(overtime.is_some(), Box::pin(self.open(&active.key))).await, overtime) {
+        let result = self.outage.watch(overtime.is_some(), Box::pin(self.open(&active.key))).await;
+        if matches!(result, Err(KeyError::Erased { .. })) {
+            self.ring.forget(&ring).await;
+        }
+        match (result, overtime) {
             (Ok(key), _) => {
                 let key = Arc::new(key);
                 *opened = Opened { key: Some(Arc::clone(&key)), failed_at: None };
@@ -179,7 +190,7 @@ impl Signer {
     async fn open(&self, key: &RingKey) -> Result<SigningKey, KeyError> {
         let seq = key.seq;
         let wrapped = self.table.wrapped(seq).await?;
-        let wrapped = wrapped.ok_or(KeyError::Unusable { seq, reason: "its private half is not there" })?;
+        let wrapped = wrapped.ok_or(KeyError::Erased { seq })?;
         let context = self.table.encryption_context(seq);
         let pkcs8 = self.wrapping.unwrap(&wrapped, &context).await;
         let pkcs8 = pkcs8.map_err(|error| KeyError::Wrapping { seq, error })?;

@@ -273,7 +273,8 @@ fn simulate(
                     let stored = store.keys.iter().find(|key| key.seq == active.key.seq);
                     let is_withdrawn = stored.is_some_and(|key| key.withdrawn_at.is_some());
                     if is_withdrawn {
-                        // By an old copy of the ring: there is nothing to open.
+                        // By an old copy of the ring, which is read again.
+                        issuer.process.reading = None;
                         continue;
                     }
                     if stored.is_none_or(|key| key.erased_at.is_some()) {

@@ -58,21 +58,16 @@ pub struct NotAnEvent(String);
 pub fn request(event: &str) -> Result<Request, NotAnEvent> {
     let event: Event = serde_json::from_str(event).map_err(|error| NotAnEvent(place(&error)))?;
     let headers = event.headers.unwrap_or_default().0;
-    let api = if event.request_context.http.is_some() { Api::Http } else { Api::Rest };
-    let (method, path, query, headers, address) = if let Some(http) = event.request_context.http {
-        (
-            Some(http.method),
-            event.raw_path,
-            event.raw_query_string.unwrap_or_default(),
-            headers,
-            http.source_ip,
-        )
+    let (api, method, path, query, headers, address) = if let Some(http) = event.request_context.http {
+        let query = event.raw_query_string.unwrap_or_default();
+        (Api::Http, Some(http.method), event.raw_path, query, headers, http.source_ip)
     } else {
         // Of a header that was repeated `headers` has the last value alone.
         let repeated = event.multi_value_headers.unwrap_or_default().0;
         let headers = if repeated.is_empty() { headers } else { repeated };
         let address = event.request_context.identity.and_then(|identity| identity.source_ip);
-        (event.http_method, event.path, names(event.query_string_parameters), headers, address)
+        let query = names(event.query_string_parameters);
+        (Api::Rest, event.http_method, event.path, query, headers, address)
     };
     let method = method.and_then(|method| method.parse().ok());
 
