@@ -173,11 +173,16 @@ impl TestIssuer {
 
     /// Changes a principal's record, and waits for as long as it takes effect.
     pub async fn change_principal(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) {
+        self.save_principal(key, change).await;
+        self.let_caches_expire();
+    }
+
+    /// Changes a principal's record, and no time passes.
+    pub async fn save_principal(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) {
         let table = self.table::<Principal>();
         let mut principal = table.get(&key.to_string()).await.unwrap().unwrap();
         change(&mut principal);
         table.save(&mut principal).await.unwrap();
-        self.let_caches_expire();
     }
 
     /// Moves the clock on by as long as a changed record takes to be noticed.

@@ -6,12 +6,15 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
 use countersign_issuer::Entropy;
 use countersign_issuer::keys::ChangeRefused;
-use countersign_tests::in_process::{APP_SECRET, InProcess, Post, SERVICE_SECRET, clock_of_tokio};
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
 use countersign_tests::store::Fault;
 use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer};
-use serde_json::Value;
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
+use serde_json::{Value, json};
 
 const TABLE: &str = "countersign-signing-keys";
 const MINUTE: Duration = Duration::from_secs(60);
@@ -167,43 +170,115 @@ async fn a_withdrawn_key_is_neither_published_nor_accepted_and_its_successor_sig
     assert!(matches!(issuer.rotator().withdraw("nosuch", true).await, Err(ChangeRefused::NoSuchKey)));
 }
 
-#[tokio::test]
-async fn what_was_signed_by_a_key_before_its_time_ends_with_that_key_and_nothing_else_does() {
-    let issuer = TestIssuer::start().await;
-    let announced = published(&issuer).await[1].clone();
-    let honest = issuer.log_in().await;
-    issuer.clock.advance(30 * DAY);
-    let early = issuer.log_in().await;
-    issuer.clock.rewind(30 * DAY);
-    assert_eq!(jsonwebtoken::decode_header(&early).unwrap().kid.unwrap(), announced);
-    let child = issuer.refresh(&early).await.refresh_token();
-    assert_ne!(jsonwebtoken::decode_header(&child).unwrap().kid.unwrap(), announced);
-
-    issuer.rotator().withdraw(&announced, false).await.unwrap();
-    issuer.clock.advance(RING_FRESHNESS);
-    for forged in [&early, &child] {
-        issuer.refresh(forged).await.assert_error(400, "invalid_grant");
+/// A refresh token as jane's, but for whom it names as its keys and how long it lives, by whoever has the private half of
+/// that key: the KMS of the tests hides none.
+fn forge(world: &InProcess, seq: u64, model: &str) -> String {
+    let keys = world.store.scan(TABLE);
+    let key = keys.iter().find(|key| key["seq"]["N"].as_str() == Some(&seq.to_string())).unwrap();
+    let wrapped = BASE64.decode(key["wrapped"]["B"].as_str().unwrap()).unwrap();
+    let wrapped: Value = serde_json::from_slice(&wrapped).unwrap();
+    let private = EncodingKey::from_ec_der(&BASE64.decode(wrapped["pkcs8"].as_str().unwrap()).unwrap());
+    let mut claims: Value =
+        serde_json::from_slice(&BASE64URL.decode(model.split('.').nth(1).unwrap()).unwrap()).unwrap();
+    for (name, value) in [("keys", json!([])), ("family", json!("forged")), ("generation", json!(0))] {
+        claims[name] = value;
     }
-    issuer.refresh(&honest).await.ok();
+    for name in ["exp", "auth_time"] {
+        claims[name] = json!(4_000_000_000_u64);
+    }
+    let header = Header {
+        typ: Some("rt+jwt".to_owned()),
+        kid: Some(key["kid"]["S"].as_str().unwrap().to_owned()),
+        ..Header::new(Algorithm::ES256)
+    };
+    jsonwebtoken::encode(&header, &claims, &private).unwrap()
+}
+
+fn login() -> Post {
+    let form = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
+    Post::new("/oauth/token", "app", APP_SECRET, &form)
+}
+
+fn refresh(token: &str) -> Post {
+    Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", token)])
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_children_of_a_forged_token_end_with_the_key_even_where_it_never_was_to_sign() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    let honest = login().to(&world.issuer).await.refresh_token();
+    let child = refresh(&forge(&world, 2, &honest)).to(&world.issuer).await.refresh_token();
+    let rotator = world.rotator("administrator", &clock_of_tokio());
+    let announced = rotator.ring().await.unwrap().tenures()[1].key.jwk.kid().to_owned();
+    assert_ne!(jsonwebtoken::decode_header(&child).unwrap().kid.unwrap(), announced);
+    rotator.withdraw(&announced, false).await.unwrap();
+    tokio::time::sleep(RING_FRESHNESS).await;
+    refresh(&child).to(&world.issuer).await.assert_error(400, "invalid_grant");
+    refresh(&honest).to(&world.issuer).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
+    let clock = clock_of_tokio();
+    let world = InProcess::start(&clock, &[]).await;
+    let rotator = world.rotator("administrator", &clock);
+    let private_half_of_the_first = forge(&world, 1, &login().to(&world.issuer).await.refresh_token());
+    tokio::time::sleep(31 * DAY).await;
+    rotator.rotate().await.unwrap();
+    tokio::time::sleep(29 * DAY).await;
+    let child = refresh(&private_half_of_the_first).to(&world.issuer).await.refresh_token();
+    let first = rotator.ring().await.unwrap().tenures()[0].key.clone();
+    rotator.withdraw(first.jwk.kid(), false).await.unwrap();
+    tokio::time::sleep(RING_FRESHNESS).await;
+    refresh(&child).to(&world.issuer).await.assert_error(400, "invalid_grant");
+
+    tokio::time::sleep(62 * DAY).await;
+    rotator.rotate().await.unwrap();
+    let ring = rotator.ring().await.unwrap();
+    assert!(ring.tenures().iter().all(|tenure| tenure.key.seq != first.seq), "its item is deleted");
+    refresh(&child).to(&world.issuer).await.assert_error(400, "invalid_grant");
+    refresh(&login().to(&world.issuer).await.refresh_token()).to(&world.issuer).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_revoked_there() {
+    let clock = clock_of_tokio();
+    let world = InProcess::start(&clock, &[]).await;
+    login().to(&world.issuer).await.ok();
+    let rotator = world.rotator("administrator", &clock);
+    for key in rotator.ring().await.unwrap().tenures() {
+        rotator.withdraw(key.key.jwk.kid(), true).await.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let other = world.another_process(&clock, Entropy::system());
+    let token = login().to(&other).await.refresh_token();
+    let successor = refresh(&token).to(&world.issuer).await.refresh_token();
+    let world = InProcess { issuer: world.another_process(&clock, Entropy::system()), ..world };
+    Post::new("/oauth/revoke", "app", APP_SECRET, &[("token", &successor)]).to(&world.issuer).await.ok();
+    refresh(&successor).to(&other).await.assert_error(400, "invalid_grant");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_withdrawn_before_a_process_opens_it_costs_that_process_nothing() {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
-    let cold = world.another_process(&clock_of_tokio(), Entropy::system());
+    let cold = [(); 2].map(|()| world.another_process(&clock_of_tokio(), Entropy::system()));
     // Reads the ring and opens no key.
     let introspection = Post::new("/oauth/introspect", "app", APP_SECRET, &[("token", "none")]);
-    introspection.to(&cold).await.ok();
+    for process in &cold {
+        introspection.to(process).await.ok();
+    }
     let rotator = world.rotator("administrator", &clock_of_tokio());
     let withdrawn = rotator.ring().await.unwrap().tenures()[0].key.jwk.kid().to_owned();
     rotator.withdraw(&withdrawn, true).await.unwrap();
 
     let credentials = [("grant_type", "client_credentials")];
     let asked = Post::new("/oauth/token", "service", SERVICE_SECRET, &credentials);
+    let token = asked.to(&cold[0]).await.access_token();
+    assert_ne!(jsonwebtoken::decode_header(&token).unwrap().kid.unwrap(), withdrawn);
     world.store.set_faults(|call| (call == "Query signing-keys").then_some(Fault::InternalError));
-    asked.to(&cold).await.assert_error(503, "temporarily_unavailable");
+    asked.to(&cold[1]).await.assert_error(503, "temporarily_unavailable");
     world.store.heal();
-    let token = asked.to(&cold).await.access_token();
+    let token = asked.to(&cold[1]).await.access_token();
     assert_ne!(jsonwebtoken::decode_header(&token).unwrap().kid.unwrap(), withdrawn);
 }
 

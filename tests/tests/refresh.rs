@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use countersign_issuer::{Client, Entropy, Principal};
-use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, clock_of_tokio};
+use countersign_issuer::config::Config;
+use countersign_issuer::{Client, Entropy, GrantType, Principal};
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, clock_of_tokio, environment};
 use countersign_tests::store::Fault;
 use countersign_tests::{ALICE, JANE, TestIssuer, alice, jane};
 use countersign_verify::Timestamp;
@@ -217,19 +218,12 @@ async fn a_refresh_gives_roles_as_they_stand_now() {
 async fn whatever_ends_a_session_ends_its_refreshes() {
     let issuer = TestIssuer::start().await;
     let refused_after = async |change: Box<dyn FnOnce(&mut Principal)>| {
-        let token = issuer.log_in().await;
-        let before = issuer.table::<Principal>().get(&jane().to_string()).await.unwrap().unwrap();
-        issuer.change_principal(&jane(), change).await;
+        let token = issuer.refresh(&issuer.log_in().await).await.refresh_token();
+        let mut restored = issuer.table::<Principal>().get(&jane().to_string()).await.unwrap().unwrap();
+        issuer.save_principal(&jane(), change).await;
         issuer.refresh(&token).await.assert_error(400, "invalid_grant");
-        issuer
-            .change_principal(&jane(), |user| {
-                *user = {
-                    let mut restored = before;
-                    restored.version = user.version;
-                    restored
-                }
-            })
-            .await;
+        restored.version += 1;
+        issuer.save_principal(&jane(), |user| *user = restored).await;
     };
     refused_after(Box::new(|user| user.enabled = false)).await;
     refused_after(Box::new(|user| user.id = "usr_somebody_else".into())).await;
@@ -242,6 +236,11 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
     issuer.change_client("demo-app", |client| client.brands = vec!["globex".into()]).await;
     issuer.refresh(&token).await.assert_error(400, "invalid_grant");
     issuer.change_client("demo-app", |client| client.brands = vec!["acme".into()]).await;
+    let audiences = vec!["https://other.example.com".to_owned()];
+    let before = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap().audiences;
+    issuer.change_client("demo-app", |client| client.audiences = audiences).await;
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+    issuer.change_client("demo-app", |client| client.audiences = before).await;
     issuer
         .change_client("demo-app", |client| {
             client.grant_types.retain(|grant| grant.as_str() != "password");
@@ -254,7 +253,10 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
         })
         .await;
     issuer.refresh(&token).await.assert_error(400, "unauthorized_client");
-    assert_eq!(issuer.count("refresh-families").await, 0);
+    issuer.change_client("demo-app", |client| client.grant_types.push(GrantType::RefreshToken)).await;
+    // Nothing refused was used up.
+    issuer.change_client("demo-app", |client| client.grant_types.push(GrantType::Password)).await;
+    issuer.refresh(&token).await.ok();
 }
 
 #[tokio::test]
@@ -281,4 +283,21 @@ async fn a_refresh_that_cannot_be_signed_uses_no_token_up() {
     assert_eq!(world.store.scan("countersign-refresh-families"), [] as [serde_json::Value; 0]);
     world.store.heal();
     refresh.to(&cold).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_family_is_remembered_for_as_long_as_its_first_token_lives() {
+    let clock = clock_of_tokio();
+    let (world, begun) = (InProcess::start(&clock, &[]).await, clock.now().seconds());
+    let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
+    let first = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
+    let config = Config::from_lookup(environment(&[("COUNTERSIGN_MAX_REFRESH_TTL", "604800")])).unwrap();
+    let world = InProcess { config, ..world };
+    let lowered = world.another_process(&clock, Entropy::system());
+    let refresh = |token: &str| Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", token)]);
+    let second = refresh(&first).to(&lowered).await.refresh_token();
+    let third = refresh(&second).to(&lowered).await.refresh_token();
+    Post::new("/oauth/revoke", "app", APP_SECRET, &[("token", &third)]).to(&lowered).await.ok();
+    let expires = world.store.scan("countersign-refresh-families")[0]["expires"]["N"].clone();
+    assert_eq!(expires, (begun + 31 * 24 * 3600).to_string());
 }

@@ -103,9 +103,12 @@ async fn withdraw(
     );
     line(&format!(
         "access tokens that it signed are refused as soon as a verifier reads the key set again: by {by} ({}) \
-         no cache shows the key any more",
+         no verifier that reaches the issuer knows the key any more",
         human(forgotten),
     ));
+    line(
+        "access tokens that were got by a forged refresh token are under the key that signs now, until they expire",
+    );
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use crate::store::{Record, StoreError, Table};
 const FRESH: Duration = Duration::from_secs(60);
 /// Nobody is refused by an older reading: the client may have been made, or given its new secret, a moment ago. The
 /// same for known and unknown names, or the time of a refusal would tell them apart.
-const REFUSED_FRESH: Duration = Duration::from_secs(2);
+pub(crate) const REFUSED_FRESH: Duration = Duration::from_secs(2);
 
 /// A record takes less than 1 KiB, and with every list at its limit 80 KiB.
 const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();

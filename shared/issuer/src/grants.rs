@@ -189,6 +189,7 @@ fn authorize_login<'client>(
         scope: terms.scope,
         audience: terms.audience.into(),
         refresh,
+        key: None,
     })
 }
 

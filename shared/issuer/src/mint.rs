@@ -1,6 +1,7 @@
 //! The token itself: from what was granted to the signed answer (RFC 6749 section 5.1, RFC 9068).
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use countersign_verify::Claims;
 use serde::{Deserialize, Serialize};
@@ -9,6 +10,7 @@ use crate::Issuer;
 use crate::audit;
 use crate::authenticate::AuthenticatedClient;
 use crate::error::OAuthError;
+use crate::keys::SigningKey;
 use crate::refresh::RefreshClaims;
 use crate::scope::Scope;
 
@@ -64,6 +66,8 @@ pub(crate) struct Authorization<'client> {
     pub(crate) audience: Cow<'client, str>,
     /// The refresh token that goes with it, if one does.
     pub(crate) refresh: Option<RefreshClaims>,
+    /// What it is to be signed with, where a refresh token was used up for it: nothing may fail after that.
+    pub(crate) key: Option<Arc<SigningKey>>,
 }
 
 /// The successful answer.
@@ -85,7 +89,10 @@ impl Issuer {
         client: &AuthenticatedClient,
         authorization: Authorization<'_>,
     ) -> Result<TokenResponse, OAuthError> {
-        let key = self.signer.signing_key().await?;
+        let key = match authorization.key {
+            Some(key) => key,
+            None => self.signer.signing_key().await?,
+        };
         let now = self.clock.now().seconds();
         // The caps of now, and those that the key was made under: the key set keeps it for no longer.
         let longest = self.limits.within(key.longest());

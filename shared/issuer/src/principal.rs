@@ -99,7 +99,7 @@ pub struct Principal {
     pub brands: Vec<String>,
     /// Whether it is let in.
     pub enabled: bool,
-    /// Refresh families that began earlier are refused: moved by a password change, disabling and logout.
+    /// Refresh tokens that carry another one are refused: moved by a password change, disabling and logout.
     pub sessions_valid_from: Timestamp,
     /// When the record was made.
     pub created: Timestamp,

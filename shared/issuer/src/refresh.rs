@@ -4,12 +4,13 @@ mod families;
 
 pub(crate) use families::{Advance, Families};
 
-use countersign_verify::{Timestamp, jws};
+use countersign_verify::{Timestamp, TokenError, jws};
 use serde::{Deserialize, Serialize};
 
 use crate::Issuer;
 use crate::authenticate::AuthenticatedClient;
 use crate::error::{GrantRefusal, OAuthError};
+use crate::keys::Ring;
 use crate::mint::TokenType;
 use crate::principal::Principal;
 use crate::scope::Scope;
@@ -55,6 +56,10 @@ impl RefreshClaims {
     /// The same, as the key with the number `seq` may sign it: living no longer than until `latest`.
     pub(crate) fn under(self, seq: u64, latest: u64) -> Self {
         Self { exp: self.exp.min(latest), ..self.having_been_under(seq) }
+    }
+
+    pub(crate) fn next_generation(&self) -> u64 {
+        self.generation.saturating_add(1)
     }
 
     fn having_been_under(mut self, seq: u64) -> Self {
@@ -108,25 +113,30 @@ impl Issuer {
             iat: self.clock.now().seconds(),
             exp: used.exp.min(used.auth_time.saturating_add(self.limits.refresh)),
             jti: self.entropy.id()?,
-            generation: used.generation.saturating_add(1),
+            generation: used.next_generation(),
             ..used.clone()
         })
     }
 
     /// Checks signature, type, issuer, audience and expiry. Whether it may still be used is another question.
     pub(crate) async fn verify_refresh_token(&self, token: &str) -> Result<RefreshClaims, OAuthError> {
-        let ring = self.signer.ring().await?;
-        let (claims, kid) = jws::verify::<RefreshClaims>(
-            token,
-            &ring.accepted_at_refresh(self.clock.now()),
-            &[TokenType::Refresh.as_str()],
-        )
-        .map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
+        let verify = |ring: &Ring| {
+            let keys = ring.accepted_at_refresh(self.clock.now());
+            jws::verify::<RefreshClaims>(token, &keys, &[TokenType::Refresh.as_str()])
+        };
+        let mut ring = self.signer.ring().await?;
+        let mut verified = verify(&ring);
+        if matches!(verified, Err(TokenError::UnknownKey)) {
+            ring = self.signer.ring_before_refusing().await?;
+            verified = verify(&ring);
+        }
+        let (claims, kid) =
+            verified.map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
         let own = self.url.as_str();
         let foreign = if claims.iss != own {
-            Some(countersign_verify::TokenError::WrongIssuer)
+            Some(TokenError::WrongIssuer)
         } else if claims.aud != own {
-            Some(countersign_verify::TokenError::WrongAudience)
+            Some(TokenError::WrongAudience)
         } else {
             None
         };
@@ -135,16 +145,23 @@ impl Issuer {
         }
         // What a token says of its keys is as good as the key that signed it, so that one counts in any case: a
         // forger would leave it out, and have an honest key sign the successor.
-        let claims = match ring.seq_of(&kid) {
-            Some(seq) => claims.having_been_under(seq),
-            None => claims,
-        };
-        if ring.has_withdrawn(&claims.keys) {
-            return Err(OAuthError::InvalidGrant(GrantRefusal::KeyWithdrawn));
-        }
+        let claims = ring.seq_of(&kid).map(|seq| claims.having_been_under(seq));
+        let claims = claims.filter(|claims| ring.vouches_for(&claims.keys));
+        let claims = claims.ok_or(OAuthError::InvalidGrant(GrantRefusal::KeyWithdrawn))?;
         if claims.exp <= self.clock.now().seconds() {
             return Err(OAuthError::InvalidGrant(GrantRefusal::Expired));
         }
         Ok(claims)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fuzzer_starts_from_claims_that_are_accepted() {
+        let seed = include_bytes!("../../../fuzz/seeds/refresh_token/good");
+        serde_json::from_slice::<RefreshClaims>(&seed[1..]).unwrap();
     }
 }

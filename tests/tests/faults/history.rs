@@ -436,9 +436,11 @@ impl<'a> History<'a> {
     async fn audit_counters(&self, is_one_window: bool) {
         let attempts = self.truth.scan().table_name("countersign-attempts").send().await.unwrap();
         let faults = self.met.of("UpdateItem attempts");
+        let mut counters = 0;
         for item in attempts.items() {
             let key = item["attempt"].as_s().unwrap();
             if key.starts_with("principal") {
+                counters += 1;
                 let counted: u64 = item["failures"].as_n().unwrap().parse().unwrap();
                 let most = self.failures + self.uncertain.min(faults);
                 let is_true = (self.failures..=most).contains(&counted);
@@ -449,6 +451,8 @@ impl<'a> History<'a> {
             let delete = self.truth.delete_item().table_name("countersign-attempts").key("attempt", key);
             delete.send().await.unwrap();
         }
+        // One for the name and one for the name at its address.
+        assert!(counters == 2 || self.failures == 0 || !is_one_window, "{counters} counters");
     }
 
     /// With the network whole again nothing disabled is let in; and all of it is once it is enabled.

@@ -58,6 +58,7 @@ fn authorization<'client>(
         audience: Cow::Borrowed(terms.audience),
         // RFC 6749 section 4.4.3: the client can always ask again.
         refresh: None,
+        key: None,
     }
 }
 

@@ -1,11 +1,13 @@
 //! A copy of the ring in memory, and how long it is good for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use countersign_verify::{Clock, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::audit;
+use crate::cache::REFUSED_FRESH;
 use crate::keys::{KeyError, KeyTable, Ring, Timers};
 use crate::outage::Outage;
 use crate::store::{SIGNING_KEYS, StoreError};
@@ -18,15 +20,19 @@ pub(crate) struct Reading {
 }
 
 impl Reading {
-    /// Whether it need not be read again. A clock that was set back makes it look older or newer than it is, never
-    /// fresh for longer than a clock that runs on.
+    /// Whether it need not be read again.
     pub(crate) fn is_fresh(&self, now: Timestamp, timers: &Timers) -> bool {
-        now >= self.at && now.since(self.at) < timers.ring_freshness()
+        self.is_younger_than(timers.ring_freshness(), now)
     }
 
     /// Whether it may be used while the ring cannot be read.
     pub(crate) fn is_usable(&self, now: Timestamp, timers: &Timers) -> bool {
-        now.since(self.at) < timers.ring_staleness()
+        self.is_younger_than(timers.ring_staleness(), now)
+    }
+
+    /// Where the clock was set back its age is not known, and it is good for nothing.
+    fn is_younger_than(&self, age: Duration, now: Timestamp) -> bool {
+        now >= self.at && now.since(self.at) < age
     }
 }
 
@@ -67,18 +73,35 @@ impl KeyRing {
         {
             return serve(reading, None);
         }
-        match self.outage.watch(usable.is_some(), Box::pin(self.table.read())).await {
-            Ok(contents) => {
-                let ring = Arc::new(Ring::new(contents.keys, &self.timers));
-                // A ring without a key that signs is not kept, so that a first key is noticed at once.
-                *kept = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
-                Ok(ring)
-            }
-            Err(error) => match usable {
-                Some(reading) => serve(reading, Some(&error)),
-                None => Err(error.into()),
-            },
+        match (self.read(&mut kept, usable.is_some(), now).await, usable) {
+            (Ok(ring), _) => Ok(ring),
+            (Err(error), Some(reading)) => serve(reading, Some(&error)),
+            (Err(error), None) => Err(error.into()),
         }
+    }
+
+    /// The ring as it was at most two seconds ago, for whoever is about to be refused because of it: another process
+    /// may have seen a key that was made since.
+    pub(crate) async fn before_refusing(&self) -> Result<Arc<Ring>, KeyError> {
+        let mut kept = self.reading.lock().await;
+        let now = self.clock.now();
+        match kept.as_ref().filter(|reading| reading.is_younger_than(REFUSED_FRESH, now)) {
+            Some(reading) => Ok(Arc::clone(&reading.ring)),
+            None => Ok(self.read(&mut kept, true, now).await?),
+        }
+    }
+
+    async fn read(
+        &self,
+        kept: &mut Option<Reading>,
+        has_copy: bool,
+        now: Timestamp,
+    ) -> Result<Arc<Ring>, StoreError> {
+        let contents = self.outage.watch(has_copy, Box::pin(self.table.read())).await?;
+        let ring = Arc::new(Ring::new(contents.keys, &self.timers));
+        // A ring without a key that signs is not kept, so that a first key is noticed at once.
+        *kept = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
+        Ok(ring)
     }
 
     /// Whoever finds that `outdated` is no longer how things stand has the ring read again, by everybody.

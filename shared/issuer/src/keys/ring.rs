@@ -138,11 +138,15 @@ impl Ring {
         self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(tenure, _)| tenure)
     }
 
-    /// Whether one of the keys with these numbers was withdrawn, be it before it was to sign: whoever had its private
-    /// half could sign all along.
-    pub(crate) fn has_withdrawn(&self, seqs: &[u64]) -> bool {
-        let withdrawn = |tenure: &&Tenure| tenure.key.withdrawn_at.is_some();
-        self.tenures.iter().filter(withdrawn).any(|tenure| seqs.contains(&tenure.key.seq))
+    /// Whether all keys with these numbers are there and none of them was withdrawn, be it before it was to sign:
+    /// whoever had its private half could sign all along. A key outlives what it signed honestly, so one that is gone
+    /// may have been withdrawn.
+    pub(crate) fn vouches_for(&self, seqs: &[u64]) -> bool {
+        let good = |seq: &u64| {
+            let tenure = self.tenures.iter().find(|tenure| tenure.key.seq == *seq);
+            tenure.is_some_and(|tenure| tenure.key.withdrawn_at.is_none())
+        };
+        seqs.iter().all(good)
     }
 
     /// The number of the key with that kid.
@@ -239,7 +243,8 @@ mod tests {
         let ring = Ring::new(keys.to_vec(), &Timers::default());
         assert!(!ring.may_sign_on(&keys[0].jwk, handover, &Timers::default()));
         assert!(ring.published(handover).find(keys[0].jwk.kid()).is_none());
-        assert!(ring.has_withdrawn(&[1, 2]) && !ring.has_withdrawn(&[2, 3]));
+        assert!(ring.vouches_for(&[2, 3]));
+        assert!(!ring.vouches_for(&[1, 2]) && !ring.vouches_for(&[2, 4]));
     }
 
     #[test]

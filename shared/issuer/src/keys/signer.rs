@@ -142,6 +142,11 @@ impl Signer {
         self.ring.current().await
     }
 
+    /// The ring, for whoever is about to be refused because of it.
+    pub(crate) async fn ring_before_refusing(&self) -> Result<Arc<Ring>, KeyError> {
+        self.ring.before_refusing().await
+    }
+
     /// The key that signs now: opened when it is first needed and kept until another one takes over. Where the
     /// successor does not open, the key in memory signs on for as long as it is sure to be published.
     pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeyError> {

@@ -23,6 +23,9 @@ const WRITING: Duration = Duration::from_secs(5);
 /// While the ring cannot be read, its copy is used until it is older than this; then nothing is signed or published.
 const RING_STALENESS: Duration = HOUR;
 
+/// Their numbers take 3 KiB of a refresh token, which must stay short enough to be read.
+const MOST_KEYS_OF_A_SESSION: u32 = 500;
+
 /// The longest lifetimes that any client may have, in seconds. They apply when a client is written and again when a
 /// token is minted. Every key keeps those that it was made under and signs nothing that lives longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,6 +122,15 @@ impl Timers {
                  a successor is announced when its predecessor starts to sign, and must be known by the end of it",
                 human(settings.rotation_period),
                 human(lead),
+            )));
+        }
+        let session = Duration::from_secs(settings.longest.refresh);
+        if session > MOST_KEYS_OF_A_SESSION * settings.rotation_period {
+            return Err(TimersRefused(format!(
+                "COUNTERSIGN_ROTATION_PERIOD is {}, and COUNTERSIGN_MAX_REFRESH_TTL {}: a session could be under more \
+                 than {MOST_KEYS_OF_A_SESSION} keys, and a refresh token carries the numbers of all of them",
+                human(settings.rotation_period),
+                human(session),
             )));
         }
         if settings.jwks_max_age < SECOND {

@@ -14,8 +14,13 @@ use crate::store::{REFRESH_FAMILIES, StoreError, number, numeric};
 /// For this long after a refresh its answer may be asked for again: the first one may have got lost.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A record outlives the family's last token by a day: then the token's own expiry has long refused it.
+/// A record outlives the family's tokens by a day: then their own expiry has long refused them.
 const KEPT_AFTER_EXPIRY_SECONDS: u64 = 24 * 60 * 60;
+
+/// Fixed by the family's first use: no later token of it lives longer than the first.
+fn kept_until(token: &RefreshClaims) -> u64 {
+    token.exp.saturating_add(KEPT_AFTER_EXPIRY_SECONDS)
+}
 
 /// What came of using a refresh token.
 #[derive(Debug, PartialEq, Eq)]
@@ -78,13 +83,15 @@ impl Families {
             .update_item()
             .table_name(&self.name)
             .key("family", AttributeValue::S(used.family.clone()))
-            .update_expression("SET #generation = :next, #rotated_at = :now, #expires = :expires")
+            .update_expression(
+                "SET #generation = :next, #rotated_at = :now, #expires = if_not_exists(#expires, :expires)",
+            )
             .expression_attribute_names("#generation", "generation")
             .expression_attribute_names("#rotated_at", "rotated_at")
             .expression_attribute_names("#expires", "expires")
-            .expression_attribute_values(":next", numeric(used.generation + 1))
+            .expression_attribute_values(":next", numeric(used.next_generation()))
             .expression_attribute_values(":now", numeric(now.millis()))
-            .expression_attribute_values(":expires", numeric(used.exp + KEPT_AFTER_EXPIRY_SECONDS))
+            .expression_attribute_values(":expires", numeric(kept_until(used)))
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         request = if used.generation == 0 {
             request.condition_expression("attribute_not_exists(#generation)")
@@ -110,7 +117,7 @@ impl Families {
         }
         // A difference below zero, from clocks that differ, counts as zero: `since` saturates.
         if now.since(standing.rotated_at) <= GRACE && standing.generation > used.generation {
-            let is_successor = standing.generation == used.generation + 1;
+            let is_successor = standing.generation == used.next_generation();
             return Ok(if is_successor { Advance::Repeated } else { Advance::LateRetry });
         }
         self.revoke(used, now).await?;
@@ -125,14 +132,14 @@ impl Families {
             .key("family", AttributeValue::S(token.family.clone()))
             .update_expression(
                 "SET #revoked_at = if_not_exists(#revoked_at, :now), \
-                 #generation = if_not_exists(#generation, :generation), #expires = :expires",
+                 #generation = if_not_exists(#generation, :generation), #expires = if_not_exists(#expires, :expires)",
             )
             .expression_attribute_names("#revoked_at", "revoked_at")
             .expression_attribute_names("#generation", "generation")
             .expression_attribute_names("#expires", "expires")
             .expression_attribute_values(":now", numeric(now.millis()))
             .expression_attribute_values(":generation", numeric(token.generation))
-            .expression_attribute_values(":expires", numeric(token.exp + KEPT_AFTER_EXPIRY_SECONDS))
+            .expression_attribute_values(":expires", numeric(kept_until(token)))
             .send()
             .await
             .map_err(|error| StoreError::from_sdk("revoke refresh family", error))?;
