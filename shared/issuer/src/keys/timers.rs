@@ -288,6 +288,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_session_is_under_a_bounded_number_of_keys() {
+        let longest = Lifetimes { refresh: 2500 * 3600, ..Lifetimes::default() };
+        let settings = TimerSettings { longest, announcement_lead: 4 * HOUR, ..TimerSettings::default() };
+        assert!(Timers::new(TimerSettings { rotation_period: 5 * HOUR, ..settings }).is_ok());
+        let refused = Timers::new(TimerSettings { rotation_period: 5 * HOUR - SECOND, ..settings });
+        assert!(refused.unwrap_err().to_string().contains("more than 500 keys"));
+    }
+
+    #[test]
     fn compressed_timers_keep_the_proportions() {
         let timers = Timers::compressed(20 * SECOND).unwrap();
         assert_eq!(timers.settings.jwks_max_age, SECOND);
