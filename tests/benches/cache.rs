@@ -1,4 +1,4 @@
-//! The cache of clients, and what a token costs beside many clients and many requests: `cargo bench -p
+//! The cache of clients, and what a token costs beside many clients: `cargo bench --profile thorough -p
 //! countersign-tests --bench cache`. Every figure comes from requests at the token endpoint; only the bounds that the
 //! cache does not have are played through with a model of it, which must agree with the real one at the bound it has.
 
@@ -24,7 +24,6 @@ use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_tests::random::Random;
 use countersign_tests::store::FaultyStore;
 use countersign_verify::Timestamp;
-use futures_util::future::join_all;
 use lru::LruCache;
 use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
@@ -266,30 +265,11 @@ fn print_cost_by_clients(world: &World) {
     }
 }
 
-fn print_cost_by_concurrency(world: &World) {
-    const ROUNDS: usize = 200;
-    println!("\nmedian microseconds a token, by the requests in flight in one process");
-    println!("| in flight | in memory |\n|---|---|");
-    let (issuer, _) = world.process(&world.item());
-    for at in 0..100 {
-        world.token(&issuer, request_of(&name(at)));
-    }
-    for in_flight in [1_u32, 8, 64] {
-        let batch = |at: usize| request_of(&name(at % 100));
-        let all = World::time((0..ROUNDS).map(batch), |request| {
-            let requests = (0..in_flight).map(|_| endpoints::token(&issuer, request.clone()));
-            world.runtime.block_on(join_all(requests));
-        });
-        println!("| {in_flight} | {:.1} |", all / f64::from(in_flight));
-    }
-}
-
 fn main() {
     if !std::env::args().any(|argument| argument == "--bench") {
         return;
     }
     let world = World::new();
-    print_cost_by_concurrency(&world);
     print_memory(&world);
     print_hit_rates(&world);
     print_cost_by_clients(&world);

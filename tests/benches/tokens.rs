@@ -1,5 +1,5 @@
 //! The way of a request inside the process, next to the raw operation at its heart, and how often it allocates: `cargo
-//! bench -p countersign-tests --bench tokens`. Requests are ordinary ones; copying each of them is in the times, and not
+//! bench --profile thorough -p countersign-tests --bench tokens`. Requests are ordinary ones; copying each of them is in the times, and not
 //! among the allocations. The log is written as in production, metrics and all, to `/dev/null`.
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]

@@ -7,6 +7,7 @@ import io
 import json
 import os
 import platform
+import re
 import statistics
 import subprocess
 import sys
@@ -118,18 +119,19 @@ class Bench:
                 batch.put_item({**record, "client_id": f"bench-{number}"})
 
     def event(self, client):
-        """events/token-client-credentials.json with that client's own credentials."""
-        asked = event("token-client-credentials")
+        """events/token-client-credentials-base64.json, as API Gateway sends it, with that client's own credentials."""
+        asked = event("token-client-credentials-base64")
         credentials = base64.b64encode(f"{client}:{self.secret}".encode()).decode()
         asked["headers"]["authorization"] = f"Basic {credentials}"
         return json.dumps(asked).encode()
 
-    def function(self, name, environment=None):
-        if name == "hello":
-            binary, named = ALIKE / "hello" / "bootstrap", {}
+    def function(self, name, environment=None, below=()):
+        """The function of that name, `below` another program where one is named."""
+        if name in ("hello", "bare"):
+            binary, named = ALIKE / name / "bootstrap", {}
         else:
             binary, named = LAMBDA / name / "bootstrap", environment or self.reachable
-        return Function(str(binary), {**named, "AWS_LAMBDA_FUNCTION_NAME": f"countersign-{name}"})
+        return Function([*below, str(binary)], {**named, "AWS_LAMBDA_FUNCTION_NAME": f"countersign-{name}"})
 
     def verify(self, answers):
         """Every token, through the key set that the jwks function publishes."""
@@ -161,8 +163,8 @@ def measured(bench, runs, invocations):
     start = {name: [] for name in names}
     first = {name: [] for name in ("hello", "token")}
     first_waits, first_cpu, reads = [], [], []
-    cost = {name: [] for name in ("signature", "hello", "cached", "uncached")}
-    answers, next_client = [], 0
+    cost = {name: [] for name in ("signature", "hello", "bare", "cached", "uncached")}
+    answers = []
     for _ in range(runs):
         # In turn, so that a neighbour on the machine disturbs all alike.
         one = {name: [] for name in names}
@@ -189,9 +191,10 @@ def measured(bench, runs, invocations):
                 first_cpu.append(cpu)
 
         before = signature()
-        with bench.function("hello") as hello:
-            hello.cpu_of_each([bench.event("bench")] * 500)
-            cost["hello"].append(hello.cpu_of_each([bench.event("bench")] * invocations)[0])
+        for name in ("hello", "bare"):
+            with bench.function(name) as function:
+                function.cpu_of_each([bench.event("bench")] * 500)
+                cost[name].append(function.cpu_of_each([bench.event("bench")] * invocations)[0])
         with bench.function("token") as token:
             token.cpu_of_each([bench.event("bench")] * 500)
             cpu, answered = token.cpu_of_each([bench.event("bench")] * invocations)
@@ -199,7 +202,7 @@ def measured(bench, runs, invocations):
             answers += answered
         with bench.function("token") as token:
             # The operator is cached, the client is another one each time.
-            clients = [f"bench-{number}" for number in range(next_client, next_client + invocations + 100)]
+            clients = [f"bench-{number}" for number in range(invocations + 100)]
             token.cpu_of_each([bench.event(client) for client in clients[:100]])
             asked = bench.store_proxy.requests
             cpu, answered = token.cpu_of_each([bench.event(client) for client in clients[100:]])
@@ -238,7 +241,7 @@ def measured(bench, runs, invocations):
             "warm token, client cached, CPU against one signature",
             against(cost["cached"], cost["signature"]),
             4.0,
-            f"{µs['cached']} against {µs['signature']}; hello world {µs['hello']}",
+            f"{µs['cached']} against {µs['signature']}; hello world {µs['hello']}, the runtime alone {µs['bare']}",
         ),
         ratio(
             "the same with one uncached GetItem over TLS",
@@ -273,6 +276,30 @@ def memory(bench):
     return told, answers
 
 
+def print_instructions(bench):
+    """What the functions run in user space, by callgrind, and how many pages a start touches first."""
+
+    def counted(name, environment, clients):
+        with bench.function(name, environment, ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")) as function:
+            for client in clients:
+                function.invoke(bench.event(client))
+        return int(re.search(rb"Collected : (\d+)", function.said).group(1))
+
+    print("| | instructions | page faults |\n|---|---|---|")
+    for name in ("hello", "bare", *FUNCTIONS):
+        with bench.function(name, bench.production) as function:
+            pass
+        print(f"| {name}, exec to first next | {counted(name, bench.production, []):,} | {function.faults} |")
+    for what, name, clients in [
+        ("hello, an invocation", "hello", ["bench"] * 250),
+        ("bare, an invocation", "bare", ["bench"] * 250),
+        ("token, client cached, an invocation", "token", ["bench"] * 250),
+        ("token, one GetItem over TLS besides", "token", [f"bench-{number}" for number in range(250)]),
+    ]:
+        of_each = (counted(name, None, clients) - counted(name, None, clients[:50])) // 200
+        print(f"| {what} | {of_each:,} | |")
+
+
 def zipped(name):
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
@@ -282,7 +309,8 @@ def zipped(name):
 
 def machine():
     with open("/proc/cpuinfo") as info:
-        model = next(line.split(": ")[1].strip() for line in info if line.startswith("model name"))
+        models = (line.split(": ")[1].strip() for line in info if line.startswith("model name"))
+        model = next(models, "processors")
     return f"{os.cpu_count()} × {model}, {platform.machine()}, Linux {platform.release()}, load {os.getloadavg()[0]:.1f}"
 
 
@@ -291,12 +319,16 @@ def main():
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--invocations", type=int, default=2000)
+    parser.add_argument("--instructions", action="store_true")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         with one_processor_awake(), Dev(folder) as dev, Kms(folder) as kms:
-            bench = Bench(folder, dev, kms, options.runs * (options.invocations + 100))
+            bench = Bench(folder, dev, kms, options.invocations + 100)
+            if options.instructions:
+                print_instructions(bench)
+                return
             rows, verified = measured(bench, options.runs, options.invocations)
     if options.json:
         json.dump({"machine": machine(), "verified": verified, "rows": [asdict(row) for row in rows]}, sys.stdout, ensure_ascii=False)

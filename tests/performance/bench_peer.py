@@ -21,6 +21,7 @@ from runtime import cpu_of, one_processor_awake, received, rss_of
 AUDIENCE = "https://api.example.com"
 PEER = Path(os.environ["COUNTERSIGN_PEER"])
 CONNECTIONS = 8
+FEW, MANY = 1, 64
 BODY = b"grant_type=client_credentials&scope=reports%3Aread"
 
 
@@ -35,8 +36,8 @@ class Peer(Process):
         self.url = f"http://127.0.0.1:{port}"
 
 
-def load(url, path, secret, count):
-    """`count` tokens over a few connections that are kept."""
+def load(url, path, secret, count, connections=CONNECTIONS):
+    """`count` tokens over connections that are kept, one request at a time on each."""
     host = urlsplit(url)
     credentials = base64.b64encode(f"bench:{secret}".encode())
     request = (
@@ -53,12 +54,12 @@ def load(url, path, secret, count):
                 connection.sendall(request)
                 answers.append(received(connection, buffer))
 
-    threads = [threading.Thread(target=ask, args=(count // CONNECTIONS,)) for _ in range(CONNECTIONS)]
+    threads = [threading.Thread(target=ask, args=(count // connections,)) for _ in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len(answers) == count // CONNECTIONS * CONNECTIONS, "a connection broke"
+    assert len(answers) == count // connections * connections, "a connection broke"
     return answers
 
 
@@ -82,6 +83,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     cpu = {"countersign": [], "oidc-provider": []}
+    by_connections = {FEW: [], CONNECTIONS: cpu["countersign"], MANY: []}
     with one_processor_awake(), tempfile.TemporaryDirectory() as folder, Dev(Path(folder)) as dev:
         command = [
             *(BINARIES / "countersign", "client", "create", "bench", "--name", "Bench", "--grant", "client_credentials"),
@@ -95,18 +97,27 @@ def main():
             }
             for name, (server, path, keys) in servers.items():
                 verify(load(server.url, path, secret, 3000), server.url, keys)  # V8 compiles what is hot.
+
+            def measure(name, connections=CONNECTIONS):
+                server, path, keys = servers[name]
+                before = cpu_of(server.child.pid)
+                answers = load(server.url, path, secret, options.tokens, connections)
+                spent = cpu_of(server.child.pid) - before
+                verify(answers, server.url, keys)
+                return spent / len(answers) / 1000
+
             for _ in range(options.runs):
-                for name, (server, path, keys) in servers.items():
-                    before = cpu_of(server.child.pid)
-                    answers = load(server.url, path, secret, options.tokens)
-                    cpu[name].append((cpu_of(server.child.pid) - before) / len(answers) / 1000)
-                    verify(answers, server.url, keys)
+                for name, spent in cpu.items():
+                    spent.append(measure(name))
+                for connections in (FEW, MANY):
+                    by_connections[connections].append(measure("countersign", connections))
             memory = {name: rss_of(server.child.pid) / (1 << 20) for name, (server, *_) in servers.items()}
     ratios = [peer / own for own, peer in zip(cpu["countersign"], cpu["oidc-provider"])]
     found = {
         "cpu_µs": {name: statistics.median(values) for name, values in cpu.items()},
         "range_µs": {name: [min(values), max(values)] for name, values in cpu.items()},
         "memory_mib": memory,
+        "countersign_µs_by_connections": {str(n): statistics.median(spent) for n, spent in by_connections.items()},
         "times_less": statistics.median(ratios),
         "met": statistics.median(ratios) >= 10,
     }
@@ -117,6 +128,9 @@ def main():
     for name, values in cpu.items():
         least, most = found["range_µs"][name]
         print(f"| {name} | {statistics.median(values):.1f} µs ({least:.1f}–{most:.1f}) | {memory[name]:.0f} MiB |")
+    print("\n| connections | CPU for a token of countersign's |\n|---|---|")
+    for connections, spent in by_connections.items():
+        print(f"| {connections} | {statistics.median(spent):.1f} µs ({min(spent):.1f}–{max(spent):.1f}) |")
     print(
         f"\n1/{found['times_less']:.1f} (1/{min(ratios):.1f}–1/{max(ratios):.1f}); the target is 1/10: "
         + ("met" if found["met"] else "MISSED")

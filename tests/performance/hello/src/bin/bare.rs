@@ -1,0 +1,13 @@
+//! The least that a function can be: the runtime, an event that nobody reads, and an answer that stands ready.
+
+use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+const ANSWER: &str = r#"{"statusCode":200,"headers":{},"body":"hello","isBase64Encoded":false,"cookies":[]}"#;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let answer = &RawValue::from_string(ANSWER.to_owned())?;
+    Runtime::new(service_fn(async move |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(answer))).run().await
+}
