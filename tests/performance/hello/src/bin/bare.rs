@@ -9,5 +9,7 @@ const ANSWER: &str = r#"{"statusCode":200,"headers":{},"body":"hello","isBase64E
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
     let answer = &RawValue::from_string(ANSWER.to_owned())?;
-    Runtime::new(service_fn(async move |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(answer))).run().await
+    Runtime::new(service_fn(move |_: LambdaEvent<IgnoredAny>| async move { Ok::<_, Error>(answer) }))
+        .run()
+        .await
 }
