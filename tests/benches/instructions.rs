@@ -6,7 +6,10 @@
 
 mod subject;
 
+use countersign_issuer::endpoints::Request;
+use countersign_issuer::lambda;
 use countersign_verify::Timestamp;
+use serde_json::Value;
 use subject::Subject;
 
 /// What is counted is what runs below this.
@@ -15,6 +18,15 @@ fn counted(work: &mut dyn FnMut(), calls: u32) {
     for _ in 0..calls {
         work();
     }
+}
+
+/// As API Gateway hands over a token request.
+fn event(request: &Request) -> String {
+    let event = include_str!("../../events/token-client-credentials.json");
+    let mut event: Value = serde_json::from_str(event).unwrap();
+    event["headers"]["authorization"] = request.headers()["authorization"].to_str().unwrap().into();
+    event["body"] = str::from_utf8(request.body()).unwrap().into();
+    event.to_string()
 }
 
 fn main() {
@@ -28,7 +40,10 @@ fn main() {
     subject::start_the_log(clock, std::io::sink);
     let mut work: Box<dyn FnMut()> = match what.as_str() {
         "mint" => Box::new(subject.mint()),
-        "token" => Box::new(subject.token()),
+        "token" => {
+            let event = event(&Subject::token_request());
+            Box::new(subject.token(move || lambda::request(&event).unwrap()))
+        }
         other => unreachable!("{other} is neither mint nor token"),
     };
     // Reads the client and the ring of keys, and meets every line of the log once.

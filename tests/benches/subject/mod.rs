@@ -48,11 +48,10 @@ impl Subject {
         Post::new("/oauth/token", "service", SERVICE_SECRET, FORM).from("203.0.113.7").request()
     }
 
-    /// The token endpoint with a request like that, made anew for each call.
-    pub(crate) fn token(&self) -> impl FnMut() {
-        let request = Self::token_request();
+    /// The token endpoint with a request like that, which `request` makes anew for each call.
+    pub(crate) fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
         move || {
-            let answer = self.runtime.block_on(endpoints::token(&self.world.issuer, request.clone()));
+            let answer = self.runtime.block_on(endpoints::token(&self.world.issuer, request()));
             assert!(black_box(answer).status().is_success());
         }
     }
