@@ -25,6 +25,8 @@ from tls import Authority, Proxy
 FUNCTIONS = ["token", "refresh", "jwks", "authorizer", "rotate"]
 LAMBDA = Path(os.environ["COUNTERSIGN_LAMBDA_BINARIES"])
 ALIKE = Path(os.environ["COUNTERSIGN_HELLO_BINARIES"])
+# The least that can be compared: behind an API, without one, and that with one raw signature for each event.
+ALIKE_NAMES = ["hello", "bare", "floor"]
 AUDIENCE = "https://api.example.com"
 MIB = 1 << 20
 
@@ -127,7 +129,7 @@ class Bench:
 
     def function(self, name, environment=None, below=()):
         """The function of that name, `below` another program where one is named."""
-        if name in ("hello", "bare"):
+        if name in ALIKE_NAMES:
             binary, named = ALIKE / name / "bootstrap", {}
         else:
             binary, named = LAMBDA / name / "bootstrap", environment or self.reachable
@@ -163,7 +165,7 @@ def measured(bench, runs, invocations):
     start = {name: [] for name in names}
     first = {name: [] for name in ("hello", "token")}
     first_waits, first_cpu, reads = [], [], []
-    cost = {name: [] for name in ("signature", "hello", "bare", "cached", "uncached")}
+    cost = {name: [] for name in ("signature", *ALIKE_NAMES, "cached", "uncached")}
     answers = []
     for _ in range(runs):
         # In turn, so that a neighbour on the machine disturbs all alike.
@@ -191,7 +193,7 @@ def measured(bench, runs, invocations):
                 first_cpu.append(cpu)
 
         before = signature()
-        for name in ("hello", "bare"):
+        for name in ALIKE_NAMES:
             with bench.function(name) as function:
                 function.cpu_of_each([bench.event("bench")] * 500)
                 cost[name].append(function.cpu_of_each([bench.event("bench")] * invocations)[0])
@@ -241,7 +243,8 @@ def measured(bench, runs, invocations):
             "warm token, client cached, CPU against one signature",
             against(cost["cached"], cost["signature"]),
             4.0,
-            f"{µs['cached']} against {µs['signature']}; hello world {µs['hello']}, the runtime alone {µs['bare']}",
+            f"{µs['cached']} against {µs['signature']}; hello world {µs['hello']}, the bare runtime {µs['bare']}, "
+            f"the bare runtime and one signature {µs['floor']}",
         ),
         ratio(
             "the same with one uncached GetItem over TLS",
@@ -286,13 +289,14 @@ def print_instructions(bench):
         return int(re.search(rb"Collected : (\d+)", function.said).group(1))
 
     print("| | instructions | page faults |\n|---|---|---|")
-    for name in ("hello", "bare", *FUNCTIONS):
+    for name in (*ALIKE_NAMES, *FUNCTIONS):
         with bench.function(name, bench.production) as function:
             pass
         print(f"| {name}, exec to first next | {counted(name, bench.production, []):,} | {function.faults} |")
     for what, name, clients in [
         ("hello, an invocation", "hello", ["bench"] * 250),
         ("bare, an invocation", "bare", ["bench"] * 250),
+        ("floor, an invocation", "floor", ["bench"] * 250),
         ("token, client cached, an invocation", "token", ["bench"] * 250),
         ("token, one GetItem over TLS besides", "token", [f"bench-{number}" for number in range(250)]),
     ]:
