@@ -77,6 +77,20 @@ impl InProcess {
         }
     }
 
+    /// A client `retired` and a user `joan`, who have right secrets and are let in no more.
+    pub async fn create_disabled_records(&self, clock: &Clock) {
+        let clients = self.table::<Client>();
+        let mut retired = clients.get("service").await.unwrap().unwrap();
+        retired.client_id = "retired".into();
+        retired.enabled = false;
+        clients.create(&retired).await.unwrap();
+        let joan = PrincipalKey::User { brand: "acme".into(), username: "joan".into() };
+        let (now, entropy) = (clock.now(), Entropy::system());
+        let mut joan = Principal::new(&joan, PASSWORD, vec![], vec![], now, &entropy).unwrap();
+        joan.disable(now);
+        self.table::<Principal>().create(&joan).await.unwrap();
+    }
+
     /// Another process over the same store: an issuer with empty caches.
     pub fn another_process(&self, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
         self.issuer_over(&self.store.client(&self.config.store.aws), clock, entropy)

@@ -232,3 +232,40 @@ async fn thresholds_are_settable_and_every_counter_can_be_switched_off() {
     assert_told_to_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
     fail(&world, &client("chosen", "wrong").from(USER), 30).await.assert_error(401, "invalid_client");
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_must_look_alike_asks_the_store_the_same() {
+    let unlimited = [
+        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "1000"),
+        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "1000"),
+        ("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", "1000"),
+    ];
+    let (world, clock) = InProcess::start_with_clock(&unlimited).await;
+    world.create_disabled_records(&clock.clock()).await;
+    let alike = [
+        [client("nobody", "wrong"), client("service", "wrong"), client("retired", SERVICE_SECRET)],
+        [login("nobody", "wrong"), login("jane", "wrong"), login("joan", PASSWORD)],
+    ];
+    // The client that sends the logins has been there.
+    login("jane", "wrong").to(&world.issuer).await.assert_error(400, "invalid_grant");
+    for seconds in [0, 0, 1, 3, 59, 61] {
+        clock.advance(Duration::from_secs(seconds));
+        for posts in &alike {
+            let mut calls = Vec::new();
+            for post in posts {
+                // Not what only the first request of a kind needs.
+                Post::new("/oauth/revoke", "app", APP_SECRET, &[("token", "none")])
+                    .to(&world.issuer)
+                    .await
+                    .ok();
+                world.store.take_calls();
+                post.to(&world.issuer).await;
+                calls.push(world.store.take_calls());
+            }
+            assert!(
+                calls.iter().all(|of_one| *of_one == calls[0] && !calls[0].is_empty()),
+                "{seconds} s: {calls:?}"
+            );
+        }
+    }
+}
