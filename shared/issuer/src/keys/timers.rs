@@ -292,7 +292,7 @@ pub(super) mod tests {
         let longest = Lifetimes { refresh: 2500 * 3600, ..Lifetimes::default() };
         let settings = TimerSettings { longest, announcement_lead: 4 * HOUR, ..TimerSettings::default() };
         assert!(Timers::new(TimerSettings { rotation_period: 5 * HOUR, ..settings }).is_ok());
-        let refused = Timers::new(TimerSettings { rotation_period: 5 * HOUR - SECOND, ..settings });
+        let refused = Timers::new(TimerSettings { rotation_period: 4 * HOUR + 59 * MINUTE, ..settings });
         assert!(refused.unwrap_err().to_string().contains("more than 500 keys"));
     }
 
