@@ -126,7 +126,7 @@ async fn a_connection_that_ends_costs_no_request() {
 #[tokio::test]
 async fn an_answer_is_waited_for_no_longer_than_the_read_timeout() {
     let (endpoint, seen) = server(vec![Answer::Silence]).await;
-    // This one alone.
+    // The read time-out alone.
     let timeouts = TimeoutConfig::builder()
         .disable_operation_timeout()
         .disable_operation_attempt_timeout()

@@ -222,11 +222,11 @@ async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
     let clock = clock_of_tokio();
     let world = InProcess::start(&clock, &[]).await;
     let rotator = world.rotator("administrator", &clock);
-    let private_half_of_the_first = forge(&world, 1, &login().to(&world.issuer).await.refresh_token());
+    let forged = forge(&world, 1, &login().to(&world.issuer).await.refresh_token());
     tokio::time::sleep(31 * DAY).await;
     rotator.rotate().await.unwrap();
     tokio::time::sleep(29 * DAY).await;
-    let child = refresh(&private_half_of_the_first).to(&world.issuer).await.refresh_token();
+    let child = refresh(&forged).to(&world.issuer).await.refresh_token();
     let first = rotator.ring().await.unwrap().tenures()[0].key.clone();
     rotator.withdraw(first.jwk.kid(), false).await.unwrap();
     tokio::time::sleep(RING_FRESHNESS).await;
@@ -244,18 +244,38 @@ async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
 async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_revoked_there() {
     let clock = clock_of_tokio();
     let world = InProcess::start(&clock, &[]).await;
-    login().to(&world.issuer).await.ok();
+    let with_old_copies = [(); 3].map(|()| world.another_process(&clock, Entropy::system()));
+    let mut ended = String::new();
+    for process in &with_old_copies {
+        ended = login().to(process).await.refresh_token();
+    }
     let rotator = world.rotator("administrator", &clock);
     for key in rotator.ring().await.unwrap().tenures() {
         rotator.withdraw(key.key.jwk.kid(), true).await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let other = world.another_process(&clock, Entropy::system());
-    let token = login().to(&other).await.refresh_token();
-    let successor = refresh(&token).to(&world.issuer).await.refresh_token();
-    let world = InProcess { issuer: world.another_process(&clock, Entropy::system()), ..world };
-    Post::new("/oauth/revoke", "app", APP_SECRET, &[("token", &successor)]).to(&world.issuer).await.ok();
-    refresh(&successor).to(&other).await.assert_error(400, "invalid_grant");
+    let [refreshing, revoking, introspecting] = with_old_copies;
+    let token =
+        refresh(&login().to(&world.issuer).await.refresh_token()).to(&refreshing).await.refresh_token();
+    let about = |path, token: &str| Post::new(path, "app", APP_SECRET, &[("token", token)]);
+    let answer = refresh(&token).to(&world.issuer).await;
+    about("/oauth/revoke", &answer.refresh_token()).to(&revoking).await.ok();
+    let introspected = about("/oauth/introspect", &answer.access_token()).to(&introspecting).await;
+    assert_eq!(introspected.ok()["active"], true);
+    refresh(&answer.refresh_token()).to(&world.issuer).await.assert_error(400, "invalid_grant");
+
+    // A ring that cannot be read refuses nobody, and is left alone for a moment.
+    tokio::time::sleep(MINUTE).await;
+    world.store.set_faults(|call| (call == "Query signing-keys").then_some(Fault::InternalError));
+    for queries in [3, 0] {
+        world.store.take_calls();
+        refresh(&ended).to(&world.issuer).await.assert_error(503, "temporarily_unavailable");
+        let calls = world.store.take_calls();
+        assert_eq!(calls.iter().filter(|call| *call == "Query signing-keys").count(), queries);
+    }
+    world.store.heal();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    refresh(&ended).to(&world.issuer).await.assert_error(400, "invalid_grant");
 }
 
 #[tokio::test(start_paused = true)]

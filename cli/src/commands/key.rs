@@ -82,10 +82,10 @@ async fn withdraw(
     clock: &Clock,
     json: bool,
 ) -> Outcome {
-    let is_known = rotator.ring().await?.tenures().iter().any(|tenure| tenure.key.jwk.kid() == kid);
-    if !is_known {
+    let before = rotator.ring().await?;
+    let Some((_, state)) = before.states(clock.now()).find(|(tenure, _)| tenure.key.jwk.kid() == kid) else {
         return Err(in_words(ChangeRefused::NoSuchKey));
-    }
+    };
     confirm(&format!("Withdraw key {kid}? Every token that it signed dies."), yes)?;
     let rotation = rotator.withdraw(kid, force).await.map_err(in_words)?;
     let forgotten = rotator.forgotten_after();
@@ -106,9 +106,11 @@ async fn withdraw(
          no verifier that reaches the issuer knows the key any more",
         human(forgotten),
     ));
-    line(
-        "access tokens that were got by a forged refresh token are under the key that signs now, until they expire",
-    );
+    line(if state == KeyState::Signing {
+        "what functions sign with it until they read the ring again, within five minutes, is refused alike"
+    } else {
+        "access tokens that a forged refresh token got are under the key that signs, and good until they expire"
+    });
     Ok(())
 }
 

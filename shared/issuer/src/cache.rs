@@ -15,8 +15,8 @@ use crate::store::{Record, StoreError, Table};
 
 /// Within this time a change takes effect: a client that is disabled, a secret that is revoked.
 const FRESH: Duration = Duration::from_secs(60);
-/// Nobody is refused by an older reading: the client may have been made, or given its new secret, a moment ago. The
-/// same for known and unknown names, or the time of a refusal would tell them apart.
+/// Nobody is refused by an older reading: the client may have been made, or given its new secret, a moment ago, and so
+/// may the key of a token. The same for known and unknown names, or the time of a refusal would tell them apart.
 pub(crate) const REFUSED_FRESH: Duration = Duration::from_secs(2);
 
 /// A record takes less than 1 KiB, and with every list at its limit 80 KiB.

@@ -160,7 +160,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_fuzzer_starts_from_claims_that_are_accepted() {
+    fn the_fuzzer_starts_from_claims_that_parse() {
         let seed = include_bytes!("../../../fuzz/seeds/refresh_token/good");
         serde_json::from_slice::<RefreshClaims>(&seed[1..]).unwrap();
     }

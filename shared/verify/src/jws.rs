@@ -104,6 +104,6 @@ pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::
 }
 
 fn decode(segment: &str, complaint: &'static str) -> Result<Vec<u8>, TokenError> {
-    // The engine refuses padding and non-zero trailing bits, so that one token has one spelling.
+    // The engine refuses padding and non-zero trailing bits, so that a segment has one spelling.
     BASE64URL.decode(segment).map_err(|_| TokenError::Malformed(complaint))
 }

@@ -1,6 +1,6 @@
 //! `POST /oauth/introspect` (RFC 7662).
 
-use countersign_verify::{Claims, Verifier};
+use countersign_verify::{Claims, TokenError, Verified, Verifier};
 use serde::Serialize;
 
 use super::{Request, Response, serve};
@@ -9,6 +9,7 @@ use crate::audit;
 use crate::authenticate::AuthenticatedClient;
 use crate::error::OAuthError;
 use crate::grants::check_session;
+use crate::keys::Ring;
 
 /// RFC 7662 section 2.2.
 #[derive(Serialize)]
@@ -59,7 +60,23 @@ async fn access_token(
     client: &AuthenticatedClient,
     token: &str,
 ) -> Result<Option<ActiveToken>, OAuthError> {
-    let ring = issuer.signer.ring().await?;
+    let mut verified = verify(issuer, &*issuer.signer.ring().await?, token).await?;
+    if matches!(verified, Err(TokenError::UnknownKey)) {
+        verified = verify(issuer, &*issuer.signer.ring_before_refusing().await?, token).await?;
+    }
+    Ok(match verified {
+        Ok(claims) if claims.client_id == client.client_id || client.audiences.contains(&claims.aud) => {
+            Some(ActiveToken::Access { token_type: "Bearer", claims: Claims::clone(&claims) })
+        }
+        _ => None,
+    })
+}
+
+async fn verify(
+    issuer: &Issuer,
+    ring: &Ring,
+    token: &str,
+) -> Result<Result<Verified, TokenError>, OAuthError> {
     let verifier = Verifier::builder(issuer.url.as_str())
         // Whose token it is decides below, and the client asking is no API that would act on it.
         .dangerously_accept_any_audience()
@@ -68,12 +85,7 @@ async fn access_token(
         .clock(issuer.clock.clone())
         .build()
         .map_err(|error| OAuthError::Defect(error.to_string()))?;
-    Ok(match verifier.verify(token).await {
-        Ok(claims) if claims.client_id == client.client_id || client.audiences.contains(&claims.aud) => {
-            Some(ActiveToken::Access { token_type: "Bearer", claims: Claims::clone(&claims) })
-        }
-        _ => None,
-    })
+    Ok(verifier.verify(token).await)
 }
 
 async fn refresh_token(

@@ -81,14 +81,19 @@ impl KeyRing {
     }
 
     /// The ring as it was at most two seconds ago, for whoever is about to be refused because of it: another process
-    /// may have seen a key that was made since.
+    /// may have seen a key that was made since. Where it cannot be read nobody is refused by an older one.
     pub(crate) async fn before_refusing(&self) -> Result<Arc<Ring>, KeyError> {
         let mut kept = self.reading.lock().await;
         let now = self.clock.now();
-        match kept.as_ref().filter(|reading| reading.is_younger_than(REFUSED_FRESH, now)) {
-            Some(reading) => Ok(Arc::clone(&reading.ring)),
-            None => Ok(self.read(&mut kept, true, now).await?),
+        if let Some(reading) = kept.as_ref().filter(|reading| reading.is_younger_than(REFUSED_FRESH, now)) {
+            return Ok(Arc::clone(&reading.ring));
         }
+        if self.outage.is_recent() && kept.is_some() {
+            let detail = "it did not answer a moment ago".to_owned();
+            return Err(StoreError::Unavailable { operation: "query", detail }.into());
+        }
+        let has_copy = kept.is_some();
+        Ok(self.read(&mut kept, has_copy, now).await?)
     }
 
     async fn read(
