@@ -10,7 +10,7 @@
 use std::time::Duration;
 
 use countersign_tests::TestClock;
-use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED};
 use countersign_verify::Timestamp;
 use tokio::time::Instant;
 
@@ -68,14 +68,8 @@ fn rank_test(one: &[Duration], other: &[Duration]) -> (f64, f64) {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
-    // Counted, and never slowed down.
-    let unlimited = [
-        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "1000000"),
-        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "1000000"),
-        ("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", "1000000"),
-    ];
     let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-    let world = InProcess::unwatched(&clock.clock(), &unlimited).await;
+    let world = InProcess::unwatched(&clock.clock(), &UNLIMITED).await;
     world.create_disabled_records(&clock.clock()).await;
     let (clients, users) = (2000, 200);
     let wrong_secret = || client("service", WRONG_SECRET);

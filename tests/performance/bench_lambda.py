@@ -294,9 +294,7 @@ def print_instructions(bench):
             pass
         print(f"| {name}, exec to first next | {counted(name, bench.production, []):,} | {function.faults} |")
     for what, name, clients in [
-        ("hello, an invocation", "hello", ["bench"] * 250),
-        ("bare, an invocation", "bare", ["bench"] * 250),
-        ("floor, an invocation", "floor", ["bench"] * 250),
+        *((f"{name}, an invocation", name, ["bench"] * 250) for name in ALIKE_NAMES),
         ("token, client cached, an invocation", "token", ["bench"] * 250),
         ("token, one GetItem over TLS besides", "token", [f"bench-{number}" for number in range(250)]),
     ]:

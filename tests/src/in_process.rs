@@ -203,6 +203,13 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
     }
 }
 
+/// With these guesses are counted, and never slowed down.
+pub const UNLIMITED: [(&str, &str); 3] = [
+    ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "1000000"),
+    ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "1000000"),
+    ("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", "1000000"),
+];
+
 /// Generated once by `countersign client secret add`.
 pub const SERVICE_SECRET: &str = "csgn_YGb9GOpgSyImkUIBLyd2KRPN03uX-H8pRMxyqews9z8lGmncK";
 /// Generated once by `countersign client secret add`.

@@ -5,7 +5,9 @@
 use std::time::Duration;
 
 use countersign_issuer::Principal;
-use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
+use countersign_tests::in_process::{
+    APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED,
+};
 use countersign_tests::{Answer, TestClock};
 
 const ATTACKER: &str = "203.0.113.7";
@@ -235,12 +237,7 @@ async fn thresholds_are_settable_and_every_counter_can_be_switched_off() {
 
 #[tokio::test(start_paused = true)]
 async fn what_must_look_alike_asks_the_store_the_same() {
-    let unlimited = [
-        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "1000"),
-        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "1000"),
-        ("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", "1000"),
-    ];
-    let (world, clock) = InProcess::start_with_clock(&unlimited).await;
+    let (world, clock) = InProcess::start_with_clock(&UNLIMITED).await;
     world.create_disabled_records(&clock.clock()).await;
     let alike = [
         [client("nobody", "wrong"), client("service", "wrong"), client("retired", SERVICE_SECRET)],

@@ -124,12 +124,7 @@ impl Issuer {
             let keys = ring.accepted_at_refresh(self.clock.now());
             jws::verify::<RefreshClaims>(token, &keys, &[TokenType::Refresh.as_str()])
         };
-        let mut ring = self.signer.ring().await?;
-        let mut verified = verify(&ring);
-        if matches!(verified, Err(TokenError::UnknownKey)) {
-            ring = self.signer.ring_before_refusing().await?;
-            verified = verify(&ring);
-        }
+        let (ring, verified) = self.signer.judge(verify).await?;
         let (claims, kid) =
             verified.map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
         let own = self.url.as_str();

@@ -1,6 +1,6 @@
 //! `POST /oauth/introspect` (RFC 7662).
 
-use countersign_verify::{Claims, TokenError, Verified, Verifier};
+use countersign_verify::{Claims, JwkSet, Verifier};
 use serde::Serialize;
 
 use super::{Request, Response, serve};
@@ -60,32 +60,23 @@ async fn access_token(
     client: &AuthenticatedClient,
     token: &str,
 ) -> Result<Option<ActiveToken>, OAuthError> {
-    let mut verified = verify(issuer, &*issuer.signer.ring().await?, token).await?;
-    if matches!(verified, Err(TokenError::UnknownKey)) {
-        verified = verify(issuer, &*issuer.signer.ring_before_refusing().await?, token).await?;
-    }
+    let verifier = Verifier::builder(issuer.url.as_str())
+        // Whose token it is decides below, and the client asking is no API that would act on it.
+        .dangerously_accept_any_audience()
+        .accept_typ_jwt()
+        // Those of the ring are handed over below.
+        .keys(JwkSet::default())
+        .clock(issuer.clock.clone())
+        .build()
+        .map_err(|error| OAuthError::Defect(error.to_string()))?;
+    let verify = |ring: &Ring| verifier.verify_with(token, &ring.published(issuer.clock.now()));
+    let (_, verified) = issuer.signer.judge(verify).await?;
     Ok(match verified {
         Ok(claims) if claims.client_id == client.client_id || client.audiences.contains(&claims.aud) => {
             Some(ActiveToken::Access { token_type: "Bearer", claims: Claims::clone(&claims) })
         }
         _ => None,
     })
-}
-
-async fn verify(
-    issuer: &Issuer,
-    ring: &Ring,
-    token: &str,
-) -> Result<Result<Verified, TokenError>, OAuthError> {
-    let verifier = Verifier::builder(issuer.url.as_str())
-        // Whose token it is decides below, and the client asking is no API that would act on it.
-        .dangerously_accept_any_audience()
-        .accept_typ_jwt()
-        .keys(ring.published(issuer.clock.now()))
-        .clock(issuer.clock.clone())
-        .build()
-        .map_err(|error| OAuthError::Defect(error.to_string()))?;
-    Ok(verifier.verify(token).await)
 }
 
 async fn refresh_token(

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_verify::{Claims, Clock, Jwk, Timestamp, jws};
+use countersign_verify::{Claims, Clock, Jwk, Timestamp, TokenError, jws};
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::DecodePrivateKey;
@@ -137,14 +137,18 @@ impl Signer {
         Self { ring, table, wrapping, clock, outage: opening, opened: Mutex::default() }
     }
 
-    /// The ring, for verifying.
-    pub async fn ring(&self) -> Result<Arc<Ring>, KeyError> {
-        self.ring.current().await
-    }
-
-    /// The ring, for whoever is about to be refused because of it.
-    pub(crate) async fn ring_before_refusing(&self) -> Result<Arc<Ring>, KeyError> {
-        self.ring.before_refusing().await
+    /// What `verify` says of a token, and the ring that it says it by: a newer one where the copy does not know the key.
+    pub(crate) async fn judge<T>(
+        &self,
+        verify: impl Fn(&Ring) -> Result<T, TokenError>,
+    ) -> Result<(Arc<Ring>, Result<T, TokenError>), KeyError> {
+        let mut ring = self.ring.current().await?;
+        let mut verified = verify(&ring);
+        if matches!(verified, Err(TokenError::UnknownKey)) {
+            ring = self.ring.before_refusing().await?;
+            verified = verify(&ring);
+        }
+        Ok((ring, verified))
     }
 
     /// The key that signs now: opened when it is first needed and kept until another one takes over. Where the
