@@ -7,7 +7,7 @@ mod server;
 mod store;
 
 pub use demo::curl_commands;
-pub use server::{DevServer, Options, PATIENCE, router, serve, start};
+pub use server::{DevServer, Options, TIMEOUT, router, serve, start};
 pub use store::EmbeddedDynamoDb;
 
 /// Why the local issuer did not start.

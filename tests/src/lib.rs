@@ -9,10 +9,10 @@
 )]
 
 pub mod canaries;
+pub mod dice;
 pub mod in_process;
 mod kms;
 pub mod log;
-pub mod random;
 pub mod store;
 
 use std::fmt::Write;
@@ -24,8 +24,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign::dev::{DevServer, Options, start};
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::keys::{Rotator, Wrapping};
-use countersign_issuer::{Client, Config, Entropy, Principal, PrincipalKey, Record, Table, dynamodb};
+use countersign_issuer::keys::{KeyEnvelope, Rotator};
+use countersign_issuer::{Client, Config, Principal, PrincipalKey, Random, Record, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use jsonwebtoken::jwk::{JwkSet, ThumbprintHash};
 use jsonwebtoken::{Algorithm, DecodingKey, Validation};
@@ -120,7 +120,7 @@ impl TestIssuer {
         canaries::watch();
         let options =
             Options { port, dynamodb_port: 0, data_dir: Some(folder.path().to_owned()), rotate_every: None };
-        let server = start(&options, clock.clock(), Entropy::system()).await.expect("the server starts");
+        let server = start(&options, clock.clock(), Random::system()).await.expect("the server starts");
         Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), folder }
     }
 
@@ -131,18 +131,18 @@ impl TestIssuer {
     }
 
     /// What the functions read from the `env` file.
-    pub fn config(&self) -> (Config, Wrapping) {
+    pub fn config(&self) -> (Config, KeyEnvelope) {
         let lookup = |name: &str| self.variable(name);
-        let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws);
-        (config, wrapping)
+        let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
+        let envelope = envelope.into_envelope(&config.store.aws);
+        (config, envelope)
     }
 
     /// Whoever rotates this issuer's keys, by this issuer's clock.
     pub fn rotator(&self) -> Rotator {
-        let (config, wrapping) = self.config();
+        let (config, envelope) = self.config();
         let db = dynamodb(&config.store.aws);
-        Rotator::new(&config.store, &db, wrapping, self.clock.clock(), Entropy::system())
+        Rotator::new(&config.store, &db, envelope, self.clock.clock(), Random::system())
     }
 
     /// The embedded store, to change records in.

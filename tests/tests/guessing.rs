@@ -37,9 +37,9 @@ fn assert_told_to_wait(answer: &Answer, seconds: u64) {
 }
 
 /// Makes guesses, each as soon as it may be made, and returns the waits that were told.
-async fn waits(world: &InProcess, clock: &TestClock, post: &Post, guesses: usize) -> Vec<u64> {
+async fn waits(world: &InProcess, clock: &TestClock, post: &Post, throttle: usize) -> Vec<u64> {
     let mut waits = Vec::new();
-    for _ in 0..guesses {
+    for _ in 0..throttle {
         let mut answer = post.to(&world.issuer).await;
         if answer.status == 429 {
             let seconds: u64 = answer.header("retry-after").parse().unwrap();
@@ -119,14 +119,14 @@ async fn after_100_failures_from_anywhere_a_name_is_slowed_down_for_all() {
 async fn of_200_guesses_at_once_10_are_judged() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let crowd = async |post: Post| {
-        let guesses: Vec<_> = (0..200)
+        let throttle: Vec<_> = (0..200)
             .map(|_| {
                 let (issuer, post) = (world.issuer.clone(), post.clone());
                 tokio::spawn(async move { post.to(&issuer).await.status.as_u16() })
             })
             .collect();
         let mut judged = 0;
-        for guess in guesses {
+        for guess in throttle {
             match guess.await.unwrap() {
                 400 => judged += 1,
                 status => assert_eq!(status, 429),

@@ -1,6 +1,6 @@
 //! Records as `export` writes them.
 
-use countersign_issuer::keys::Lifetimes;
+use countersign_issuer::records::Lifetimes;
 use countersign_issuer::{Client, Principal, PrincipalKey, Record};
 use countersign_verify::Timestamp;
 use serde::Serialize;

@@ -3,7 +3,7 @@
 
 mod settings;
 
-use countersign_issuer::keys::Lifetimes;
+use countersign_issuer::records::Lifetimes;
 use countersign_issuer::{AccessTokenType, Client, GrantType, SpringValue};
 use countersign_verify::Timestamp;
 use serde_json::Value;

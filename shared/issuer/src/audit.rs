@@ -7,11 +7,11 @@ use std::time::Duration;
 use countersign_verify::{Claims, Timestamp};
 use tracing::{Span, field};
 
-use crate::authenticate::AuthenticatedClient;
-use crate::client::{Client, GrantType};
-use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
-use crate::refresh::RefreshClaims;
-use crate::store::StoreError;
+use crate::authn::client::AuthenticatedClient;
+use crate::records::client::{Client, GrantType};
+use crate::request::error::{ClientRefusal, GrantRefusal, OAuthError};
+use crate::store::table::StoreError;
+use crate::tokens::refresh::RefreshClaims;
 
 /// The span that a request is judged in, with room for what is learnt of it.
 pub(crate) fn request() -> Span {
