@@ -5,4 +5,4 @@ pub(crate) mod hashing_pool;
 pub(crate) mod throttle;
 pub(crate) mod verified_secrets;
 
-pub use throttle::{SourceAddress, ThrottleLimits};
+pub use throttle::ThrottleLimits;

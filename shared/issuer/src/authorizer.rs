@@ -23,7 +23,7 @@ use crate::grants::authorize_for;
 use crate::keys::{KeyTable, RingCache};
 use crate::request::error::OAuthError;
 use crate::store::circuit_breaker::CircuitBreaker;
-use crate::{AuthenticationConfig, IssuerUrl, Random, SourceAddress, StoreConfig, audit};
+use crate::{AuthenticationConfig, IssuerUrl, Random, SourceAddress, StoreConfig, audit_events as audit};
 
 use answer::{PolicyDocument, context};
 use event::{Api, Event};

@@ -11,7 +11,7 @@ pub(crate) use refresh_token::check_session;
 use std::borrow::Cow;
 
 use crate::Issuer;
-use crate::audit;
+use crate::audit_events as audit;
 use crate::authn::client::AuthenticatedClient;
 use crate::authn::hashing_pool::Turn;
 use crate::credentials::client_secret::Secret;

@@ -16,11 +16,11 @@ use serde::Serialize;
 use tracing::Instrument;
 
 use crate::authn::client::{AuthenticatedClient, PresentedCredentials};
-use crate::authn::throttle::SourceAddress;
+use crate::context::SourceAddress;
 use crate::records::client::Client;
 use crate::request::error::{OAuthError, WireError};
 use crate::request::form::{self, Form};
-use crate::{Issuer, Publisher, audit};
+use crate::{Issuer, Publisher, audit_events as audit};
 
 /// A request, however it arrived. Its [`SourceAddress`] is among its extensions, where it is known.
 pub type Request = http::Request<Vec<u8>>;

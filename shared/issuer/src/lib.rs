@@ -3,8 +3,10 @@
 //! The way of a request: [`endpoints`] reads it, `authenticate` finds the client, `grants` decides what it gets,
 //! `mint` signs the answer.
 
+pub mod audit;
 pub mod authn;
 pub mod config;
+pub mod context;
 pub mod credentials;
 #[cfg(fuzzing)]
 pub mod fuzzing;
@@ -16,15 +18,16 @@ pub mod random;
 pub mod records;
 pub mod store;
 
-mod audit;
+mod audit_events;
 mod authorizer;
 mod grants;
 mod request;
 mod tokens;
 
-pub use authn::{SourceAddress, ThrottleLimits};
+pub use authn::ThrottleLimits;
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
 pub use config::{AuthenticationConfig, Config, IssuerUrl, StoreConfig};
+pub use context::SourceAddress;
 pub use credentials::*;
 pub use random::{Random, RandomError};
 pub use records::*;

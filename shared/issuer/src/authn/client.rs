@@ -10,10 +10,11 @@ use http::header::{AUTHORIZATION, HeaderMap};
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 
-use crate::audit;
+use crate::audit_events as audit;
 use crate::authn::hashing_pool::{HashingPool, Turn};
-use crate::authn::throttle::{LoginThrottle, SourceAddress};
+use crate::authn::throttle::LoginThrottle;
 use crate::authn::verified_secrets::VerifiedSecretCache;
+use crate::context::SourceAddress;
 use crate::credentials::client_secret::{self, ClientSecret, Secret};
 use crate::records::client::Client;
 use crate::request::error::{ClientRefusal, OAuthError};

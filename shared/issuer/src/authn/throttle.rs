@@ -17,7 +17,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_verify::{Clock, Timestamp};
 use ring::digest::{Context, SHA256};
 
-use crate::audit;
+use crate::audit_events as audit;
+use crate::context::SourceAddress;
 use crate::random::Random;
 use crate::request::error::OAuthError;
 use crate::store::table::{ATTEMPTS, StoreError, number, numeric, was_applied};
@@ -50,18 +51,11 @@ impl Default for ThrottleLimits {
     }
 }
 
-/// Where a request came from, as API Gateway or the server's socket saw it; never what a header says. It travels among
-/// a request's extensions.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SourceAddress(pub IpAddr);
-
-impl SourceAddress {
-    /// What is counted as one address: of IPv6 the /64, since whoever has one has all of it.
-    fn network(self) -> IpAddr {
-        match self.0.to_canonical() {
-            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
-            canonical @ IpAddr::V4(_) => canonical,
-        }
+/// The network that counts as one address: of IPv6 the /64, since one caller commonly holds all of it.
+fn network_of(source: SourceAddress) -> IpAddr {
+    match source.0.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & !u128::from(u64::MAX))),
+        canonical @ IpAddr::V4(_) => canonical,
     }
 }
 
@@ -313,7 +307,7 @@ impl Target {
 
 /// Requests whose address is not known count as coming from one.
 fn network(from: Option<SourceAddress>) -> String {
-    from.map_or_else(String::new, |from| from.network().to_string())
+    from.map_or_else(String::new, |from| network_of(from).to_string())
 }
 
 fn expires(window_start: Timestamp) -> AttributeValue {
@@ -343,7 +337,7 @@ mod tests {
 
     #[test]
     fn an_address_counts_as_its_network() {
-        let of = |address: &str| SourceAddress(address.parse().unwrap()).network().to_string();
+        let of = |address: &str| network_of(SourceAddress(address.parse().unwrap())).to_string();
         assert_eq!(of("203.0.113.7"), "203.0.113.7");
         assert_eq!(of("::ffff:203.0.113.7"), "203.0.113.7");
         assert_eq!(of("2001:db8:1:2:3:4:5:6"), "2001:db8:1:2::");

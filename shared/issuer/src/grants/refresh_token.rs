@@ -2,7 +2,7 @@
 
 use super::{operator_claim, requested_scope};
 use crate::Issuer;
-use crate::audit;
+use crate::audit_events as audit;
 use crate::authn::client::AuthenticatedClient;
 use crate::records::brand;
 use crate::records::client::GrantType;

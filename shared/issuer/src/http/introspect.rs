@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Request, Response, serve};
 use crate::Issuer;
-use crate::audit;
+use crate::audit_events as audit;
 use crate::authn::client::AuthenticatedClient;
 use crate::grants::check_session;
 use crate::keys::Ring;

@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::{Request, Response, serve};
 use crate::Issuer;
-use crate::audit;
+use crate::audit_events as audit;
 use crate::request::error::{GrantRefusal, OAuthError};
 
 /// An empty object: RFC 7009 section 2.2 leaves the body to us.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use countersign_verify::{Clock, Timestamp};
 use tokio::sync::Mutex;
 
-use crate::audit;
+use crate::audit_events as audit;
 use crate::keys::{KeyError, KeyTable, Ring, RotationSchedule};
 use crate::store::cache::REFUSED_FRESH;
 use crate::store::circuit_breaker::CircuitBreaker;

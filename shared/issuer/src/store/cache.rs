@@ -9,7 +9,7 @@ use countersign_verify::{Clock, Timestamp};
 use lru::LruCache;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::audit;
+use crate::audit_events as audit;
 use crate::store::circuit_breaker::CircuitBreaker;
 use crate::store::table::{Record, StoreError, Table};
 

@@ -7,7 +7,7 @@ use countersign_verify::Claims;
 use serde::Serialize;
 
 use crate::Issuer;
-use crate::audit;
+use crate::audit_events as audit;
 use crate::authn::client::AuthenticatedClient;
 use crate::keys::SigningKey;
 use crate::records::AccessTokenType;
