@@ -19,7 +19,7 @@ use std::io::{IsTerminal, Read};
 use clap::{Parser, Subcommand};
 use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, Rotator};
 use countersign_issuer::records::Lifetimes;
-use countersign_issuer::{Random, Record, Secret, StoreConfig, StoreError, Table, dynamodb};
+use countersign_issuer::{Random, Record, RecordProblem, Secret, StoreConfig, StoreError, Table, dynamodb};
 use countersign_verify::Clock;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -218,8 +218,12 @@ fn confirm(question: &str, yes: bool) -> Outcome {
 }
 
 /// Refuses a record with problems, naming them all.
-fn refuse(problems: &[String]) -> Outcome {
-    if problems.is_empty() { Ok(()) } else { Err(format!("not stored:\n  {}", problems.join("\n  ")).into()) }
+fn refuse(problems: &[RecordProblem]) -> Outcome {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(format!("not stored:\n  {}", problems.join("\n  ")).into())
 }
 
 /// A list from the command line: one blank item stands for none at all.

@@ -73,7 +73,7 @@ impl Principals {
             None => true,
             Some(value) => truth(value).ok_or("enabled: neither true nor false")?,
         };
-        judgement.reasons.extend(record.problems());
+        judgement.reasons.extend(record.problems().iter().map(ToString::to_string));
         Ok(Candidate { record, credential: Some(Credential { value, expires: None }) })
     }
 }

@@ -11,3 +11,4 @@ pub use brand::ANY_BRAND;
 pub use client::{AccessTokenType, Client, GrantType, MAX_SECRETS};
 pub use lifetimes::Lifetimes;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
+pub use validation::{RecordField, RecordProblem};

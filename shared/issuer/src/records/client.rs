@@ -11,7 +11,9 @@ use crate::records::Lifetimes;
 use crate::records::brand::{ANY_BRAND, is_brand_key};
 use crate::records::principal;
 use crate::records::scope::is_scope_token;
-use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
+use crate::records::validation::{
+    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
+};
 use crate::store::table::{CLIENTS, Record};
 
 /// A client, as the `clients` table keeps it.
@@ -137,18 +139,18 @@ pub const MAX_SECRETS: usize = 2;
 const MAX_SCOPE_BYTES: usize = 4096;
 
 impl Client {
-    /// Everything that is wrong with the record, in words for the administrator; nothing where it may be stored.
-    pub fn problems(&self, limits: Lifetimes) -> Vec<String> {
+    /// Every rule that the record breaks; none if it may be stored.
+    pub fn problems(&self, limits: Lifetimes) -> Vec<RecordProblem> {
         let mut problems = Problems::default();
-        problems.unless(is_client_id(&self.client_id), || CLIENT_ID_RULE.into());
-        problems.unless(is_name(&self.name), || "name: at most 200 characters, no control characters".into());
-        problems.unless(self.secrets.len() <= MAX_SECRETS, || format!("secrets: at most {MAX_SECRETS}"));
-        for (what, ttl, longest) in [
-            ("access-ttl", self.access_ttl, limits.access),
-            ("refresh-ttl", self.refresh_ttl, limits.refresh),
+        problems.unless(is_client_id(&self.client_id), RecordProblem::InvalidClientId);
+        problems.unless(is_name(&self.name), RecordProblem::InvalidName);
+        problems
+            .unless(self.secrets.len() <= MAX_SECRETS, RecordProblem::TooManySecrets { max: MAX_SECRETS });
+        for (field, ttl, max) in [
+            (RecordField::AccessTtl, self.access_ttl, limits.access),
+            (RecordField::RefreshTtl, self.refresh_ttl, limits.refresh),
         ] {
-            problems
-                .unless((1..=longest).contains(&ttl), || format!("{what}: between 1 and {longest} seconds"));
+            problems.unless((1..=max).contains(&ttl), RecordProblem::LifetimeOutOfBounds { field, max });
         }
         self.check_grants(&mut problems);
         self.check_lists(&mut problems);
@@ -159,19 +161,20 @@ impl Client {
         let has = |grant| self.grant_types.contains(&grant);
         let gives_refresh_tokens = has(GrantType::Password) || has(GrantType::OperatorPassword);
         let is_repeated = |(at, grant)| self.grant_types[..at].contains(grant);
-        problems.unless(!self.grant_types.iter().enumerate().any(is_repeated), || {
-            "grant: one is given twice".into()
-        });
-        problems.unless(!self.grant_types.is_empty(), || "grant: at least one is needed".into());
-        problems.unless(!has(GrantType::Password) || !self.brands.is_empty(), || {
-            "grant password: users belong to a brand, so the client needs one".into()
-        });
-        problems.unless(!has(GrantType::RefreshToken) || gives_refresh_tokens, || {
-            "grant refresh_token: only password and operator_password give refresh tokens".into()
-        });
-        problems.unless(!self.require_operator || !self.operators.is_empty(), || {
-            "require-operator: the client has no operators to name".into()
-        });
+        problems.unless(!self.grant_types.iter().enumerate().any(is_repeated), RecordProblem::RepeatedGrant);
+        problems.unless(!self.grant_types.is_empty(), RecordProblem::NoGrant);
+        problems.unless(
+            !has(GrantType::Password) || !self.brands.is_empty(),
+            RecordProblem::PasswordGrantWithoutBrand,
+        );
+        problems.unless(
+            !has(GrantType::RefreshToken) || gives_refresh_tokens,
+            RecordProblem::RefreshGrantWithoutLogin,
+        );
+        problems.unless(
+            !self.require_operator || !self.operators.is_empty(),
+            RecordProblem::RequiredOperatorWithoutOperators,
+        );
     }
 
     fn check_lists(&self, problems: &mut Problems) {
@@ -179,31 +182,26 @@ impl Client {
         let is_operator = |operator: &str| principal::username(operator).as_deref() == Ok(operator);
         let is_known_scope = |scope: &str| self.scopes.iter().any(|known| known == scope);
         let default_scopes = self.default_scopes.as_deref().unwrap_or_default();
-        problems.check_list("scope", &self.scopes, SCOPE_RULE, is_scope_token);
+        problems.check_list(RecordField::Scope, &self.scopes, SCOPE_RULE, is_scope_token);
         problems.check_list(
-            "default-scope",
+            RecordField::DefaultScope,
             default_scopes,
             "not one of the client's scopes",
             is_known_scope,
         );
-        problems.check_list("role", &self.roles, ROLE_RULE, is_role);
-        problems.check_list("brand", &self.brands, BRAND_RULE, is_brand);
-        problems.check_list("operator", &self.operators, "a username in lower case", is_operator);
-        problems.check_list("audience", &self.audiences, AUDIENCE_RULE, is_audience);
-        for (what, list, longest) in
-            [("scope", &self.scopes, MAX_SCOPE_BYTES), ("role", &self.roles, MAX_ROLE_BYTES)]
-        {
-            problems.unless(list.join(" ").len() <= longest, || {
-                format!("{what}: together at most {longest} bytes")
-            });
+        problems.check_list(RecordField::Role, &self.roles, ROLE_RULE, is_role);
+        problems.check_list(RecordField::Brand, &self.brands, BRAND_RULE, is_brand);
+        problems.check_list(RecordField::Operator, &self.operators, "a username in lower case", is_operator);
+        problems.check_list(RecordField::Audience, &self.audiences, AUDIENCE_RULE, is_audience);
+        for (field, list, max_bytes) in [
+            (RecordField::Scope, &self.scopes, MAX_SCOPE_BYTES),
+            (RecordField::Role, &self.roles, MAX_ROLE_BYTES),
+        ] {
+            problems.unless(list.join(" ").len() <= max_bytes, RecordProblem::TooLong { field, max_bytes });
         }
         let has_wildcard = self.brands.iter().any(|brand| brand == ANY_BRAND);
-        problems.unless(self.brands.len() <= 1 || !has_wildcard, || {
-            "brand: '*' stands for all brands and goes alone".into()
-        });
-        problems.unless(!self.audiences.is_empty(), || {
-            "audience: at least one is needed; the first is the default".into()
-        });
+        problems.unless(self.brands.len() <= 1 || !has_wildcard, RecordProblem::WildcardBesideBrands);
+        problems.unless(!self.audiences.is_empty(), RecordProblem::NoAudience);
     }
 
     /// What the client gets when it asks for no scope.
@@ -212,8 +210,6 @@ impl Client {
     }
 }
 
-const CLIENT_ID_RULE: &str =
-    "client id: 1 to 128 printable ASCII characters without space and ':', not starting with usr_ or opr_";
 const SCOPE_RULE: &str = "printable ASCII without space, '\"' and '\\' (RFC 6749 section 3.3)";
 const AUDIENCE_RULE: &str = "1 to 255 printable ASCII characters without space";
 

@@ -13,7 +13,9 @@ use crate::records::brand::{self, ANY_BRAND, is_brand_key};
 use crate::credentials::password::{self, PasswordError};
 use crate::credentials::spring::{self, SpringValue};
 use crate::random::{Random, RandomError};
-use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, is_role};
+use crate::records::validation::{
+    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
+};
 use crate::store::table::{PRINCIPALS, Record};
 
 /// What the stable id of a user starts with.
@@ -228,18 +230,19 @@ impl Principal {
         self.sessions_valid_from = now.max(self.sessions_valid_from.plus(Duration::from_millis(1)));
     }
 
-    /// Everything that is wrong with the record, in words for the administrator.
-    pub fn problems(&self) -> Vec<String> {
+    /// Every rule that the record breaks; none if it may be stored.
+    pub fn problems(&self) -> Vec<RecordProblem> {
         let mut problems = Problems::default();
         // A user logs in to the brand of its key, which is never the word for all of them.
         let is_operator = matches!(PrincipalKey::parse(&self.key), Some(PrincipalKey::Operator { .. }));
         let is_brand = |brand: &str| (is_operator && brand == ANY_BRAND) || is_brand_key(brand);
-        problems.check_list("brand", &self.brands, BRAND_RULE, is_brand);
-        problems.check_list("role", &self.roles, ROLE_RULE, is_role);
-        problems.unless(!self.brands.is_empty(), || "brand: at least one is needed".into());
-        problems.unless(self.roles.join(" ").len() <= MAX_ROLE_BYTES, || {
-            format!("role: together at most {MAX_ROLE_BYTES} bytes")
-        });
+        problems.check_list(RecordField::Brand, &self.brands, BRAND_RULE, is_brand);
+        problems.check_list(RecordField::Role, &self.roles, ROLE_RULE, is_role);
+        problems.unless(!self.brands.is_empty(), RecordProblem::NoBrand);
+        problems.unless(
+            self.roles.join(" ").len() <= MAX_ROLE_BYTES,
+            RecordProblem::TooLong { field: RecordField::Role, max_bytes: MAX_ROLE_BYTES },
+        );
         problems.0
     }
 
