@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has failed")]
 #![allow(clippy::print_stdout, reason = "the result")]
 
-#[path = "../tests/forge/mod.rs"]
+#[path = "../tests/verify/forge.rs"]
 mod forge;
 mod ratio;
 

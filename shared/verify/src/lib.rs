@@ -44,17 +44,17 @@
 //! file), `tower` (a layer that protects an axum router, or any tower service, by a policy).
 
 #[cfg(all(feature = "fetch", feature = "tower"))]
-mod basic;
+mod basic_exchange;
 mod claims;
 #[cfg(feature = "fetch")]
 mod http_client;
 mod json;
 mod jwk;
+#[cfg(feature = "fetch")]
+mod jwks_cache;
 pub mod jws;
 #[cfg(feature = "policy")]
 pub mod policy;
-#[cfg(feature = "fetch")]
-mod published;
 mod time;
 #[cfg(feature = "tower")]
 pub mod tower;

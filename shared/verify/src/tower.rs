@@ -34,7 +34,7 @@ use tower_service::Service;
 #[cfg(feature = "fetch")]
 use crate::BuildError;
 #[cfg(feature = "fetch")]
-use crate::basic::{BasicError, BasicExchange};
+use crate::basic_exchange::{BasicError, BasicExchange};
 use crate::policy::Policy;
 use crate::{TokenError, Verified, Verifier};
 

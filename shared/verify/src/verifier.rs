@@ -3,7 +3,7 @@
 use std::ops::Deref;
 
 #[cfg(feature = "fetch")]
-use crate::published::PublishedKeys;
+use crate::jwks_cache::PublishedKeys;
 use crate::{Claims, Clock, JwkSet, TokenError, jws};
 
 /// How far an issuer's clock may be ahead of ours: each may be 60 s off, in opposite directions.

@@ -1,16 +1,13 @@
 //! Signatures that are out of range, in another encoding, another token's, or changed by a byte.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_verify::TokenError::{self, BadSignature, Malformed};
-use forge::{Forge, Row, all_refused, claims, with};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
+
+use crate::forge::{Forge, Row, all_refused, claims, with};
 
 const LENGTH: TokenError = Malformed("the signature is not 64 bytes");
 

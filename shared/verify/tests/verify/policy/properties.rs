@@ -7,7 +7,7 @@ use countersign_verify::policy::{Policy, Refusal, Rule};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::claims;
+use super::claims;
 
 /// Strict rules, each within reach of looser ones that any caller passes.
 const GUARDED: &str = r#"

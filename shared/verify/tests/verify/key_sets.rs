@@ -1,14 +1,11 @@
 //! Keys that have no place in a key set: none is used, and none spoils the rest.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD as BASE64URL};
 use countersign_verify::{Jwk, JwkSet, TokenError};
-use forge::{Forge, claims, nested, set};
 use serde_json::{Value, json};
+
+use crate::forge::{Forge, claims, nested, set};
 
 /// The prime of P-256 (FIPS 186-4 section D.1.2.3): coordinates lie below it.
 const P: [u8; 32] = [

@@ -1,10 +1,5 @@
 //! The tower layer around an axum router, and HTTP Basic against a counted token endpoint.
 
-#![cfg(all(feature = "fetch", feature = "tower"))]
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
-
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -19,10 +14,11 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_verify::policy::Policy;
 use countersign_verify::tower::ProtectLayer;
 use countersign_verify::{BuildError, Clock, JwkSet, Timestamp, Verified, Verifier, VerifierBuilder};
-use forge::{AUDIENCE, Forge, ISSUER, NOW, claims};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+
+use crate::forge::{AUDIENCE, Forge, ISSUER, NOW, claims};
 
 const POLICY: &str = r#"
 [[rule]]

@@ -1,16 +1,13 @@
 //! Tokens that are accepted, and odd and foreign ones that are not, though the issuer's own key signed them: by name,
 //! with the reason of each refusal.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
-
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD as BASE64URL};
 use countersign_verify::TokenError::{self, Malformed, UnknownKey, WrongAudience, WrongIssuer};
 use countersign_verify::{BuildError, JwkSet, Verifier, jws};
-use forge::{AUDIENCE, Forge, HEADER, ISSUER, NOW, Row, all_refused, claims, nested, with, without};
 use serde_json::{Value, json};
+
+use crate::forge::{AUDIENCE, Forge, HEADER, ISSUER, NOW, Row, all_refused, claims, nested, with, without};
 
 const SEGMENTS: TokenError = Malformed("not three segments");
 const PAYLOAD: TokenError = Malformed("the payload is not a JSON object without repeated members");

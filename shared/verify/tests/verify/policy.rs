@@ -1,7 +1,5 @@
 //! Policies: which requests they let through, which files are none, and what no spelling of a path can do.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
-
 mod decisions;
 mod files;
 mod properties;

@@ -1,10 +1,5 @@
 //! The fetched key set, against a counted server and a clock of the test's own.
 
-#![cfg(feature = "fetch")]
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
-
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -15,10 +10,11 @@ use axum::http::header::{CACHE_CONTROL, LOCATION};
 use axum::response::{AppendHeaders, IntoResponse, Response};
 use axum::routing::get;
 use countersign_verify::{BuildError, Clock, JwkSet, Timestamp, TokenError, Verified, Verifier};
-use forge::{AUDIENCE, Forge, ISSUER, NOW, claims};
 use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+
+use crate::forge::{self, AUDIENCE, Forge, ISSUER, NOW, claims};
 
 /// What the server answers.
 #[derive(Clone)]

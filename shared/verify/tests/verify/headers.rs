@@ -1,14 +1,13 @@
 //! Headers that no issuer writes, keys that a token brings along or points to, and the public key taken for a secret.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
-
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_verify::TokenError::{self, Malformed, UnknownKey, WrongType};
-use forge::{Forge, HEADER, ISSUER, Row, all_refused, claims, nested, set, signing_input, with, without};
 use serde_json::json;
+
+use crate::forge::{
+    Forge, HEADER, ISSUER, Row, all_refused, claims, nested, set, signing_input, with, without,
+};
 
 const ALG: TokenError = Malformed("alg is not ES256");
 const SIGNATURE_LENGTH: TokenError = Malformed("the signature is not 64 bytes");

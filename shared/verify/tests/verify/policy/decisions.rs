@@ -3,7 +3,7 @@
 use countersign_verify::Claims;
 use countersign_verify::policy::{Claim, Policy, Refusal, Rule, Segment, UnsafePath};
 
-use crate::claims;
+use super::claims;
 
 const POLICY: &str = r#"
 [[rule]] # 2

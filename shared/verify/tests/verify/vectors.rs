@@ -1,8 +1,6 @@
 //! Published vectors through the public door. Those for signatures over other messages than our tokens are beside the
 //! check itself, in `src/jwk/vectors.rs`.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
 use countersign_verify::{Clock, Jwk, JwkSet, Timestamp, TokenError, Verifier};
 
 /// RFC 7638 section 3.1 has an RSA key for its example, which is no key of ours. RFC 9449 publishes the thumbprint of
