@@ -1,33 +1,34 @@
-//! The key set as the issuer publishes it: fetched when needed, kept as long as it says, and longer while the
-//! issuer is out of reach.
+//! The JWKS cache. It fetches the issuer's key set on first use and keeps it as long as the
+//! response allows, or longer while the issuer is unreachable.
 
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use http::header::{ACCEPT, AGE, CACHE_CONTROL, HeaderMap};
-use http::{Request, StatusCode, Uri};
+use http::header::{AGE, CACHE_CONTROL, HeaderMap};
+use http::{StatusCode, Uri};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use tokio::task::JoinHandle;
 
-use crate::http_client::{self, HttpClient};
+use crate::http_client::{self, HttpClient, HttpLimits};
 use crate::{BuildError, Clock, JwkSet, Timestamp, TokenError};
 
-/// Unknown kids cause no more than one fetch in this time. An honest one is rare: the issuer announces a key hours
-/// before it signs.
-const COOL_DOWN: Duration = Duration::from_secs(30);
-/// After a failed fetch the next one waits this long.
+/// The rate limit for unknown kids: they cause at most one fetch in this time. An honest unknown
+/// kid is rare, because the issuer announces a key hours before it signs.
+const UNKNOWN_KID_COOL_DOWN: Duration = Duration::from_secs(30);
+/// The pause after a failed fetch.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(5);
-/// Freshness where the answer says nothing: what the issuer's own answers say.
+/// The freshness of a response without a max-age. The issuer's own responses have this max-age.
 const DEFAULT_MAX_AGE: Duration = Duration::from_secs(900);
-/// However short or long a max-age, a set is fresh for at least and at most this long.
+/// The least and the longest time that a set is fresh, whatever its max-age.
 const MAX_AGE_BOUNDS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(86_400));
-/// How long the last good set serves while the issuer is out of reach: without an end, whoever cuts a server off
-/// from its issuer could use a withdrawn key for ever.
-const LONGEST_STALE: Duration = Duration::from_secs(86_400);
+/// The time that the last good set is used after its max-age while the issuer is unreachable.
+/// Without this limit, an attacker who cuts a server off from its issuer could use a withdrawn key
+/// for ever.
+const MAX_STALENESS: Duration = Duration::from_secs(86_400);
 
-/// A key set at an address. Clones share it.
+/// The cached key set of one URL. Clones share the cache.
 #[derive(Debug, Clone)]
-pub(crate) struct PublishedKeys(Arc<Shared>);
+pub(crate) struct JwksCache(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
@@ -35,103 +36,107 @@ struct Shared {
     http: HttpClient,
     clock: Clock,
     state: RwLock<State>,
-    /// Held by whoever fetches.
-    fetching: Arc<Mutex<()>>,
+    /// Locked during a fetch, so that there is one fetch at a time.
+    fetch_lock: Arc<Mutex<()>>,
 }
 
 #[derive(Debug, Clone, Default)]
 struct State {
-    held: Option<Held>,
-    last_attempt: Option<Attempt>,
+    cached: Option<CachedSet>,
+    last_fetch: Option<Fetch>,
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct CachedSet {
     keys: Arc<JwkSet>,
-    fetched: Timestamp,
+    fetched_at: Timestamp,
     max_age: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Attempt {
+struct Fetch {
     at: Timestamp,
     failed: bool,
 }
 
 impl State {
     fn is_fresh(&self, now: Timestamp) -> bool {
-        // A clock that was set back makes a set's age unknown.
-        self.held.as_ref().is_some_and(|held| held.fetched.is_within(held.max_age, now))
+        self.cached.as_ref().is_some_and(|set| set.fetched_at.is_within(set.max_age, now))
     }
 
-    /// Whether enough time has passed since the last fetch, given how long a good one keeps the next one off.
+    /// Returns true if enough time has passed since the last fetch: `pause_after_success` or
+    /// [`RETRY_AFTER_FAILURE`].
     fn may_fetch(&self, now: Timestamp, pause_after_success: Duration) -> bool {
-        self.last_attempt.is_none_or(|last| {
+        self.last_fetch.is_none_or(|last| {
             let pause = if last.failed { RETRY_AFTER_FAILURE } else { pause_after_success };
             !last.at.is_within(pause, now)
         })
     }
 
-    fn usable(&self, now: Timestamp) -> Result<Arc<JwkSet>, TokenError> {
-        let held = self.held.as_ref().filter(|held| now.since(held.fetched) < held.max_age + LONGEST_STALE);
-        held.map(|held| Arc::clone(&held.keys)).ok_or(TokenError::KeysUnavailable)
+    fn usable_keys(&self, now: Timestamp) -> Result<Arc<JwkSet>, TokenError> {
+        let is_usable = |set: &&CachedSet| now.since(set.fetched_at) < set.max_age + MAX_STALENESS;
+        let set = self.cached.as_ref().filter(is_usable);
+        set.map(|set| Arc::clone(&set.keys)).ok_or(TokenError::KeysUnavailable)
     }
 }
 
-impl PublishedKeys {
-    /// The key set at `url`. Nothing is fetched yet.
-    pub(crate) fn at(url: &str, clock: Clock) -> Result<Self, BuildError> {
-        let refused = |reason| BuildError::JwksUrl { url: url.to_owned(), reason };
-        let url = http_client::trusted(url).map_err(refused)?;
-        let http = HttpClient::new().map_err(BuildError::HttpClient)?;
-        let (state, fetching) = (RwLock::default(), Arc::default());
-        Ok(Self(Arc::new(Shared { url, http, clock, state, fetching })))
+impl JwksCache {
+    /// Creates an empty cache for the key set at `url`. It fetches nothing yet.
+    pub(crate) fn new(url: &str, clock: Clock) -> Result<Self, BuildError> {
+        let invalid = |reason| BuildError::JwksUrl { url: url.to_owned(), reason };
+        let url = http_client::trusted_url(url).map_err(invalid)?;
+        let http = HttpClient::new(HttpLimits::default())?;
+        let (state, fetch_lock) = (RwLock::default(), Arc::default());
+        Ok(Self(Arc::new(Shared { url, http, clock, state, fetch_lock })))
     }
 
-    /// The set, fetched before if it has outlived its max-age.
+    /// Returns the key set. Fetches it first if its max-age has passed.
     pub(crate) async fn current(&self) -> Result<Arc<JwkSet>, TokenError> {
         let is_due = |state: &State, now| !state.is_fresh(now) && state.may_fetch(now, Duration::ZERO);
         self.fetch_if(is_due).await;
-        self.state().usable(self.0.clock.now())
+        self.state().usable_keys(self.0.clock.now())
     }
 
-    /// The set after `seen`, which lacks a key: fetched anew unless that was done a moment ago.
-    pub(crate) async fn later_than(&self, seen: &Arc<JwkSet>) -> Result<Arc<JwkSet>, TokenError> {
+    /// Returns the newest key set, after a caller found that `seen` lacks a key. Fetches it first,
+    /// within the rate limit for unknown kids.
+    pub(crate) async fn newest_after(&self, seen: &Arc<JwkSet>) -> Result<Arc<JwkSet>, TokenError> {
         let is_due = |state: &State, now| {
-            state.held.as_ref().is_none_or(|held| Arc::ptr_eq(&held.keys, seen))
-                && state.may_fetch(now, COOL_DOWN)
+            state.cached.as_ref().is_none_or(|set| Arc::ptr_eq(&set.keys, seen))
+                && state.may_fetch(now, UNKNOWN_KID_COOL_DOWN)
         };
         self.fetch_if(is_due).await;
-        self.state().usable(self.0.clock.now())
+        self.state().usable_keys(self.0.clock.now())
     }
 
-    /// Fetches if `is_due` says so, one at a time: who waited for another's fetch asks again whether one is due. Nobody
-    /// waits for an issuer that did not answer the last time, as long as there is a set to go on with.
+    /// Fetches if `is_due` returns true, one fetch at a time. A caller that waited for another's
+    /// fetch checks again. After a failed fetch, callers do not wait for the next one while there
+    /// is a usable set.
     async fn fetch_if(&self, is_due: impl Fn(&State, Timestamp) -> bool) {
         let (state, now) = (self.state(), self.0.clock.now());
         if !is_due(&state, now) {
             return;
         }
-        let is_away = state.last_attempt.is_some_and(|last| last.failed);
-        if is_away && state.usable(now).is_ok() {
-            if let Ok(turn) = Arc::clone(&self.0.fetching).try_lock_owned() {
-                self.spawn_fetch(turn);
+        let last_fetch_failed = state.last_fetch.is_some_and(|last| last.failed);
+        if last_fetch_failed && state.usable_keys(now).is_ok() {
+            if let Ok(lock) = Arc::clone(&self.0.fetch_lock).try_lock_owned() {
+                self.spawn_fetch(lock);
             }
             return;
         }
-        let turn = Arc::clone(&self.0.fetching).lock_owned().await;
+        let lock = Arc::clone(&self.0.fetch_lock).lock_owned().await;
         if is_due(&self.state(), self.0.clock.now()) {
-            // It fails only where the runtime is going down.
-            let _ = self.spawn_fetch(turn).await;
+            // Joining fails only while the runtime shuts down.
+            let _ = self.spawn_fetch(lock).await;
         }
     }
 
-    /// A task of its own: a caller who hangs up does not take the fetch along, or everybody would start over.
-    fn spawn_fetch(&self, turn: OwnedMutexGuard<()>) -> JoinHandle<()> {
+    /// Fetches in a separate task. If the caller hangs up, the fetch goes on, and the others need
+    /// not start again.
+    fn spawn_fetch(&self, lock: OwnedMutexGuard<()>) -> JoinHandle<()> {
         let shared = Arc::clone(&self.0);
         tokio::spawn(async move {
             shared.fetch().await;
-            drop(turn);
+            drop(lock);
         })
     }
 
@@ -142,38 +147,38 @@ impl PublishedKeys {
 
 impl Shared {
     async fn fetch(&self) {
-        let fetched = self.ask().await;
+        let fetched = self.request().await;
         let now = self.clock.now();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
-        state.last_attempt = Some(Attempt { at: now, failed: fetched.is_err() });
+        state.last_fetch = Some(Fetch { at: now, failed: fetched.is_err() });
         match fetched {
             Ok((keys, max_age)) => {
-                state.held = Some(Held { keys: Arc::new(keys), fetched: now, max_age });
+                state.cached = Some(CachedSet { keys: Arc::new(keys), fetched_at: now, max_age });
             }
             Err(reason) => {
-                let kept_for = state.held.as_ref().map(|held| now.since(held.fetched).as_secs());
-                tracing::warn!(url = %self.url, reason, kept_for, "the key set could not be fetched");
+                let cached_for = state.cached.as_ref().map(|set| now.since(set.fetched_at).as_secs());
+                tracing::warn!(url = %self.url, reason, cached_for, "the key set cannot be fetched");
             }
         }
     }
 
-    async fn ask(&self) -> Result<(JwkSet, Duration), String> {
-        let request = Request::get(&self.url).header(ACCEPT, "application/json").body(String::new());
-        let response = self.http.send(request.map_err(|error| error.to_string())?).await?;
+    /// Requests the key set. The error is for the log.
+    async fn request(&self) -> Result<(JwkSet, Duration), String> {
+        let response = self.http.get_trusted(&self.url).await.map_err(|error| error.to_string())?;
         if response.status() != StatusCode::OK {
-            return Err(format!("the answer is {}", response.status()));
+            return Err(format!("the response is {}", response.status()));
         }
         let max_age = freshness(response.headers());
         let keys = JwkSet::from_json(response.body()).map_err(|error| error.to_string())?;
         if keys.is_empty() {
-            return Err("there is no usable key in it".into());
+            return Err("the key set has no usable key".into());
         }
         Ok((keys, max_age))
     }
 }
 
-/// How long an answer stays fresh: its max-age less the time that caches on the way have held it (RFC 9111 sections
-/// 4.2 and 5.1).
+/// Returns the time that a response stays fresh: its max-age minus its age in other caches (RFC
+/// 9111 sections 4.2 and 5.1).
 fn freshness(headers: &HeaderMap) -> Duration {
     let directives = headers.get_all(CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
     let mut max_age = None;
@@ -186,8 +191,8 @@ fn freshness(headers: &HeaderMap) -> Duration {
             max_age = max_age.or(seconds.trim_matches('"').parse().ok());
         }
     }
-    let age = headers.get(AGE).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    let fresh = max_age.map_or(DEFAULT_MAX_AGE, Duration::from_secs);
+    let max_age = max_age.map_or(DEFAULT_MAX_AGE, Duration::from_secs);
+    let age = Duration::from_secs(http_client::seconds(headers, AGE).unwrap_or(0));
     let (shortest, longest) = MAX_AGE_BOUNDS;
-    fresh.saturating_sub(Duration::from_secs(age.unwrap_or(0))).clamp(shortest, longest)
+    max_age.saturating_sub(age).clamp(shortest, longest)
 }

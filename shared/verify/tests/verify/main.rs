@@ -2,9 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
 
+#[cfg(feature = "fetch")]
+mod closed_port;
 mod forge;
 
 mod headers;
+#[cfg(feature = "fetch")]
+mod http_client;
 #[cfg(feature = "fetch")]
 mod jwks_cache;
 mod key_sets;

@@ -1,7 +1,7 @@
-//! The README shows the example that is compiled.
+//! The README contains the example that is compiled here.
 
 #[test]
-fn the_readme_shows_the_example_as_it_compiles() {
+fn the_readme_contains_the_compiled_example() {
     let readme = include_str!("../../../../README.md");
     let example = include_str!("../../examples/protected_api.rs");
     let from = example.find("use axum").unwrap_or_default();
