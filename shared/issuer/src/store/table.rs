@@ -65,7 +65,15 @@ pub enum StoreError {
         /// The SDK's words.
         detail: String,
     },
-    /// DynamoDB refused: a missing table, a missing permission, or a defect of ours.
+    /// DynamoDB knows no table of that name.
+    #[error("{operation}: DynamoDB refused: {detail}")]
+    MissingTable {
+        /// What was tried.
+        operation: &'static str,
+        /// The SDK's words.
+        detail: String,
+    },
+    /// DynamoDB refused: a missing permission, or a defect of ours.
     #[error("{operation}: DynamoDB refused: {detail}")]
     Refused {
         /// What was tried.
@@ -105,6 +113,9 @@ impl StoreError {
         });
         let detail = aws::describe(&error);
         match answered {
+            Some(false) if error.code() == Some("ResourceNotFoundException") => {
+                Self::MissingTable { operation, detail }
+            }
             Some(false) => Self::Refused { operation, detail },
             Some(true) | None => Self::Unavailable { operation, detail },
         }
