@@ -9,11 +9,12 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_dev::create_tables;
 use countersign_issuer::endpoints::{self, Request, Response};
 use countersign_issuer::keys::{KeyTable, Rotator, Signer, SigningKey, Wrapping};
 use countersign_issuer::{
     AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, Entropy, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Secret, SourceAddress, StoreConfig, Table, create_tables,
+    Principal, PrincipalKey, Publisher, Secret, SourceAddress, StoreConfig, Table,
 };
 use countersign_verify::{Clock, Timestamp};
 

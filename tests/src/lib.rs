@@ -14,25 +14,27 @@ mod kms;
 pub mod log;
 pub mod random;
 pub mod store;
+pub mod token_verifier;
 
 use std::fmt::Write;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign::dev::{DevServer, Options, start};
+use countersign_dev::{DevServer, Options, start_on};
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::keys::{Rotator, Wrapping};
 use countersign_issuer::{Client, Config, Entropy, Principal, PrincipalKey, Record, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
-use jsonwebtoken::jwk::{JwkSet, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use token_verifier::Expected;
 
 /// The audience of the demo clients.
 pub const AUDIENCE: &str = "https://api.example.com";
@@ -93,6 +95,8 @@ pub struct TestIssuer {
     /// The running server.
     pub server: DevServer,
     http: reqwest::Client,
+    /// Listens from the first start on, so that a restart finds its port.
+    listener: TcpListener,
     folder: TempDir,
 }
 
@@ -106,22 +110,22 @@ impl TestIssuer {
     pub async fn start_at(now: Timestamp) -> Self {
         let clock = TestClock::at(now);
         let folder = TempDir::new().unwrap();
-        Self::start_in(folder, clock, 0).await
+        Self::start_in(folder, clock, TcpListener::bind("127.0.0.1:0").unwrap()).await
     }
 
     /// Stops, and starts again over the same data.
     pub async fn restart(self) -> Self {
-        let port = self.url.rsplit_once(':').unwrap().1.parse().unwrap();
         self.server.stop().await;
-        Self::start_in(self.folder, self.clock, port).await
+        Self::start_in(self.folder, self.clock, self.listener).await
     }
 
-    async fn start_in(folder: TempDir, clock: TestClock, port: u16) -> Self {
+    async fn start_in(folder: TempDir, clock: TestClock, listener: TcpListener) -> Self {
         canaries::watch();
-        let options =
-            Options { port, dynamodb_port: 0, data_dir: Some(folder.path().to_owned()), rotate_every: None };
-        let server = start(&options, clock.clock(), Entropy::system()).await.expect("the server starts");
-        Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), folder }
+        let data_dir = Some(folder.path().to_owned());
+        let options = Options { port: 0, dynamodb_port: 0, data_dir, rotate_every: None };
+        let server = start_on(listener.try_clone().unwrap(), &options, clock.clock(), Entropy::system());
+        let server = server.await.expect("the server starts");
+        Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), listener, folder }
     }
 
     /// A variable of the `env` file.
@@ -254,43 +258,17 @@ impl TestIssuer {
         Answer::new(response.status(), response.headers().clone(), response.text().await.unwrap())
     }
 
-    /// The claims of an access token, judged by its signature under the published key that its `kid` names.
-    pub async fn judge(&self, token: &str) -> Value {
-        let (header, claims) = self.judge_as("at+jwt", AUDIENCE, token).await;
-        assert_eq!(header.len(), 3, "alg, typ and kid, and nothing else: {header:?}");
-        claims
+    /// Verifies an access token for [`AUDIENCE`] under the published key set and returns its claims.
+    pub async fn verify_token(&self, token: &str) -> Value {
+        self.verify_token_as("at+jwt", AUDIENCE, token).await
     }
 
-    /// The header and the claims of a token of that type and audience.
-    pub async fn judge_as(
-        &self,
-        typ: &str,
-        audience: &str,
-        token: &str,
-    ) -> (serde_json::Map<String, Value>, Value) {
-        let published: JwkSet =
-            serde_json::from_str(&self.get("/.well-known/jwks.json", &[]).await.text).unwrap();
-        let header = jsonwebtoken::decode_header(token).unwrap();
-        assert_eq!(header.typ.as_deref(), Some(typ));
-        let kid = header.kid.unwrap();
-        let key = published.find(&kid).expect("the key is published");
-        assert_eq!(key.thumbprint(ThumbprintHash::SHA256).unwrap(), kid, "RFC 7638");
-
-        let mut rules = Validation::new(Algorithm::ES256);
-        rules.set_issuer(&[&self.url]);
-        rules.set_audience(&[audience]);
-        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        let key = DecodingKey::from_jwk(key).unwrap();
-        let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
-        (segment(token, 0), claims)
+    /// Verifies a token of another type or audience, and returns its claims.
+    pub async fn verify_token_as(&self, typ: &str, audience: &str, token: &str) -> Value {
+        let expected = Expected { typ, audience, issuer: &self.url, now: self.clock.now() };
+        let jwks = self.get("/.well-known/jwks.json", &[]).await.text;
+        expected.verify(&jwks, token).expect("the token is valid").into()
     }
-}
-
-/// One decoded segment of a token.
-fn segment(token: &str, at: usize) -> serde_json::Map<String, Value> {
-    let segment = token.split('.').nth(at).unwrap();
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).unwrap();
-    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// A form, encoded as a browser does.
