@@ -17,8 +17,9 @@ use std::error::Error;
 use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
-use countersign_issuer::keys::{KeyTable, Lifetimes, Ring, Rotator, Timers};
-use countersign_issuer::{Entropy, Record, Secret, StoreConfig, StoreError, Table, dynamodb};
+use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, Rotator};
+use countersign_issuer::records::Lifetimes;
+use countersign_issuer::{Random, Record, RecordProblem, Secret, StoreConfig, StoreError, Table, dynamodb};
 use countersign_verify::Clock;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -51,7 +52,7 @@ Examples:
 
 Administration finds credentials and the region as the AWS CLI does (environment, profiles, SSO, roles), and reads
 AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX; `key rotate`, `key withdraw` and `doctor` also
-COUNTERSIGN_KMS_KEY_ID and the timers as the functions have them (the stack's output Environment). For the store of a
+COUNTERSIGN_KMS_KEY_ID and the schedule as the functions have them (the stack's output Environment). For the store of a
 running `countersign dev`:
   set -a; . .countersign/env; set +a";
 
@@ -120,9 +121,9 @@ impl Arguments {
 pub(crate) struct Administration {
     db: aws_sdk_dynamodb::Client,
     prefix: String,
-    timers: Timers,
+    schedule: RotationSchedule,
     pub(crate) clock: Clock,
-    pub(crate) entropy: Entropy,
+    pub(crate) random: Random,
 }
 
 impl Administration {
@@ -131,15 +132,15 @@ impl Administration {
         Ok(Self {
             db: dynamodb(&config.aws),
             prefix: config.table_prefix,
-            timers: config.timers,
+            schedule: config.schedule,
             clock: Clock::system(),
-            entropy: Entropy::system(),
+            random: Random::system(),
         })
     }
 
     /// The longest lifetimes that a client may be given.
     fn limits(&self) -> Lifetimes {
-        self.timers.settings().longest
+        self.schedule.settings().max_lifetimes
     }
 
     pub(crate) fn table<R: Record>(&self) -> Table<R> {
@@ -149,15 +150,15 @@ impl Administration {
 
 /// Whoever changes the ring of keys: needs what the records' store needs, and the key that wraps signing keys.
 async fn rotator_of(target: &Target) -> Outcome<Rotator> {
-    let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(target.lookup().await?)?;
-    let wrapping = wrapping.into_wrapping(&config.aws);
-    Ok(Rotator::new(&config, &dynamodb(&config.aws), wrapping, Clock::system(), Entropy::system()))
+    let (config, envelope) = StoreConfig::with_envelope_from_lookup(target.lookup().await?)?;
+    let envelope = envelope.into_envelope(&config.aws);
+    Ok(Rotator::new(&config, &dynamodb(&config.aws), envelope, Clock::system(), Random::system()))
 }
 
 /// The ring of keys: needs no key that wraps.
 async fn ring_of(target: &Target) -> Outcome<Ring> {
     let config = StoreConfig::from_lookup(target.lookup().await?)?;
-    Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.timers).await?)
+    Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.schedule).await?)
 }
 
 /// Lines for a person, on standard error.
@@ -217,8 +218,12 @@ fn confirm(question: &str, yes: bool) -> Outcome {
 }
 
 /// Refuses a record with problems, naming them all.
-fn refuse(problems: &[String]) -> Outcome {
-    if problems.is_empty() { Ok(()) } else { Err(format!("not stored:\n  {}", problems.join("\n  ")).into()) }
+fn refuse(problems: &[RecordProblem]) -> Outcome {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    Err(format!("not stored:\n  {}", problems.join("\n  ")).into())
 }
 
 /// A list from the command line: one blank item stands for none at all.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use countersign_issuer::{
-    Client, ClientSecret, Entropy, PasswordError, Principal, Record, SpringValue, StoreError, Table,
+    Client, ClientSecret, PasswordError, Principal, Random, Record, SpringValue, StoreError, Table,
     WriteError,
 };
 use countersign_verify::Timestamp;
@@ -88,7 +88,7 @@ pub(crate) trait Importable: Record + Clone + Debug + Send + Sync + 'static {
         &mut self,
         credential: &Credential,
         now: Timestamp,
-        entropy: &Entropy,
+        random: &Random,
     ) -> Result<(), PasswordError>;
     /// Takes over from a stored record what an import does not decide, and the credential if it is that one already,
     /// which it says.
@@ -116,9 +116,9 @@ impl Importable for Client {
         &mut self,
         credential: &Credential,
         now: Timestamp,
-        entropy: &Entropy,
+        random: &Random,
     ) -> Result<(), PasswordError> {
-        self.secrets = vec![ClientSecret::imported(&credential.value, now, credential.expires, entropy)?];
+        self.secrets = vec![ClientSecret::imported(&credential.value, now, credential.expires, random)?];
         Ok(())
     }
 
@@ -147,9 +147,9 @@ impl Importable for Principal {
         &mut self,
         credential: &Credential,
         now: Timestamp,
-        entropy: &Entropy,
+        random: &Random,
     ) -> Result<(), PasswordError> {
-        self.set_imported_password(&credential.value, now, entropy)
+        self.set_imported_password(&credential.value, now, random)
     }
 
     fn take_over(&mut self, stored: &Self, credential: Option<&Credential>) -> bool {
@@ -198,7 +198,7 @@ pub(crate) async fn import<R: Importable>(
     let importer = Arc::new(Importer {
         table: to.table::<R>(),
         now: to.clock.now(),
-        entropy: to.entropy.clone(),
+        random: to.random.clone(),
         dry_run,
         stopped: AtomicBool::new(false),
     });
@@ -258,7 +258,7 @@ pub(crate) async fn import<R: Importable>(
 struct Importer<R> {
     table: Table<R>,
     now: Timestamp,
-    entropy: Entropy,
+    random: Random,
     dry_run: bool,
     stopped: AtomicBool,
 }
@@ -317,7 +317,7 @@ impl<R: Importable> Importer<R> {
         let importer = Arc::clone(self);
         let hashing = tokio::task::spawn_blocking(move || {
             let adopted = match &credential {
-                Some(credential) => record.adopt(credential, importer.now, &importer.entropy),
+                Some(credential) => record.adopt(credential, importer.now, &importer.random),
                 None => Ok(()),
             };
             adopted.map(|()| (record, credential))

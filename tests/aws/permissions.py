@@ -87,30 +87,30 @@ def conditions(statement):
 
 
 HEAD = """\
-# Who may do what
+# Permissions
 
-Generated from `template.yaml` as CloudFormation gets it, by `tests/aws/permissions.py`; `scripts/aws-check` fails where
-the two differ. After a change that is meant:
+`tests/aws/permissions.py` generates this page from `template.yaml` as CloudFormation receives it. `scripts/aws-check` fails
+if the two differ. After an intended change, run:
 
 ```
 PYTHONPATH=tests/aws target/aws/venv/bin/python tests/aws/permissions.py >docs/permissions.md
 ```
 
-Resources have the names that they have in the template. Nothing else is attached to a function's role: no managed
-policy, and no permission that is not in this table.
+Resources have their names from the template. A function's role has nothing else: no managed policy, and no permission
+beyond this table.
 """
 
 KEY_POLICY = """
 ## The KMS key
 
-Its policy decides beside IAM: an action needs both. Only the roles below the path `${Prefix}signers/`, which are those of
-`token` and `refresh`, may decrypt, whatever else IAM allows anybody.
+The key's policy applies together with IAM: an action needs both. Only the roles below the path `${Prefix}signers/`, those
+of `token` and `refresh`, may decrypt, whatever else IAM allows.
 """
 
 INVOCATIONS = """
 ## Who may invoke a function
 
-Beside the schedule above, and whoever the account's IAM allows `lambda:InvokeFunction`.
+The schedule above, every principal that the account's IAM allows `lambda:InvokeFunction`, and:
 """
 
 

@@ -19,7 +19,7 @@ def test_the_roots_are_those_of_amazon_in_the_list_that_awss_own_sdk_ships():
     """A root that leaves that list, one that is added, or one with less than two years to go fails here."""
     listed = roots(Path(botocore.__file__).parent / "cacert.pem")
     amazons = {root for root in listed if "Amazon" in (name := root.subject.rfc4514_string()) or "Starfield Services" in name}
-    ours = roots(ROOT / "shared/issuer/src/aws/roots.pem")
+    ours = roots(ROOT / "shared/issuer/src/store/roots.pem")
     assert ours == amazons
     soon = datetime.datetime.now(datetime.UTC) + datetime.timedelta(days=730)
     assert all(root.not_valid_after_utc > soon for root in ours)

@@ -17,11 +17,11 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
-use countersign_issuer::endpoints::{self, Request};
-use countersign_issuer::{Client, Entropy, Issuer, Record};
+use countersign_issuer::http::{self, Request};
+use countersign_issuer::{Client, Issuer, Random, Record};
 use countersign_tests::TestClock;
+use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
-use countersign_tests::random::Random;
 use countersign_tests::store::FaultyStore;
 use countersign_verify::Timestamp;
 use lru::LruCache;
@@ -90,11 +90,11 @@ impl World {
         let db = self.within.store.client(&self.within.config.store.aws);
         let db = db.config().to_builder().http_client(SharedHttpClient::new(store)).build();
         let db = aws_sdk_dynamodb::Client::from_conf(db);
-        (self.within.issuer_over(&db, &self.clock.clock(), Entropy::system()), reads)
+        (self.within.issuer_over(&db, &self.clock.clock(), Random::system()), reads)
     }
 
     fn token(&self, issuer: &Issuer, request: Request) {
-        let answer = self.runtime.block_on(endpoints::token(issuer, request));
+        let answer = self.runtime.block_on(http::token(issuer, request));
         assert!(answer.status().is_success(), "{}", answer.body());
     }
 
@@ -143,8 +143,8 @@ impl Zipf {
     }
 
     #[expect(clippy::cast_precision_loss, reason = "53 bits")]
-    fn draw(&self, random: &mut Random) -> usize {
-        let point = (random.bits() >> 11) as f64 / (1_u64 << 53) as f64 * self.0[CLIENTS - 1];
+    fn draw(&self, dice: &mut Dice) -> usize {
+        let point = (dice.bits() >> 11) as f64 / (1_u64 << 53) as f64 * self.0[CLIENTS - 1];
         self.0.partition_point(|sum| *sum < point).min(CLIENTS - 1)
     }
 }
@@ -175,8 +175,8 @@ fn print_hit_rates(world: &World) {
     for s in [0.8, 1.0, 1.2] {
         let zipf = Zipf::new(s);
         for rate in [1, 10, 100] {
-            let mut random = Random::new(1);
-            let asked: Vec<usize> = (0..REQUESTS).map(|_| zipf.draw(&mut random)).collect();
+            let mut dice = Dice::new(1);
+            let asked: Vec<usize> = (0..REQUESTS).map(|_| zipf.draw(&mut dice)).collect();
             let every = Duration::from_secs(1) / rate;
             let (issuer, reads) = world.process(&item);
             for client in &asked {
@@ -248,15 +248,15 @@ fn print_cost_by_clients(world: &World) {
             world.within.store.put("countersign-clients", &item);
         }
         there = clients;
-        let issuer = world.within.another_process(&world.clock.clock(), Entropy::system());
+        let issuer = world.within.another_process(&world.clock.clock(), Random::system());
         // As many as the cache holds have been there before.
         for at in 0..clients.min(BOUND) {
             world.token(&issuer, request_of(&name(at)));
         }
         let known = (0..CALLS).map(|at| request_of(&name(at % clients.min(BOUND))));
         let known = World::time(known, |request| world.token(&issuer, request));
-        let mut random = Random::new(1);
-        let read = (0..CALLS).map(|_| request_of(&name(random.below(clients))));
+        let mut dice = Dice::new(1);
+        let read = (0..CALLS).map(|_| request_of(&name(dice.below(clients))));
         let read = World::time(read, |request| {
             world.clock.advance(FRESH);
             world.token(&issuer, request);

@@ -6,7 +6,7 @@
 
 mod subject;
 
-use countersign_issuer::endpoints::Request;
+use countersign_issuer::http::Request;
 use countersign_issuer::lambda;
 use countersign_verify::Timestamp;
 use serde_json::Value;

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_issuer::Principal;
-use countersign_issuer::endpoints::{self, Request};
+use countersign_issuer::http::{self, Request};
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{APP_SECRET, PASSWORD, Post, SERVICE_SECRET};
 use countersign_verify::{Clock, JwkSet, Verifier};
@@ -34,7 +34,7 @@ const LOGINS: [&str; 2] = ["password", "operator_password"];
 
 impl Subject {
     fn answer(&self, request: Request) -> Value {
-        let answer = self.runtime.block_on(endpoints::token(&self.world.issuer, request));
+        let answer = self.runtime.block_on(http::token(&self.world.issuer, request));
         assert!(answer.status().is_success(), "{}", answer.body());
         serde_json::from_str(answer.body()).unwrap()
     }
@@ -44,7 +44,7 @@ impl Subject {
         let answer = self.answer(Self::token_request());
         let get = Request::new(Vec::new());
         let publisher = self.world.publisher(&Clock::system());
-        let published = self.runtime.block_on(endpoints::jwks(&publisher, get));
+        let published = self.runtime.block_on(http::jwks(&publisher, get));
         let keys = JwkSet::from_json(published.body()).unwrap();
         let verifier = Verifier::builder("https://issuer.example.com").audience(AUDIENCE).keys(keys.clone());
         let verifier = verifier.build().unwrap();
@@ -71,8 +71,7 @@ impl Subject {
         let form = [("token", "none")];
         let request = Post::new("/oauth/revoke", "service", SERVICE_SECRET, &form).request();
         move || {
-            let answer =
-                self.runtime.block_on(endpoints::refresh_function(&self.world.issuer, request.clone()));
+            let answer = self.runtime.block_on(http::refresh_function(&self.world.issuer, request.clone()));
             assert!(black_box(answer).status().is_success());
         }
     }
@@ -80,7 +79,7 @@ impl Subject {
     fn key_set(&self) -> impl FnMut() {
         let publisher = self.world.publisher(&Clock::system());
         move || {
-            let answer = self.runtime.block_on(endpoints::jwks(&publisher, Request::new(Vec::new())));
+            let answer = self.runtime.block_on(http::jwks(&publisher, Request::new(Vec::new())));
             assert!(black_box(answer).status().is_success());
         }
     }

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use countersign_dev::{EmbeddedDynamoDb, create_tables};
 use countersign_issuer::keys::Rotator;
-use countersign_issuer::{Client, Config, Entropy, Issuer, Table, WriteError, dynamodb};
+use countersign_issuer::{Client, Config, Issuer, Random, Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
 };
-use countersign_tests::{Answer, TestClock};
+use countersign_tests::{TestClock, TestResponse};
 use countersign_verify::Timestamp;
 
 /// An issuer over tables of its own, and whatever has to live as long.
@@ -29,35 +29,35 @@ impl World {
             None => Some(EmbeddedDynamoDb::start(0, None).await.unwrap()),
         };
         let endpoint = given.unwrap_or_else(|| embedded.as_ref().unwrap().endpoint());
-        let prefix = format!("test-{}-", Entropy::system().id().unwrap());
+        let prefix = format!("test-{}-", Random::system().id().unwrap());
         let more = [("AWS_ENDPOINT_URL_DYNAMODB", endpoint.as_str()), ("COUNTERSIGN_TABLE_PREFIX", &prefix)];
-        let (config, wrapping) = Config::with_wrapping_from_lookup(environment(&more)).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws);
+        let (config, envelope) = Config::with_envelope_from_lookup(environment(&more)).unwrap();
+        let envelope = envelope.into_envelope(&config.store.aws);
         let db = dynamodb(&config.store.aws);
         create_tables(&db, &prefix).await.unwrap();
         create_tables(&db, &prefix).await.unwrap();
         // Where items expire by the real clock, a test's own must not make them look old.
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-        let entropy = Entropy::system();
+        let random = Random::system();
         for _ in 0..2 {
-            let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clock(), entropy.clone());
+            let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clock(), random.clone());
             rotator.rotate().await.unwrap();
         }
         create_records(&db, &prefix, clock.now()).await;
-        let issuer = Issuer::new(&config, &db, wrapping, clock.clock(), entropy);
+        let issuer = Issuer::new(&config, &db, envelope, clock.clock(), random);
         Self { issuer, clients: Table::new(db, &prefix), clock, _embedded: embedded }
     }
 
-    async fn log_in(&self, username: &str, password: &str) -> Answer {
+    async fn log_in(&self, username: &str, password: &str) -> TestResponse {
         let form = [("grant_type", "password"), ("username", username), ("password", password)];
         Post::new("/oauth/token", "app", APP_SECRET, &form).from("203.0.113.7").to(&self.issuer).await
     }
 
-    async fn use_token(&self, path: &str, name: &str, token: &str) -> Answer {
+    async fn use_token(&self, path: &str, name: &str, token: &str) -> TestResponse {
         Post::new(path, "app", APP_SECRET, &[(name, token)]).to(&self.issuer).await
     }
 
-    async fn refresh(&self, token: &str) -> Answer {
+    async fn refresh(&self, token: &str) -> TestResponse {
         self.use_token("/oauth/refresh", "refresh_token", token).await
     }
 }

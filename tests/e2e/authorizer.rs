@@ -6,7 +6,7 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::{Authorizer, AuthorizerConfig, AuthorizerSetupError, Entropy, dynamodb};
+use countersign_issuer::{Authorizer, AuthorizerConfig, AuthorizerSetupError, Random, dynamodb};
 use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
 use serde_json::{Value, json};
 
@@ -20,7 +20,7 @@ fn authorizer(issuer: &TestIssuer, caching: &str, policy: &str) -> Result<Author
     };
     let config = AuthorizerConfig::from_lookup(lookup).unwrap();
     let db = dynamodb(&config.store.aws);
-    Authorizer::new(&config, policy, &db, issuer.clock.clock(), Entropy::system())
+    Authorizer::new(&config, policy, &db, issuer.clock.clock(), Random::system())
 }
 
 /// The event file with this request in it.

@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post};
-use countersign_tests::{Answer, CLIENT_CREDENTIALS, JANE, TestIssuer, encode};
+use countersign_tests::{CLIENT_CREDENTIALS, JANE, TestIssuer, TestResponse, encode};
 use reqwest::Method;
 
 /// Stands in every bad request, and in no answer.
@@ -13,7 +13,7 @@ fn basic() -> String {
     format!("Basic {}", BASE64.encode("demo-app:demo-app-secret"))
 }
 
-async fn send(issuer: &TestIssuer, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+async fn send(issuer: &TestIssuer, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> TestResponse {
     let authorization = basic();
     let headers = [&[("authorization", authorization.as_str())], headers].concat();
     let answer = issuer.send("/oauth/token", &headers, body).await;

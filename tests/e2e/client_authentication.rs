@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::{ClientSecret, Entropy, Secret};
-use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer, encode};
+use countersign_issuer::{ClientSecret, Random, Secret};
+use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
 
-async fn with_basic(issuer: &TestIssuer, scheme: &str, credentials: &str) -> Answer {
+async fn with_basic(issuer: &TestIssuer, scheme: &str, credentials: &str) -> TestResponse {
     let header = format!("{scheme} {}", BASE64.encode(credentials));
     issuer.send("/oauth/token", &[("authorization", &header)], encode(CLIENT_CREDENTIALS)).await
 }
@@ -15,10 +15,10 @@ async fn with_basic(issuer: &TestIssuer, scheme: &str, credentials: &str) -> Ans
 #[tokio::test]
 async fn basic_is_read_raw_and_form_encoded_and_in_any_case() {
     let issuer = TestIssuer::start().await;
-    let entropy = Entropy::system();
+    let random = Random::system();
     let stored = |secret: &str| {
         let secret = Secret::given(secret.to_owned());
-        ClientSecret::of(&secret, issuer.clock.now(), None, &entropy).unwrap()
+        ClientSecret::of(&secret, issuer.clock.now(), None, &random).unwrap()
     };
     with_basic(&issuer, "Basic", "demo-voice:demo-voice-secret").await.ok();
     with_basic(&issuer, "bAsIC", "demo%2Dvoice:demo%2Dvoice%2Dsecret").await.ok();
@@ -101,10 +101,10 @@ async fn two_ways_at_once_are_refused() {
 #[tokio::test]
 async fn a_generated_secret_works_until_it_expires_and_beside_another() {
     let issuer = TestIssuer::start().await;
-    let entropy = Entropy::system();
-    let generated = Secret::generate(&entropy).unwrap();
+    let random = Random::system();
+    let generated = Secret::generate(&random).unwrap();
     let end = issuer.clock.now().plus(Duration::from_secs(120));
-    let second = ClientSecret::of(&generated, issuer.clock.now(), Some(end), &entropy).unwrap();
+    let second = ClientSecret::of(&generated, issuer.clock.now(), Some(end), &random).unwrap();
     issuer.change_client("demo-voice", |client| client.secrets.push(second)).await;
 
     let credentials = format!("demo-voice:{}", generated.expose());

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::endpoints::{self, Response};
-use countersign_issuer::{Entropy, Issuer, Publisher, dynamodb, lambda};
+use countersign_issuer::http::{self, Response};
+use countersign_issuer::{Issuer, Publisher, Random, dynamodb, lambda};
 use countersign_tests::TestIssuer;
 use serde_json::Value;
 
@@ -48,18 +48,18 @@ struct Functions {
 impl Functions {
     fn of(issuer: &TestIssuer) -> Self {
         let clock = issuer.clock.clock();
-        let (config, wrapping) = issuer.config();
+        let (config, envelope) = issuer.config();
         let db = dynamodb(&config.store.aws);
         let publisher = Publisher::new(&config, &db, clock.clone());
-        Self { issuer: Issuer::new(&config, &db, wrapping, clock, Entropy::system()), publisher }
+        Self { issuer: Issuer::new(&config, &db, envelope, clock, Random::system()), publisher }
     }
 
     async fn answer(&self, event: &Value) -> Response {
         let request = lambda::request(&event.to_string()).unwrap();
         match event["rawPath"].as_str().unwrap() {
-            "/oauth/token" => endpoints::token(&self.issuer, request).await,
-            path if path.starts_with("/oauth/") => endpoints::refresh_function(&self.issuer, request).await,
-            _ => endpoints::jwks_function(&self.publisher, request).await,
+            "/oauth/token" => http::token(&self.issuer, request).await,
+            path if path.starts_with("/oauth/") => http::refresh_function(&self.issuer, request).await,
+            _ => http::jwks_function(&self.publisher, request).await,
         }
     }
 }
@@ -100,7 +100,7 @@ async fn a_stage_before_the_path_and_a_repeated_header_are_understood() {
     staged["rawPath"] = "/prod/oauth/refresh".into();
     staged["requestContext"]["stage"] = "prod".into();
     let request = lambda::request(&staged.to_string()).unwrap();
-    let answer = endpoints::refresh_function(&functions.issuer, request).await;
+    let answer = http::refresh_function(&functions.issuer, request).await;
     assert!(answer.body().contains("invalid_grant"), "{}", answer.body());
 
     let mut repeated = event(&file, "garbage", "");

@@ -1,6 +1,6 @@
 //! The four grants: who gets which token, and who gets none.
 
-use countersign_issuer::{AccessTokenType, Principal, PrincipalKey, endpoints};
+use countersign_issuer::{AccessTokenType, Principal, PrincipalKey, http};
 use countersign_tests::in_process::InProcess;
 use countersign_tests::{ALICE, AUDIENCE, CLIENT_CREDENTIALS, JANE, TestIssuer, alice, jane};
 use serde_json::json;
@@ -110,8 +110,8 @@ async fn users_are_unique_within_a_brand() {
     issuer.change_client("demo-app", |client| client.brands.push("globex".into())).await;
     issuer.token("demo-app", JANE, &[("brandKey", "globex")]).await.assert_error(400, "invalid_grant");
     let key = PrincipalKey::User { brand: "globex".into(), username: "jane@example.com".into() };
-    let entropy = countersign_issuer::Entropy::system();
-    let other = Principal::new(&key, "another", vec![], vec![], issuer.clock.now(), &entropy).unwrap();
+    let random = countersign_issuer::Random::system();
+    let other = Principal::new(&key, "another", vec![], vec![], issuer.clock.now(), &random).unwrap();
     issuer.table::<Principal>().create(&other).await.unwrap();
 
     let form = [("grant_type", "password"), ("username", "jane@example.com"), ("password", "another")];
@@ -123,10 +123,9 @@ async fn users_are_unique_within_a_brand() {
 #[tokio::test]
 async fn an_operator_out_of_reach_is_refused_in_one_way() {
     let issuer = TestIssuer::start().await;
-    let entropy = countersign_issuer::Entropy::system();
+    let random = countersign_issuer::Random::system();
     let bob = PrincipalKey::Operator { username: "bob".into() };
-    let record =
-        Principal::new(&bob, "pass", vec![], vec!["*".into()], issuer.clock.now(), &entropy).unwrap();
+    let record = Principal::new(&bob, "pass", vec![], vec!["*".into()], issuer.clock.now(), &random).unwrap();
     issuer.table::<Principal>().create(&record).await.unwrap();
     let attempt = async |operator: &str, brand: &str| {
         issuer.token("demo-service", CLIENT_CREDENTIALS, &[("operator", operator), ("brandKey", brand)]).await
@@ -266,6 +265,6 @@ async fn a_client_uses_the_grants_of_its_list_alone() {
 #[tokio::test]
 async fn a_request_carries_no_room_for_questions_to_dynamodb_that_it_seldom_asks() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
-    let answering = endpoints::token(&world.issuer, endpoints::Request::default());
+    let answering = http::token(&world.issuer, http::Request::default());
     assert!(size_of_val(&answering) < 4096, "{} bytes, each moved about four times", size_of_val(&answering));
 }

@@ -6,7 +6,7 @@ use countersign_issuer::Principal;
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED,
 };
-use countersign_tests::{Answer, TestClock};
+use countersign_tests::{TestClock, TestResponse};
 
 const ATTACKER: &str = "203.0.113.7";
 const USER: &str = "198.51.100.1";
@@ -20,7 +20,7 @@ fn client(client_id: &str, secret: &str) -> Post {
     Post::new("/oauth/token", client_id, secret, &[("grant_type", "client_credentials")])
 }
 
-async fn fail(world: &InProcess, post: &Post, times: usize) -> Answer {
+async fn fail(world: &InProcess, post: &Post, times: usize) -> TestResponse {
     let mut last = None;
     for _ in 0..times {
         last = Some(post.to(&world.issuer).await);
@@ -29,15 +29,15 @@ async fn fail(world: &InProcess, post: &Post, times: usize) -> Answer {
 }
 
 #[track_caller]
-fn assert_told_to_wait(answer: &Answer, seconds: u64) {
+fn assert_told_to_wait(answer: &TestResponse, seconds: u64) {
     answer.assert_error(429, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), seconds.to_string());
 }
 
 /// Makes guesses, each as soon as it may be made, and returns the waits that were told.
-async fn waits(world: &InProcess, clock: &TestClock, post: &Post, guesses: usize) -> Vec<u64> {
+async fn waits(world: &InProcess, clock: &TestClock, post: &Post, throttle: usize) -> Vec<u64> {
     let mut waits = Vec::new();
-    for _ in 0..guesses {
+    for _ in 0..throttle {
         let mut answer = post.to(&world.issuer).await;
         if answer.status == 429 {
             let seconds: u64 = answer.header("retry-after").parse().unwrap();
@@ -117,14 +117,14 @@ async fn after_100_failures_from_anywhere_a_name_is_slowed_down_for_all() {
 async fn of_200_guesses_at_once_10_are_judged() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let crowd = async |post: Post| {
-        let guesses: Vec<_> = (0..200)
+        let throttle: Vec<_> = (0..200)
             .map(|_| {
                 let (issuer, post) = (world.issuer.clone(), post.clone());
                 tokio::spawn(async move { post.to(&issuer).await.status.as_u16() })
             })
             .collect();
         let mut judged = 0;
-        for guess in guesses {
+        for guess in throttle {
             match guess.await.unwrap() {
                 400 => judged += 1,
                 status => assert_eq!(status, 429),

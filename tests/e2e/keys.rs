@@ -8,12 +8,12 @@ use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
-use countersign_issuer::Entropy;
+use countersign_issuer::Random;
 use countersign_issuer::keys::ChangeRefused;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
 use countersign_tests::store::Fault;
-use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer};
 use countersign_tests::token_verifier::{unverified_kid, unverified_segment};
+use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse};
 use serde_json::{Value, json};
 
 const TABLE: &str = "countersign-signing-keys";
@@ -23,7 +23,7 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 /// A copy of the ring is read again after this.
 const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
 
-async fn token(issuer: &TestIssuer) -> Answer {
+async fn token(issuer: &TestIssuer) -> TestResponse {
     issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await
 }
 
@@ -103,7 +103,7 @@ async fn refresh_outlives_the_published_key_and_ends_with_the_kept_one() {
     let successor = issuer.refresh(&refresh_token).await;
     issuer.verify_token(&successor.access_token()).await;
 
-    let stored = || async { issuer.rotator().ring().await.unwrap().tenures()[0].key.jwk.kid() == first };
+    let stored = || async { issuer.rotator().ring().await.unwrap().lifecycles()[0].key.jwk.kid() == first };
     let is_wrapped = || async {
         let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
         items.iter().find(|item| item["seq"].as_n().unwrap() == "1").unwrap().contains_key("wrapped")
@@ -207,7 +207,7 @@ async fn the_children_of_a_forged_token_end_with_the_key_even_where_it_never_was
     let honest = login().to(&world.issuer).await.refresh_token();
     let child = refresh(&forge(&world, 2, &honest)).to(&world.issuer).await.refresh_token();
     let rotator = world.rotator("administrator", &clock_of_tokio());
-    let announced = rotator.ring().await.unwrap().tenures()[1].key.jwk.kid().to_owned();
+    let announced = rotator.ring().await.unwrap().lifecycles()[1].key.jwk.kid().to_owned();
     assert_ne!(unverified_kid(&child), announced);
     rotator.withdraw(&announced, false).await.unwrap();
     tokio::time::sleep(RING_FRESHNESS).await;
@@ -225,7 +225,7 @@ async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
     rotator.rotate().await.unwrap();
     tokio::time::sleep(29 * DAY).await;
     let child = refresh(&forged).to(&world.issuer).await.refresh_token();
-    let first = rotator.ring().await.unwrap().tenures()[0].key.clone();
+    let first = rotator.ring().await.unwrap().lifecycles()[0].key.clone();
     rotator.withdraw(first.jwk.kid(), false).await.unwrap();
     tokio::time::sleep(RING_FRESHNESS).await;
     refresh(&child).to(&world.issuer).await.assert_error(400, "invalid_grant");
@@ -233,7 +233,7 @@ async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
     tokio::time::sleep(62 * DAY).await;
     rotator.rotate().await.unwrap();
     let ring = rotator.ring().await.unwrap();
-    assert!(ring.tenures().iter().all(|tenure| tenure.key.seq != first.seq), "its item is deleted");
+    assert!(ring.lifecycles().iter().all(|lifecycle| lifecycle.key.seq != first.seq), "its item is deleted");
     refresh(&child).to(&world.issuer).await.assert_error(400, "invalid_grant");
     refresh(&login().to(&world.issuer).await.refresh_token()).to(&world.issuer).await.ok();
 }
@@ -242,13 +242,13 @@ async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
 async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_revoked_there() {
     let clock = clock_of_tokio();
     let world = InProcess::start(&clock, &[]).await;
-    let with_old_copies = [(); 3].map(|()| world.another_process(&clock, Entropy::system()));
+    let with_old_copies = [(); 3].map(|()| world.another_process(&clock, Random::system()));
     let mut ended = String::new();
     for process in &with_old_copies {
         ended = login().to(process).await.refresh_token();
     }
     let rotator = world.rotator("administrator", &clock);
-    for key in rotator.ring().await.unwrap().tenures() {
+    for key in rotator.ring().await.unwrap().lifecycles() {
         rotator.withdraw(key.key.jwk.kid(), true).await.unwrap();
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -279,14 +279,14 @@ async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_re
 #[tokio::test(start_paused = true)]
 async fn a_key_that_is_withdrawn_before_a_process_opens_it_costs_that_process_nothing() {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
-    let cold = [(); 2].map(|()| world.another_process(&clock_of_tokio(), Entropy::system()));
+    let cold = [(); 2].map(|()| world.another_process(&clock_of_tokio(), Random::system()));
     // Reads the ring and opens no key.
     let introspection = Post::new("/oauth/introspect", "app", APP_SECRET, &[("token", "none")]);
     for process in &cold {
         introspection.to(process).await.ok();
     }
     let rotator = world.rotator("administrator", &clock_of_tokio());
-    let withdrawn = rotator.ring().await.unwrap().tenures()[0].key.jwk.kid().to_owned();
+    let withdrawn = rotator.ring().await.unwrap().lifecycles()[0].key.jwk.kid().to_owned();
     rotator.withdraw(&withdrawn, true).await.unwrap();
 
     let credentials = [("grant_type", "client_credentials")];
@@ -360,8 +360,8 @@ async fn a_ring_that_cannot_sign_is_503_until_a_rotation_mends_it() {
     token(&issuer).await.ok();
 
     // And where every key is withdrawn, one after the other.
-    for tenure in issuer.rotator().ring().await.unwrap().tenures() {
-        issuer.rotator().withdraw(tenure.key.jwk.kid(), true).await.unwrap();
+    for lifecycle in issuer.rotator().ring().await.unwrap().lifecycles() {
+        issuer.rotator().withdraw(lifecycle.key.jwk.kid(), true).await.unwrap();
     }
     issuer.clock.advance(RING_FRESHNESS);
     token(&issuer).await.ok();
@@ -388,8 +388,8 @@ async fn the_key_set_is_served_without_the_store_for_an_hour_and_then_no_more() 
 #[tokio::test]
 async fn an_empty_ring_publishes_nothing_that_could_be_kept() {
     let issuer = TestIssuer::start().await;
-    for tenure in issuer.rotator().ring().await.unwrap().tenures() {
-        delete(&issuer, tenure.key.seq).await;
+    for lifecycle in issuer.rotator().ring().await.unwrap().lifecycles() {
+        delete(&issuer, lifecycle.key.seq).await;
     }
     issuer.clock.advance(RING_FRESHNESS);
     let answer = issuer.get("/.well-known/jwks.json", &[]).await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use countersign_issuer::config::Config;
-use countersign_issuer::{Client, Entropy, GrantType, Principal};
+use countersign_issuer::{Client, GrantType, Principal, Random};
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, clock_of_tokio, environment};
 use countersign_tests::store::Fault;
 use countersign_tests::{ALICE, JANE, TestIssuer, alice, jane};
@@ -113,8 +113,9 @@ async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
             answers.push(answer.json::<serde_json::Value>().await.unwrap());
         }
         for answer in &answers {
-            let successor =
-                issuer.verify_token_as("rt+jwt", &issuer.url, answer["refresh_token"].as_str().unwrap()).await;
+            let successor = issuer
+                .verify_token_as("rt+jwt", &issuer.url, answer["refresh_token"].as_str().unwrap())
+                .await;
             assert_eq!(successor["family"], used["family"]);
             assert_eq!(successor["generation"].as_u64(), used["generation"].as_u64().map(|g| g + 1));
         }
@@ -229,8 +230,8 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
     refused_after(Box::new(|user| user.id = "usr_somebody_else".into())).await;
     // Whatever the clock of whoever changes the record says.
     refused_after(Box::new(|user| user.end_sessions(Timestamp::from_seconds(1)))).await;
-    let (entropy, now) = (Entropy::system(), issuer.clock.now());
-    refused_after(Box::new(move |user| user.set_password("another one", now, &entropy).unwrap())).await;
+    let (random, now) = (Random::system(), issuer.clock.now());
+    refused_after(Box::new(move |user| user.set_password("another one", now, &random).unwrap())).await;
 
     let token = issuer.log_in().await;
     issuer.change_client("demo-app", |client| client.brands = vec!["globex".into()]).await;
@@ -276,7 +277,7 @@ async fn a_refresh_that_cannot_be_signed_uses_no_token_up() {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
     let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
     let token = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
-    let cold = world.another_process(&clock_of_tokio(), Entropy::system());
+    let cold = world.another_process(&clock_of_tokio(), Random::system());
     let refresh = Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &token)]);
     world.store.set_faults(|call| (call == "Decrypt").then_some(Fault::InternalError));
     refresh.to(&cold).await.assert_error(503, "temporarily_unavailable");
@@ -293,7 +294,7 @@ async fn a_family_is_remembered_for_as_long_as_its_first_token_lives() {
     let first = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
     let config = Config::from_lookup(environment(&[("COUNTERSIGN_MAX_REFRESH_TTL", "604800")])).unwrap();
     let world = InProcess { config, ..world };
-    let lowered = world.another_process(&clock, Entropy::system());
+    let lowered = world.another_process(&clock, Random::system());
     let refresh = |token: &str| Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", token)]);
     let second = refresh(&first).to(&lowered).await.refresh_token();
     let third = refresh(&second).to(&lowered).await.refresh_token();

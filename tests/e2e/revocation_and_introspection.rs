@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use countersign_tests::{Answer, CLIENT_CREDENTIALS, JANE, TestIssuer, jane};
+use countersign_tests::{CLIENT_CREDENTIALS, JANE, TestIssuer, TestResponse, jane};
 use serde_json::json;
 
 async fn introspect(issuer: &TestIssuer, client_id: &str, token: &str) -> serde_json::Value {
     issuer.post("/oauth/introspect", client_id, &[("token", token)]).await.ok()
 }
 
-async fn revoke(issuer: &TestIssuer, client_id: &str, token: &str) -> Answer {
+async fn revoke(issuer: &TestIssuer, client_id: &str, token: &str) -> TestResponse {
     issuer.post("/oauth/revoke", client_id, &[("token", token), ("token_type_hint", "refresh_token")]).await
 }
 

@@ -5,11 +5,11 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use countersign_dev::{PATIENCE, router, serve};
-use countersign_issuer::{ClientSecret, Entropy, Issuer, Publisher, Secret, dynamodb};
+use countersign_dev::{TIMEOUT, router, serve};
+use countersign_issuer::{ClientSecret, Issuer, Publisher, Random, Secret, dynamodb};
+use countersign_tests::dice::Dice;
 use countersign_tests::in_process::APP_SECRET;
-use countersign_tests::random::Random;
-use countersign_tests::{Answer, JANE, TestIssuer};
+use countersign_tests::{JANE, TestIssuer, TestResponse};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
 
@@ -53,28 +53,28 @@ impl Servers {
     async fn start() -> Self {
         let http = TestIssuer::start().await;
         // With a generated secret, so that the load is on the families and not on argon2.
-        let (entropy, now) = (Entropy::system(), http.clock.now());
+        let (random, now) = (Random::system(), http.clock.now());
         http.change_client("demo-app", |client| {
             let secret = Secret::given(APP_SECRET.into());
-            client.secrets = vec![ClientSecret::of(&secret, now, None, &entropy).unwrap()];
+            client.secrets = vec![ClientSecret::of(&secret, now, None, &random).unwrap()];
         })
         .await;
-        let (config, wrapping) = http.config();
+        let (config, envelope) = http.config();
         let db = dynamodb(&config.store.aws);
-        let issuer = Issuer::new(&config, &db, wrapping, http.clock.clock(), entropy);
+        let issuer = Issuer::new(&config, &db, envelope, http.clock.clock(), random);
         let publisher = Publisher::new(&config, &db, http.clock.clock());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let second = format!("http://{}", listener.local_addr().unwrap());
-        tokio::spawn(serve(listener, router(issuer, publisher, PATIENCE), PATIENCE, std::future::pending()));
+        tokio::spawn(serve(listener, router(issuer, publisher, TIMEOUT), TIMEOUT, std::future::pending()));
         Self { http, second, client: reqwest::Client::new() }
     }
 
-    async fn post(&self, is_first: bool, path: &str, form: &[(&str, &str)]) -> Answer {
+    async fn post(&self, is_first: bool, path: &str, form: &[(&str, &str)]) -> TestResponse {
         let url = if is_first { &self.http.url } else { &self.second };
         let request = self.client.post(format!("{url}{path}")).basic_auth("demo-app", Some(APP_SECRET));
         let response = request.form(form).send().await.unwrap();
         let (status, headers) = (response.status(), response.headers().clone());
-        let answer = Answer::new(status, headers, response.text().await.unwrap());
+        let answer = TestResponse::new(status, headers, response.text().await.unwrap());
         assert!(matches!(answer.status.as_u16(), 200 | 400), "{} {}", answer.status, answer.text);
         answer
     }
@@ -95,13 +95,13 @@ async fn work(
     seed: u64,
     until: Instant,
 ) {
-    let mut random = Random::new(seed);
+    let mut dice = Dice::new(seed);
     while Instant::now() < until {
-        let family = &families[random.below(families.len())];
+        let family = &families[dice.below(families.len())];
         let (generation, token, is_over) = {
             let family = family.lock().unwrap();
             let latest = family.tokens.len() - 1;
-            let back = random.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 5]);
+            let back = dice.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 5]);
             let generation = latest.saturating_sub(back);
             let refused = family.deeds.iter().filter(|deed| deed.kind == Kind::Refused).count();
             (generation, family.tokens[generation].clone(), refused > 40)
@@ -112,8 +112,8 @@ async fn work(
             finished.lock().unwrap().push(old);
             continue;
         }
-        let is_revocation = random.below(200) == 0;
-        let is_first = random.below(2) == 0;
+        let is_revocation = dice.below(200) == 0;
+        let is_first = dice.below(2) == 0;
         let asked = Instant::now();
         let answer = if is_revocation {
             servers.post(is_first, "/oauth/revoke", &[("token", &token)]).await

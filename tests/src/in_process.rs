@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use ::http::{HeaderName, Method};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
 use aws_sdk_dynamodb::Client as DynamoDb;
@@ -10,16 +11,16 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
-use countersign_issuer::endpoints::{self, Request, Response};
-use countersign_issuer::keys::{KeyTable, Rotator, Signer, SigningKey, Wrapping};
+use countersign_issuer::http::{self, Request, Response};
+use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
 use countersign_issuer::{
-    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, Entropy, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Secret, SourceAddress, StoreConfig, Table,
+    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
+    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table,
 };
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
-use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, canaries, encode};
+use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, canaries, encode};
 
 /// The users' and operators' password.
 pub const PASSWORD: &str = "correct horse";
@@ -46,12 +47,12 @@ impl InProcess {
     pub async fn unwatched(clock: &Clock, more: &[(&str, &str)]) -> Self {
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
-        let wrapping = store.wrapping(&config.store.aws);
+        let envelope = store.envelope(&config.store.aws);
         let db = store.client(&config.store.aws);
         create_tables(&db, &config.store.table_prefix).await.unwrap();
-        let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), Entropy::system());
+        let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), Random::system());
         rotator.rotate().await.unwrap();
-        let issuer = Issuer::new(&config, &db, wrapping, clock.clone(), Entropy::system());
+        let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
         store.take_calls();
         Self { store, issuer: Arc::new(issuer), config }
@@ -86,33 +87,33 @@ impl InProcess {
         retired.enabled = false;
         clients.create(&retired).await.unwrap();
         let joan = PrincipalKey::User { brand: "acme".into(), username: "joan".into() };
-        let (now, entropy) = (clock.now(), Entropy::system());
-        let mut joan = Principal::new(&joan, PASSWORD, vec![], vec![], now, &entropy).unwrap();
+        let (now, random) = (clock.now(), Random::system());
+        let mut joan = Principal::new(&joan, PASSWORD, vec![], vec![], now, &random).unwrap();
         joan.disable(now);
         self.table::<Principal>().create(&joan).await.unwrap();
     }
 
     /// Another process over the same store: an issuer with empty caches.
-    pub fn another_process(&self, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
-        self.issuer_over(&self.store.client(&self.config.store.aws), clock, entropy)
+    pub fn another_process(&self, clock: &Clock, random: Random) -> Arc<Issuer> {
+        self.issuer_over(&self.store.client(&self.config.store.aws), clock, random)
     }
 
     /// The same over a DynamoDB of the caller's.
-    pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, entropy: Entropy) -> Arc<Issuer> {
-        Arc::new(Issuer::new(&self.config, db, self.wrapping(), clock.clone(), entropy))
+    pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, random: Random) -> Arc<Issuer> {
+        Arc::new(Issuer::new(&self.config, db, self.envelope(), clock.clone(), random))
     }
 
     /// What wraps keys, with a retry quota of its own.
-    fn wrapping(&self) -> Wrapping {
-        self.store.wrapping(&self.config.store.aws)
+    fn envelope(&self) -> KeyEnvelope {
+        self.store.envelope(&self.config.store.aws)
     }
 
     /// Whoever changes the ring, `caller` by name at the network.
     pub fn rotator(&self, caller: &'static str, clock: &Clock) -> Rotator {
         let StoreConfig { aws, .. } = &self.config.store;
         let store = self.store.of(caller);
-        let (db, wrapping) = (store.client(aws), store.wrapping(aws));
-        Rotator::new(&self.config.store, &db, wrapping, clock.clone(), Entropy::system())
+        let (db, envelope) = (store.client(aws), store.envelope(aws));
+        Rotator::new(&self.config.store, &db, envelope, clock.clone(), Random::system())
     }
 
     /// An authorizer of the API [`AUDIENCE`] that decides by `policy`, `caller` by name at the network.
@@ -121,7 +122,7 @@ impl InProcess {
         let db = self.store.of(caller).client(&store.aws);
         let audience = AUDIENCE.to_owned();
         let config = AuthorizerConfig { issuer, audience, caching: false, store, authentication };
-        Authorizer::new(&config, policy, &db, clock.clone(), Entropy::system()).unwrap()
+        Authorizer::new(&config, policy, &db, clock.clone(), Random::system()).unwrap()
     }
 
     /// What publishes the key set.
@@ -131,9 +132,9 @@ impl InProcess {
 
     /// The key that the issuer signs with.
     pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
-        let StoreConfig { aws, table_prefix, timers } = &self.config.store;
+        let StoreConfig { aws, table_prefix, schedule } = &self.config.store;
         let table = KeyTable::new(self.store.client(aws), table_prefix);
-        Signer::new(table, self.wrapping(), *timers, clock.clone()).signing_key().await.unwrap()
+        Signer::new(table, self.envelope(), *schedule, clock.clone()).signing_key().await.unwrap()
     }
 
     /// A table of the store.
@@ -164,13 +165,13 @@ pub fn environment<'a>(more: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Optio
 /// Client `service` (client credentials, operator `alice`), client `app` (logins and refreshes), both with
 /// generated secrets, client `chosen` with a chosen one; user `jane` of brand `acme`, operator `alice`.
 pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
-    let entropy = Entropy::system();
+    let random = Random::system();
     for (id, secret, grants) in [
         ("service", SERVICE_SECRET, &[GrantType::ClientCredentials][..]),
         ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
         ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
     ] {
-        let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &entropy).unwrap();
+        let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &random).unwrap();
         let client = Client {
             client_id: id.into(),
             name: id.into(),
@@ -199,7 +200,7 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
         PrincipalKey::Operator { username: "alice".into() },
     ] {
         let brands = vec!["acme".into()];
-        let principal = Principal::new(&key, PASSWORD, vec![], brands, now, &entropy).unwrap();
+        let principal = Principal::new(&key, PASSWORD, vec![], brands, now, &random).unwrap();
         Table::new(db.clone(), prefix).create(&principal).await.unwrap();
     }
 }
@@ -251,12 +252,12 @@ impl Post {
     /// The request as a function hands it over.
     pub fn request(&self) -> Request {
         let mut request = Request::new(self.body.clone().into_bytes());
-        *request.method_mut() = http::Method::POST;
+        *request.method_mut() = Method::POST;
         *request.uri_mut() = self.path.parse().unwrap();
         for (name, value) in &self.headers {
             request
                 .headers_mut()
-                .insert(http::HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
+                .insert(HeaderName::from_bytes(name.as_bytes()).unwrap(), value.parse().unwrap());
         }
         if let Some(from) = &self.from {
             request.extensions_mut().insert(SourceAddress(from.parse().unwrap()));
@@ -265,16 +266,16 @@ impl Post {
     }
 
     /// What the issuer answers.
-    pub async fn to(&self, issuer: &Issuer) -> Answer {
+    pub async fn to(&self, issuer: &Issuer) -> TestResponse {
         let response = match self.path.as_str() {
-            "/oauth/token" => endpoints::token(issuer, self.request()).await,
-            _ => endpoints::refresh_function(issuer, self.request()).await,
+            "/oauth/token" => http::token(issuer, self.request()).await,
+            _ => http::refresh_function(issuer, self.request()).await,
         };
         response.into()
     }
 }
 
-impl From<Response> for Answer {
+impl From<Response> for TestResponse {
     fn from(response: Response) -> Self {
         let (parts, text) = response.into_parts();
         Self::new(parts.status, parts.headers, text)

@@ -9,10 +9,10 @@
 )]
 
 pub mod canaries;
+pub mod dice;
 pub mod in_process;
 mod kms;
 pub mod log;
-pub mod random;
 pub mod store;
 pub mod token_verifier;
 
@@ -26,8 +26,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::{DevServer, Options, start_on};
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::keys::{Rotator, Wrapping};
-use countersign_issuer::{Client, Config, Entropy, Principal, PrincipalKey, Record, Table, dynamodb};
+use countersign_issuer::keys::{KeyEnvelope, Rotator};
+use countersign_issuer::{Client, Config, Principal, PrincipalKey, Random, Record, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, StatusCode};
@@ -123,7 +123,7 @@ impl TestIssuer {
         canaries::watch();
         let data_dir = Some(folder.path().to_owned());
         let options = Options { port: 0, dynamodb_port: 0, data_dir, rotate_every: None };
-        let server = start_on(listener.try_clone().unwrap(), &options, clock.clock(), Entropy::system());
+        let server = start_on(listener.try_clone().unwrap(), &options, clock.clock(), Random::system());
         let server = server.await.expect("the server starts");
         Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), listener, folder }
     }
@@ -135,18 +135,18 @@ impl TestIssuer {
     }
 
     /// What the functions read from the `env` file.
-    pub fn config(&self) -> (Config, Wrapping) {
+    pub fn config(&self) -> (Config, KeyEnvelope) {
         let lookup = |name: &str| self.variable(name);
-        let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws);
-        (config, wrapping)
+        let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
+        let envelope = envelope.into_envelope(&config.store.aws);
+        (config, envelope)
     }
 
     /// Whoever rotates this issuer's keys, by this issuer's clock.
     pub fn rotator(&self) -> Rotator {
-        let (config, wrapping) = self.config();
+        let (config, envelope) = self.config();
         let db = dynamodb(&config.store.aws);
-        Rotator::new(&config.store, &db, wrapping, self.clock.clock(), Entropy::system())
+        Rotator::new(&config.store, &db, envelope, self.clock.clock(), Random::system())
     }
 
     /// The embedded store, to change records in.
@@ -195,18 +195,18 @@ impl TestIssuer {
     }
 
     /// Sends a form as a demo client, with HTTP Basic.
-    pub async fn post(&self, path: &str, client_id: &str, form: &[(&str, &str)]) -> Answer {
+    pub async fn post(&self, path: &str, client_id: &str, form: &[(&str, &str)]) -> TestResponse {
         let basic = BASE64.encode(format!("{client_id}:{client_id}-secret"));
         self.send(path, &[("authorization", &format!("Basic {basic}"))], encode(form)).await
     }
 
     /// A token request as a demo client: `form` and `more`.
-    pub async fn token(&self, client_id: &str, form: &[(&str, &str)], more: &[(&str, &str)]) -> Answer {
+    pub async fn token(&self, client_id: &str, form: &[(&str, &str)], more: &[(&str, &str)]) -> TestResponse {
         self.post("/oauth/token", client_id, &[form, more].concat()).await
     }
 
     /// A refresh as `demo-app`.
-    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+    pub async fn refresh(&self, refresh_token: &str) -> TestResponse {
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
         self.token("demo-app", &form, &[]).await
     }
@@ -217,7 +217,7 @@ impl TestIssuer {
     }
 
     /// A POST with exactly this body, as a form unless `headers` say otherwise.
-    pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> TestResponse {
         let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
         if headers.iter().any(|(name, _)| *name == "content-type") {
             all.clear();
@@ -227,17 +227,17 @@ impl TestIssuer {
     }
 
     /// A GET.
-    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.request(Method::GET, path, headers, Vec::new()).await
     }
 
     /// A call of the demo API with a token.
-    pub async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
+    pub async fn call(&self, method: Method, path: &str, token: &str) -> TestResponse {
         self.request(method, path, &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))], Vec::new()).await
     }
 
     /// A call of the demo API with a client's id and secret.
-    pub async fn call_with(&self, method: Method, path: &str, id: &str, secret: &str) -> Answer {
+    pub async fn call_with(&self, method: Method, path: &str, id: &str, secret: &str) -> TestResponse {
         let basic = format!("Basic {}", BASE64.encode(format!("{id}:{secret}")));
         self.request(method, path, &[(AUTHORIZATION.as_str(), &basic)], Vec::new()).await
     }
@@ -249,13 +249,13 @@ impl TestIssuer {
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
-    ) -> Answer {
+    ) -> TestResponse {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
-        Answer::new(response.status(), response.headers().clone(), response.text().await.unwrap())
+        TestResponse::new(response.status(), response.headers().clone(), response.text().await.unwrap())
     }
 
     /// Verifies an access token for [`AUDIENCE`] under the published key set and returns its claims.
@@ -289,7 +289,7 @@ pub fn encode(form: &[(&str, &str)]) -> String {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -298,7 +298,7 @@ pub struct Answer {
     pub text: String,
 }
 
-impl Answer {
+impl TestResponse {
     /// A refusal is searched for secrets; where all is well a token is what was asked for.
     pub fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
         if status != StatusCode::OK {
@@ -373,7 +373,7 @@ impl Answer {
 }
 
 #[expect(clippy::panic, reason = "a test's assertion")]
-fn panic_on(answer: &Answer) -> Value {
+fn panic_on(answer: &TestResponse) -> Value {
     panic!("not JSON: {} {:?}", answer.status, answer.text)
 }
 

@@ -18,8 +18,9 @@ use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use bytes::Bytes;
-use countersign_issuer::config::{AwsConfig, DEFAULT_TABLE_PREFIX};
-use countersign_issuer::keys::{KmsWrapping, Wrapping};
+use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
+use countersign_issuer::keys::{KeyEnvelope, KmsEnvelope};
+use countersign_issuer::store::AwsConfig;
 use countersign_issuer::{dynamodb, table_shapes};
 use dynoxide::{Database, DynoxideError};
 use http_body::{Body, Frame};
@@ -184,7 +185,7 @@ impl FaultyStore {
     }
 
     /// What wraps signing keys, behind the same network, with the time-outs and the retries of the functions.
-    pub fn wrapping(&self, config: &AwsConfig) -> Wrapping {
+    pub fn envelope(&self, config: &AwsConfig) -> KeyEnvelope {
         let functions = self.client(config);
         let functions = functions.config();
         let kms = aws_sdk_kms::Config::builder()
@@ -196,7 +197,7 @@ impl FaultyStore {
             .retry_partition(RetryPartition::custom("test, KMS").build())
             .http_client(self.clone())
             .build();
-        Wrapping::Kms(KmsWrapping::new(aws_sdk_kms::Client::from_conf(kms), "test".into()))
+        KeyEnvelope::Kms(KmsEnvelope::new(aws_sdk_kms::Client::from_conf(kms), "test".into()))
     }
 
     async fn answer(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {

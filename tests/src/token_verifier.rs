@@ -59,7 +59,10 @@ impl Expected<'_> {
             claims.get(name).ok_or_else(|| format!("{name} is missing"))?;
         }
         for name in ["sub", "jti", "client_id"] {
-            claims[name].as_str().filter(|text| !text.is_empty()).ok_or_else(|| format!("{name} is empty"))?;
+            claims[name]
+                .as_str()
+                .filter(|text| !text.is_empty())
+                .ok_or_else(|| format!("{name} is empty"))?;
         }
         expect("iss", &claims["iss"], &json!(self.issuer))?;
         expect("aud", &claims["aud"], &json!(self.audience))?;

@@ -251,11 +251,11 @@ pub(super) fn new_secret(
     from_stdin: bool,
     now: Timestamp,
 ) -> Outcome<(Option<Secret>, ClientSecret)> {
-    let secret = if from_stdin { read_secret("Secret", true)? } else { Secret::generate(&to.entropy)? };
+    let secret = if from_stdin { read_secret("Secret", true)? } else { Secret::generate(&to.random)? };
     if secret.expose().is_empty() {
         return Err("the secret on standard input is empty".into());
     }
-    let stored = ClientSecret::of(&secret, now, None, &to.entropy)?;
+    let stored = ClientSecret::of(&secret, now, None, &to.random)?;
     Ok(((!from_stdin).then_some(secret), stored))
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use countersign_dev::{DevServer, Options, curl_commands, start};
-use countersign_issuer::Entropy;
-use countersign_issuer::keys::Timers;
+use countersign_issuer::Random;
+use countersign_issuer::keys::RotationSchedule;
 use countersign_verify::Clock;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
@@ -45,7 +45,7 @@ fn period(value: &str) -> Result<Duration, String> {
     if period.subsec_nanos() != 0 {
         return Err("whole seconds".into());
     }
-    Timers::compressed(period).map_err(|refused| refused.to_string())?;
+    RotationSchedule::compressed(period).map_err(|refused| refused.to_string())?;
     Ok(period)
 }
 
@@ -59,7 +59,7 @@ impl DevCommand {
             data_dir: self.data_dir,
             rotate_every: self.rotate_every,
         };
-        let server = Box::pin(start(&options, Clock::system(), Entropy::system())).await?;
+        let server = Box::pin(start(&options, Clock::system(), Random::system())).await?;
         if json {
             let ready = json!({
                 "issuer": server.url,

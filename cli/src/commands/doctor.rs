@@ -6,8 +6,8 @@ mod tables;
 use std::time::Duration;
 
 use clap::Args;
-use countersign_issuer::config::WrappingConfig;
-use countersign_issuer::keys::{KeyTable, Ring, Timers, human};
+use countersign_issuer::config::EnvelopeConfig;
+use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, format_duration};
 use countersign_issuer::{Client, SECRET_NOTICE, StoreConfig, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
@@ -113,9 +113,9 @@ async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
     let clients = Table::<Client>::new(db.clone(), &config.table_prefix);
     findings.extend(check_secrets(&clients, clock.now()).await);
     findings.push(check_wrapping(lookup, &config).await);
-    let ring = KeyTable::new(db, &config.table_prefix).ring(&config.timers).await;
+    let ring = KeyTable::new(db, &config.table_prefix).ring(&config.schedule).await;
     match &ring {
-        Ok(ring) => findings.extend(check_ring(ring, clock.now(), &config.timers)),
+        Ok(ring) => findings.extend(check_ring(ring, clock.now(), &config.schedule)),
         Err(error) => findings.push(Finding::broken(
             "keys",
             error.to_string(),
@@ -126,7 +126,7 @@ async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
     Ok(findings)
 }
 
-fn check_ring(ring: &Ring, now: Timestamp, timers: &Timers) -> Vec<Finding> {
+fn check_ring(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Vec<Finding> {
     const CHECK: &str = "keys";
     let Some(signing) = ring.signing(now) else {
         return vec![Finding::broken(
@@ -137,12 +137,12 @@ fn check_ring(ring: &Ring, now: Timestamp, timers: &Timers) -> Vec<Finding> {
     };
     let mut findings = Vec::new();
     let age = now.since(signing.signs_from);
-    let period = timers.settings().rotation_period;
+    let period = schedule.settings().rotation_period;
     let kid = signing.key.jwk.kid();
     if age > period + ROTATION_GRACE {
         findings.push(Finding::broken(
             CHECK,
-            format!("{kid} has been signing for {}, and is due every {}", human(age), human(period)),
+            format!("{kid} has been signing for {}, and is due every {}", format_duration(age), format_duration(period)),
             "the rotate function has not run or has failed: read its log, and look at the schedule in EventBridge \
              Scheduler",
         ));
@@ -166,8 +166,8 @@ fn check_ring(ring: &Ring, now: Timestamp, timers: &Timers) -> Vec<Finding> {
 
 async fn check_wrapping(lookup: &Lookup, config: &StoreConfig) -> Finding {
     const CHECK: &str = "kms";
-    let wrapping = match StoreConfig::with_wrapping_from_lookup(lookup) {
-        Ok((_, wrapping)) => wrapping,
+    let envelope = match StoreConfig::with_envelope_from_lookup(lookup) {
+        Ok((_, envelope)) => envelope,
         Err(error) => {
             return Finding::warning(
                 CHECK,
@@ -176,11 +176,11 @@ async fn check_wrapping(lookup: &Lookup, config: &StoreConfig) -> Finding {
             );
         }
     };
-    let found = match &wrapping {
-        WrappingConfig::Kms { key_id, .. } => format!("{key_id} is enabled"),
-        WrappingConfig::Local(_) => "COUNTERSIGN_LOCAL_KEY wraps the signing keys, without KMS".to_owned(),
+    let found = match &envelope {
+        EnvelopeConfig::Kms { key_id, .. } => format!("{key_id} is enabled"),
+        EnvelopeConfig::Local(_) => "COUNTERSIGN_LOCAL_KEY wraps the signing keys, without KMS".to_owned(),
     };
-    match wrapping.into_wrapping(&config.aws).check().await {
+    match envelope.into_envelope(&config.aws).check().await {
         Ok(()) => Finding::ok(CHECK, found),
         Err(error) => Finding::broken(
             CHECK,
@@ -212,8 +212,10 @@ async fn check_secrets(clients: &Table<Client>, now: Timestamp) -> Vec<Finding> 
         })
         .collect();
     if findings.is_empty() {
-        findings
-            .push(Finding::ok(CHECK, format!("{count}, and no secret ends within {}", human(SECRET_NOTICE))));
+        findings.push(Finding::ok(
+            CHECK,
+            format!("{count}, and no secret ends within {}", format_duration(SECRET_NOTICE)),
+        ));
     }
     findings
 }
@@ -238,7 +240,7 @@ fn check_client(client: &Client, now: Timestamp) -> Vec<Finding> {
     };
     let latest = ending.filter_map(|secret| secret.expires).max();
     let found = latest.map(|end| {
-        let left = human(end.since(now));
+        let left = format_duration(end.since(now));
         Finding::warning("clients", format!("{which} of {id} ends at {} ({left} left)", moment(end)), remedy)
     });
     found.into_iter().collect()

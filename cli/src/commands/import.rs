@@ -160,7 +160,7 @@ impl PrincipalImport {
             mapping: self.given.into_mapping()?,
             values,
             now: to.clock.now(),
-            entropy: to.entropy.clone(),
+            random: to.random.clone(),
         };
         let unmatched = || principals.mapping.unmatched(false);
         import(self.files, |row| principals.judge(row), unmatched, to, dry_run, json).await

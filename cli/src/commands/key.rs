@@ -1,7 +1,9 @@
 //! `countersign key`.
 
 use clap::Subcommand;
-use countersign_issuer::keys::{ChangeRefused, KeyState, Ring, Rotation, Rotator, Tenure, human};
+use countersign_issuer::keys::{
+    ChangeRefused, KeyLifecycle, KeyState, Ring, Rotation, Rotator, format_duration,
+};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
@@ -83,7 +85,8 @@ async fn withdraw(
     json: bool,
 ) -> Outcome {
     let before = rotator.ring().await?;
-    let Some((_, state)) = before.states(clock.now()).find(|(tenure, _)| tenure.key.jwk.kid() == kid) else {
+    let Some((_, state)) = before.states(clock.now()).find(|(lifecycle, _)| lifecycle.key.jwk.kid() == kid)
+    else {
         return Err(in_words(ChangeRefused::NoSuchKey));
     };
     confirm(&format!("Withdraw key {kid}? Every token that it signed dies."), yes)?;
@@ -92,7 +95,7 @@ async fn withdraw(
     let by = moment(clock.now().plus(forgotten));
     let ring = rotator.ring().await?;
     if json {
-        let signing = ring.signing(clock.now()).map(|tenure| tenure.key.jwk.kid());
+        let signing = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.jwk.kid());
         show(&json!({ "withdrawn": kid, "signing": signing, "forgotten_by": by }), true);
         return Ok(());
     }
@@ -104,7 +107,7 @@ async fn withdraw(
     line(&format!(
         "access tokens that it signed are refused as soon as a verifier reads the key set again: by {by} ({}) \
          no verifier that reaches the issuer knows the key any more",
-        human(forgotten),
+        format_duration(forgotten),
     ));
     line(if state == KeyState::Signing {
         "what functions sign with it until they read the ring again, within five minutes, is refused alike"
@@ -117,7 +120,7 @@ async fn withdraw(
 fn report(ring: &Ring, rotation: &Rotation, now: Timestamp, json: bool) {
     let kids = |wanted| {
         let in_state = ring.states(now).filter(move |(_, state)| *state == wanted);
-        in_state.map(|(tenure, _)| tenure.key.jwk.kid().to_owned()).collect::<Vec<_>>()
+        in_state.map(|(lifecycle, _)| lifecycle.key.jwk.kid().to_owned()).collect::<Vec<_>>()
     };
     let created: Vec<&str> = rotation.created.iter().map(|key| key.jwk.kid()).collect();
     let view = json!({
@@ -145,7 +148,7 @@ fn in_words(refused: ChangeRefused) -> Box<dyn std::error::Error + Send + Sync> 
     }
 }
 
-fn view((tenure, state): (&Tenure, KeyState)) -> Value {
+fn view((lifecycle, state): (&KeyLifecycle, KeyState)) -> Value {
     let state_name = match state {
         KeyState::Announced => "announced",
         KeyState::Signing => "signing",
@@ -157,14 +160,14 @@ fn view((tenure, state): (&Tenure, KeyState)) -> Value {
     // A withdrawn key left the key set at once, and may never have signed.
     let unless_withdrawn = |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(moment);
     json!({
-        "seq": tenure.key.seq,
+        "seq": lifecycle.key.seq,
         "state": state_name,
-        "kid": tenure.key.jwk.kid(),
-        "announced_at": moment(tenure.key.announced_at),
-        "signs_from": unless_withdrawn(Some(tenure.signs_from)),
-        "signs_until": tenure.signs_until.map(moment),
-        "published_until": unless_withdrawn(tenure.published_until),
-        "kept_until": tenure.kept_until.map(moment),
-        "withdrawn_at": tenure.key.withdrawn_at.map(moment),
+        "kid": lifecycle.key.jwk.kid(),
+        "announced_at": moment(lifecycle.key.announced_at),
+        "signs_from": unless_withdrawn(Some(lifecycle.signs_from)),
+        "signs_until": lifecycle.signs_until.map(moment),
+        "published_until": unless_withdrawn(lifecycle.published_until),
+        "kept_until": lifecycle.kept_until.map(moment),
+        "withdrawn_at": lifecycle.key.withdrawn_at.map(moment),
     })
 }

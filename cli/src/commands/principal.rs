@@ -146,7 +146,7 @@ impl PrincipalCommand {
                     without_blank(roles),
                     name.brands,
                     to.clock.now(),
-                    &to.entropy,
+                    &to.random,
                 )?;
                 refuse(&principal.problems())?;
                 table.create(&principal).await.map_err(|error| format!("{}: {error}", key.username()))?;
@@ -177,7 +177,7 @@ impl PrincipalCommand {
                 }
                 if password || password_stdin {
                     let password = read_secret("New password", password_stdin)?;
-                    principal.set_password(password.expose(), to.clock.now(), &to.entropy)?;
+                    principal.set_password(password.expose(), to.clock.now(), &to.random)?;
                 }
                 refuse(&principal.problems())?;
                 save(to, &table, principal, json).await

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
-use countersign_issuer::keys::human;
+use countersign_issuer::keys::format_duration;
 use countersign_issuer::{Client, ClientSecret, MAX_SECRETS, Table};
 use countersign_verify::Timestamp;
 use serde_json::{Value, json};
@@ -157,7 +157,7 @@ fn warn(warning: &str) {
 
 /// How long ago, in whole seconds.
 fn ago(now: Timestamp, then: Timestamp) -> String {
-    human(Duration::from_secs(now.since(then).as_secs()))
+    format_duration(Duration::from_secs(now.since(then).as_secs()))
 }
 
 /// What is to be said before a secret goes: that it is in use, or the last one.

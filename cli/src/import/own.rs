@@ -1,7 +1,7 @@
 //! Records as `export` writes them.
 
-use countersign_issuer::keys::Lifetimes;
-use countersign_issuer::{Client, Principal, PrincipalKey, Record};
+use countersign_issuer::records::Lifetimes;
+use countersign_issuer::{Client, Principal, PrincipalKey, Record, RecordProblem};
 use countersign_verify::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -13,7 +13,7 @@ use super::{Candidate, Judgement};
 /// What is to become of an exported client.
 pub(crate) fn client(row: &Row, limits: Lifetimes) -> Judgement<Client> {
     judge(row, "client_id", |client: &Client| {
-        let mut problems = client.problems(limits);
+        let mut problems = in_words(client.problems(limits));
         if !client.secrets.iter().all(countersign_issuer::ClientSecret::is_verifiable) {
             problems.push("secrets: a hash is of no kind, or too costly, to be verified here".into());
         }
@@ -32,7 +32,7 @@ pub(crate) fn client(row: &Row, limits: Lifetimes) -> Judgement<Client> {
 /// What is to become of an exported user or operator.
 pub(crate) fn principal(row: &Row, is_of_kind: impl Fn(&PrincipalKey) -> bool) -> Judgement<Principal> {
     judge(row, "principal", |principal: &Principal| {
-        let mut problems = principal.problems();
+        let mut problems = in_words(principal.problems());
         let key = PrincipalKey::parse(&principal.key());
         let is_right = key.is_some_and(|key| {
             is_of_kind(&key) && countersign_issuer::username(key.username()).as_deref() == Ok(key.username())
@@ -49,6 +49,10 @@ pub(crate) fn principal(row: &Row, is_of_kind: impl Fn(&PrincipalKey) -> bool) -
         }
         problems
     })
+}
+
+fn in_words(problems: Vec<RecordProblem>) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
 }
 
 /// As they are made, or as people would make them: they stand in lists, logs and commands.

@@ -1,6 +1,6 @@
 //! Users and operators out of tables: Spring's `users`, or anything with a name and a password.
 
-use countersign_issuer::{Entropy, Principal, PrincipalKey, username};
+use countersign_issuer::{Principal, PrincipalKey, Random, username};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub(crate) struct Principals {
     pub(crate) mapping: Mapping,
     pub(crate) values: Values,
     pub(crate) now: Timestamp,
-    pub(crate) entropy: Entropy,
+    pub(crate) random: Random,
 }
 
 const COLUMNS: [&str; 8] =
@@ -67,13 +67,13 @@ impl Principals {
             _ => return Err("brand: a user belongs to one; give it with --brand or a mapping file".into()),
         };
         let value = self.values.read("password", row.columns.get("password"))?;
-        let record = Principal::without_password(&key, roles, brands, self.now, &self.entropy);
+        let record = Principal::without_password(&key, roles, brands, self.now, &self.random);
         let mut record = record.map_err(|error| error.to_string())?;
         record.enabled = match row.columns.get("enabled") {
             None => true,
             Some(value) => truth(value).ok_or("enabled: neither true nor false")?,
         };
-        judgement.reasons.extend(record.problems());
+        judgement.reasons.extend(record.problems().iter().map(ToString::to_string));
         Ok(Candidate { record, credential: Some(Credential { value, expires: None }) })
     }
 }

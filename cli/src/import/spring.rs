@@ -3,8 +3,8 @@
 
 mod settings;
 
-use countersign_issuer::keys::Lifetimes;
-use countersign_issuer::{AccessTokenType, Client, GrantType, SpringValue};
+use countersign_issuer::records::Lifetimes;
+use countersign_issuer::{AccessTokenType, Client, GrantType, RecordField, RecordProblem, SpringValue};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
@@ -219,7 +219,7 @@ impl SpringClients {
             imported: None,
         };
         judgement.reasons.append(&mut told);
-        judgement.reasons.extend(record.problems(self.limits).into_iter().map(|problem| remedy(&problem)));
+        judgement.reasons.extend(record.problems(self.limits).iter().map(with_remedy));
         if record.scopes.iter().any(|scope| scope == "openid") {
             judgement.losses.push("scope openid: there are no ID tokens here".into());
         }
@@ -314,19 +314,22 @@ fn check_methods(methods: &[String], judgement: &mut Judgement<Client>) {
     }
 }
 
-/// A record's problem, and what in an import helps.
-fn remedy(problem: &str) -> String {
-    let option =
-        [("grant password:", "--brand"), ("audience: at least", "--audience"), ("grant: at least", "")]
-            .into_iter()
-            .find(|(start, _)| problem.starts_with(start));
-    match option {
-        Some((_, "")) => "grant: none of its grants is served here".into(),
-        Some((_, option)) => format!("{problem}; give it with {option} or a mapping file"),
-        None if problem.starts_with("role \"") || problem.starts_with("scope \"") => {
-            let part = if problem.starts_with("role") { "roles" } else { "scopes" };
+/// A record's problem, with the remedy in an import.
+fn with_remedy(problem: &RecordProblem) -> String {
+    match problem {
+        RecordProblem::NoGrant => "grant: none of its grants is served here".into(),
+        RecordProblem::PasswordGrantWithoutBrand => {
+            format!("{problem}; give it with --brand or a mapping file")
+        }
+        RecordProblem::NoAudience => format!("{problem}; give it with --audience or a mapping file"),
+        RecordProblem::InvalidItem { field, .. } | RecordProblem::RepeatedItem { field, .. } => {
+            let part = match field {
+                RecordField::Role => "roles",
+                RecordField::Scope => "scopes",
+                _ => return problem.to_string(),
+            };
             format!("{problem}; [{part}] in a mapping file may give it another name")
         }
-        None => problem.to_owned(),
+        _ => problem.to_string(),
     }
 }

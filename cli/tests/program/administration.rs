@@ -2,16 +2,16 @@
 
 use std::process::Command;
 
+use crate::shell::Shell;
 use aws_sdk_dynamodb::types::AttributeValue;
-use countersign_tests::{Answer, CLIENT_CREDENTIALS, TestIssuer, encode};
+use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
 use countersign_verify::Clock;
 use serde_json::json;
-use crate::shell::Shell;
 
 const CREATE: &str = "client create billing --name Billing --grant client_credentials --scope bills:read \
     --role billing --brand acme --operator alice.ops --audience https://api.example.com --access-ttl 600";
 
-async fn token(issuer: &TestIssuer, client_id: &str, secret: &str) -> Answer {
+async fn token(issuer: &TestIssuer, client_id: &str, secret: &str) -> TestResponse {
     let form = [("client_id", client_id), ("client_secret", secret), ("grant_type", "client_credentials")];
     issuer.send("/oauth/token", &[], encode(&form)).await
 }

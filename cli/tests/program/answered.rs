@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_issuer::{ClientSecret, Config, Entropy, Issuer, Secret, Table, dynamodb};
+use countersign_issuer::{ClientSecret, Config, Issuer, Random, Secret, Table, dynamodb};
 use countersign_tests::in_process::{APP_SECRET, Post};
 use countersign_tests::{JANE, canaries};
 use countersign_verify::Clock;
@@ -239,20 +239,20 @@ async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_a
         let value = || env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         unlimited.or_else(|| value().map(str::to_owned))
     };
-    let (config, _) = Config::with_wrapping_from_lookup(lookup).unwrap();
+    let (config, _) = Config::with_envelope_from_lookup(lookup).unwrap();
     let db = dynamodb(&config.store.aws);
     // A generated secret, so that the load is on the store and not on argon2.
-    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let (clock, random) = (Clock::system(), Random::system());
     let clients = Table::<countersign_issuer::Client>::new(db.clone(), &config.store.table_prefix);
     let mut client = clients.get("demo-app").await.unwrap().unwrap();
     let secret = Secret::given(APP_SECRET.into());
-    client.secrets = vec![ClientSecret::of(&secret, clock.now(), None, &entropy).unwrap()];
+    client.secrets = vec![ClientSecret::of(&secret, clock.now(), None, &random).unwrap()];
     clients.save(&mut client).await.unwrap();
     let issuers = [(); 2].map(|()| {
-        let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).unwrap();
-        let wrapping = wrapping.into_wrapping(&config.store.aws);
+        let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
+        let envelope = envelope.into_envelope(&config.store.aws);
         let db = dynamodb(&config.store.aws);
-        Issuer::new(&config, &db, wrapping, clock.clone(), entropy.clone())
+        Issuer::new(&config, &db, envelope, clock.clone(), random.clone())
     });
     let is_over = AtomicBool::new(false);
     let functions = Arc::new(Functions { issuers, counts: Counts::default(), is_over });

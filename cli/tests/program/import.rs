@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use countersign_tests::{Answer, TestIssuer, encode};
-use serde_json::{Value, json};
 use crate::shell::Shell;
+use countersign_tests::{TestIssuer, TestResponse, encode};
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -46,7 +46,7 @@ fn fates(said: &Value, rows: &str) -> Vec<String> {
     rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["action"].as_str().unwrap())).collect()
 }
 
-async fn ask(issuer: &TestIssuer, client_id: &str, secret: &str, form: &[(&str, &str)]) -> Answer {
+async fn ask(issuer: &TestIssuer, client_id: &str, secret: &str, form: &[(&str, &str)]) -> TestResponse {
     let client = [("client_id", client_id), ("client_secret", secret)];
     issuer.send("/oauth/token", &[], encode(&[&client[..], form].concat())).await
 }

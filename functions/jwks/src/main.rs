@@ -1,10 +1,10 @@
 //! The key set and the metadata, below `/.well-known/`.
 
-use countersign_issuer::{endpoints, lambda};
+use countersign_issuer::{http, lambda};
 
 // One request at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     let publisher = &lambda::publisher()?;
-    lambda::serve(move |request| endpoints::jwks_function(publisher, request)).await
+    lambda::serve(move |request| http::jwks_function(publisher, request)).await
 }

@@ -1,10 +1,10 @@
 //! `POST /oauth/token`: all four grants.
 
-use countersign_issuer::{endpoints, lambda};
+use countersign_issuer::{http, lambda};
 
 // One request at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda::Error> {
     let issuer = &lambda::issuer()?;
-    lambda::serve(move |request| endpoints::token(issuer, request)).await
+    lambda::serve(move |request| http::token(issuer, request)).await
 }

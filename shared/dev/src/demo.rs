@@ -3,7 +3,7 @@
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::{
-    AccessTokenType, Client, ClientSecret, Entropy, GrantType, Principal, PrincipalKey, Secret, Table,
+    AccessTokenType, Client, ClientSecret, GrantType, Principal, PrincipalKey, Random, Secret, Table,
     WriteError,
 };
 use countersign_verify::{Clock, Timestamp};
@@ -14,14 +14,14 @@ use super::DevError;
 pub(super) const AUDIENCE: &str = "https://api.example.com";
 
 /// Writes the demo records that are not there yet.
-pub(super) async fn create_records(db: &DynamoDb, clock: &Clock, entropy: &Entropy) -> Result<(), DevError> {
+pub(super) async fn create_records(db: &DynamoDb, clock: &Clock, random: &Random) -> Result<(), DevError> {
     let now = clock.now();
     let clients = Table::<Client>::new(db.clone(), DEFAULT_TABLE_PREFIX);
-    for client in clients_at(now, entropy)? {
+    for client in clients_at(now, random)? {
         keep_existing(clients.create(&client).await)?;
     }
     let principals = Table::<Principal>::new(db.clone(), DEFAULT_TABLE_PREFIX);
-    for principal in principals_at(now, entropy)? {
+    for principal in principals_at(now, random)? {
         keep_existing(principals.create(&principal).await)?;
     }
     Ok(())
@@ -34,7 +34,7 @@ fn keep_existing(written: Result<(), WriteError>) -> Result<(), DevError> {
     }
 }
 
-fn clients_at(now: Timestamp, entropy: &Entropy) -> Result<[Client; 3], DevError> {
+fn clients_at(now: Timestamp, random: &Random) -> Result<[Client; 3], DevError> {
     let strings = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>();
     let client =
         |id: &str, name: &str, grant_types: &[GrantType], scopes: &[&str]| -> Result<Client, DevError> {
@@ -42,7 +42,7 @@ fn clients_at(now: Timestamp, entropy: &Entropy) -> Result<[Client; 3], DevError
             Ok(Client {
                 client_id: id.to_owned(),
                 name: name.to_owned(),
-                secrets: vec![ClientSecret::of(&secret, now, None, entropy).map_err(DevError::setup)?],
+                secrets: vec![ClientSecret::of(&secret, now, None, random).map_err(DevError::setup)?],
                 grant_types: grant_types.to_vec(),
                 scopes: strings(scopes),
                 default_scopes: None,
@@ -94,26 +94,19 @@ fn clients_at(now: Timestamp, entropy: &Entropy) -> Result<[Client; 3], DevError
     ])
 }
 
-fn principals_at(now: Timestamp, entropy: &Entropy) -> Result<[Principal; 2], DevError> {
+fn principals_at(now: Timestamp, random: &Random) -> Result<[Principal; 2], DevError> {
     let user = PrincipalKey::User { brand: "acme".into(), username: "jane@example.com".into() };
     let operator = PrincipalKey::Operator { username: "alice.ops".into() };
     Ok([
-        Principal::new(
-            &user,
-            "correct horse battery staple",
-            vec!["subscriber".into()],
-            vec![],
-            now,
-            entropy,
-        )
-        .map_err(DevError::setup)?,
+        Principal::new(&user, "correct horse battery staple", vec!["subscriber".into()], vec![], now, random)
+            .map_err(DevError::setup)?,
         Principal::new(
             &operator,
             "operator-passphrase",
             vec!["care-agent".into(), "billing".into()],
             vec!["acme".into(), "globex".into()],
             now,
-            entropy,
+            random,
         )
         .map_err(DevError::setup)?,
     ])

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use countersign_issuer::Entropy;
+use countersign_issuer::Random;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 
 use super::DevError;
@@ -28,11 +28,11 @@ impl Environment {
         dynamodb: &str,
         rotate_every: Option<Duration>,
         folder: &Path,
-        entropy: &Entropy,
+        random: &Random,
     ) -> Result<Self, DevError> {
         let local_key = match existing_local_key(folder) {
             Some(key) => key,
-            None => BASE64URL.encode(entropy.bytes::<32>().map_err(DevError::setup)?),
+            None => BASE64URL.encode(random.bytes::<32>().map_err(DevError::setup)?),
         };
         let mut variables = vec![
             ("COUNTERSIGN_ISSUER", issuer.to_owned()),

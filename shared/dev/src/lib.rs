@@ -9,7 +9,7 @@ mod store;
 mod tables;
 
 pub use demo::curl_commands;
-pub use server::{DevServer, Options, PATIENCE, router, serve, start, start_on};
+pub use server::{DevServer, Options, TIMEOUT, router, serve, start, start_on};
 pub use store::EmbeddedDynamoDb;
 pub use tables::create_tables;
 

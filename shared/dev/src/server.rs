@@ -14,9 +14,9 @@ use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::{Extension, Router};
-use countersign_issuer::endpoints::{self, MAX_BODY_BYTES};
+use countersign_issuer::http::{self, MAX_BODY_BYTES};
 use countersign_issuer::keys::Rotator;
-use countersign_issuer::{Config, Entropy, Issuer, Publisher, SourceAddress, dynamodb};
+use countersign_issuer::{Config, Issuer, Publisher, Random, SourceAddress, dynamodb};
 use countersign_verify::Clock;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -34,7 +34,7 @@ use super::{DevError, EmbeddedDynamoDb, create_tables, demo};
 const DEFAULT_FOLDER: &str = ".countersign";
 
 /// How long a caller may take over a request's head, and again over its body. On AWS API Gateway sees to that.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What a person may choose.
 #[derive(Debug, Clone)]
@@ -66,17 +66,17 @@ pub struct DevServer {
 }
 
 /// Starts everything on 127.0.0.1 and returns once it answers.
-pub async fn start(options: &Options, clock: Clock, entropy: Entropy) -> Result<DevServer, DevError> {
-    start_on(None, options, clock, entropy).await
+pub async fn start(options: &Options, clock: Clock, random: Random) -> Result<DevServer, DevError> {
+    start_on(None, options, clock, random).await
 }
 
 /// Starts everything like [`start`], with the endpoints on a socket that listens already. A caller who keeps a clone of it
-/// can start again on the port, which no other process can take in between.
+/// can start again on the same port, which no other process can take in between.
 pub async fn start_on(
     listener: impl Into<Option<std::net::TcpListener>>,
     options: &Options,
     clock: Clock,
-    entropy: Entropy,
+    random: Random,
 ) -> Result<DevServer, DevError> {
     let folder = options.data_dir.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
     std::fs::create_dir_all(&folder)
@@ -95,37 +95,37 @@ pub async fn start_on(
     let file = options.data_dir.as_ref().map(|folder| folder.join("dynamodb.sqlite3"));
     let dynamodb_server = EmbeddedDynamoDb::start(options.dynamodb_port, file.as_deref()).await?;
     let environment =
-        Environment::new(&url, &dynamodb_server.endpoint(), options.rotate_every, &folder, &entropy)?;
+        Environment::new(&url, &dynamodb_server.endpoint(), options.rotate_every, &folder, &random)?;
 
     // The one place where the wrapping key is kept: written before anything is wrapped with it.
     let environment_file = environment.write(&folder)?;
     let lookup = |name: &str| environment.lookup(name);
-    let (config, wrapping) = Config::with_wrapping_from_lookup(lookup).map_err(DevError::setup)?;
-    let wrapping = wrapping.into_wrapping(&config.store.aws);
+    let (config, envelope) = Config::with_envelope_from_lookup(lookup).map_err(DevError::setup)?;
+    let envelope = envelope.into_envelope(&config.store.aws);
     let db = dynamodb(&config.store.aws);
     create_tables(&db, &config.store.table_prefix).await?;
-    let rotator = Rotator::new(&config.store, &db, wrapping.clone(), clock.clone(), entropy.clone());
+    let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), random.clone());
     rotator.rotate().await.map_err(DevError::setup)?;
     let ring = rotator.ring().await.map_err(DevError::setup)?;
-    let longest = ring.signing(clock.now()).map(|tenure| tenure.key.longest);
-    if longest.is_some_and(|longest| longest != config.store.timers.settings().longest) {
+    let longest = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.max_lifetimes);
+    if longest.is_some_and(|longest| longest != config.store.schedule.settings().max_lifetimes) {
         let error = "its keys were made with another --rotate-every; choose another folder".to_owned();
         return Err(DevError::DataFolder { path: folder, error });
     }
-    demo::create_records(&db, &clock, &entropy).await?;
+    demo::create_records(&db, &clock, &random).await?;
 
-    let issuer = Issuer::new(&config, &db, wrapping, clock.clone(), entropy);
+    let issuer = Issuer::new(&config, &db, envelope, clock.clone(), random);
     issuer.ready().await.map_err(|error| DevError::DataFolder {
         path: folder.clone(),
         error: format!("{error} (its file env is the only home of the key that wraps signing keys; if that is lost, delete the folder)"),
     })?;
     let publisher = Publisher::new(&config, &db, clock.clone());
-    let app = router(issuer, publisher, PATIENCE).merge(api::router(&url, clock)?);
-    let period = config.store.timers.settings().rotation_period;
+    let app = router(issuer, publisher, TIMEOUT).merge(api::router(&url, clock)?);
+    let period = config.store.schedule.settings().rotation_period;
     let rotating = tokio::spawn(rotate_on_schedule(rotator, period));
 
     let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, app, PATIENCE, async {
+    let served = tokio::spawn(serve(listener, app, TIMEOUT, async {
         // Ends too when the sender is dropped.
         let _ = stopped.await;
     }));
@@ -223,14 +223,14 @@ pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Route
     let token = {
         let issuer = Arc::clone(&issuer);
         any(async move |request| -> Answered {
-            Ok(respond(endpoints::token(&issuer, read(request, patience).await?).await))
+            Ok(respond(http::token(&issuer, read(request, patience).await?).await))
         })
     };
     let refresh = any(async move |request| -> Answered {
-        Ok(respond(endpoints::refresh_function(&issuer, read(request, patience).await?).await))
+        Ok(respond(http::refresh_function(&issuer, read(request, patience).await?).await))
     });
     let jwks = any(async move |request| -> Answered {
-        Ok(respond(endpoints::jwks_function(&publisher, read(request, patience).await?).await))
+        Ok(respond(http::jwks_function(&publisher, read(request, patience).await?).await))
     });
     Router::new()
         .route("/oauth/token", token)
@@ -240,18 +240,18 @@ pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Route
         .route("/.well-known/jwks.json", jwks.clone())
         .route("/.well-known/oauth-authorization-server", jwks.clone())
         .route("/.well-known/openid-configuration", jwks)
-        .fallback(async || respond(endpoints::not_found()))
+        .fallback(async || respond(http::not_found()))
 }
 
 type Answered = Result<axum::response::Response, TooSlow>;
 
 /// Reads a body as far as it may be long, and one byte further, so that the endpoint sees that it is too long.
-async fn read(request: Request, patience: Duration) -> Result<endpoints::Request, TooSlow> {
+async fn read(request: Request, patience: Duration) -> Result<http::Request, TooSlow> {
     let (parts, body) = request.into_parts();
     let too_long = || vec![0; MAX_BODY_BYTES + 1];
     let read = tokio::time::timeout(patience, to_bytes(body, MAX_BODY_BYTES)).await.map_err(|_| TooSlow)?;
     let body = read.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
-    let mut request = endpoints::Request::from_parts(parts, body);
+    let mut request = http::Request::from_parts(parts, body);
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let address = SourceAddress(peer.ip());
         request.extensions_mut().insert(address);
@@ -268,7 +268,7 @@ impl IntoResponse for TooSlow {
     }
 }
 
-fn respond(response: endpoints::Response) -> axum::response::Response {
+fn respond(response: http::Response) -> axum::response::Response {
     response.map(Body::from)
 }
 

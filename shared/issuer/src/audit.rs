@@ -1,173 +1,207 @@
-//! One line for every decision. Never a secret, a password or a token; what callers sent is escaped by the formatter, and
-//! of that only names that are on record: one that is not may be a secret in the wrong place. What is learnt on the
-//! way to a decision is kept in the request's span, whose fields are part of the line.
+//! The audit log: one record for every decision.
+//!
+//! A record never holds a secret, a password or a token. Of what a caller sent it holds only names that are
+//! on record: a name that is not may be a secret in the wrong place.
 
-use std::time::Duration;
+use std::fmt;
+use std::sync::Arc;
 
-use countersign_verify::{Claims, Timestamp};
-use tracing::{Span, field};
+use serde::Serialize;
+use tracing::Level;
 
-use crate::authenticate::AuthenticatedClient;
-use crate::client::{Client, GrantType};
-use crate::error::{ClientRefusal, GrantRefusal, OAuthError};
-use crate::refresh::RefreshClaims;
-use crate::store::StoreError;
+/// Receives the audit records. Passed in, as the clock is; clones share the receiver.
+#[derive(Clone)]
+pub struct AuditLog(Arc<dyn Fn(&Record) + Send + Sync>);
 
-/// The span that a request is judged in, with room for what is learnt of it.
-pub(crate) fn request() -> Span {
-    tracing::error_span!(
-        target: "audit",
-        "request",
-        secret_id = field::Empty,
-        grant = field::Empty,
-        presented = field::Empty,
-        username = field::Empty,
-        brandKey = field::Empty,
-        sub = field::Empty,
-        family = field::Empty,
-        generation = field::Empty,
-        counter = field::Empty,
-        wait_ms = field::Empty,
-    )
+impl AuditLog {
+    /// Hands every record to `write`.
+    pub fn new(write: impl Fn(&Record) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(write))
+    }
+
+    /// Writes every record as JSON through `tracing`, with the target `audit`.
+    pub fn tracing() -> Self {
+        Self::new(|record| {
+            // A struct of strings and numbers cannot fail to serialise.
+            let json = serde_json::to_string(record).unwrap_or_default();
+            match record.level() {
+                Level::ERROR => tracing::error!(target: "audit", "{json}"),
+                Level::WARN => tracing::warn!(target: "audit", "{json}"),
+                _ => tracing::info!(target: "audit", "{json}"),
+            }
+        })
+    }
+
+    /// Writes a record.
+    pub fn write(&self, record: &Record) {
+        (self.0)(record);
+    }
 }
 
-pub(crate) fn issued(
-    client: &AuthenticatedClient,
-    claims: &Claims<&str>,
-    kid: &str,
-    refresh: Option<&RefreshClaims>,
-) {
-    let secret = client.secret();
-    tracing::info!(
-        target: "audit",
-        event = "issued",
-        client_id = claims.client_id,
-        secret_expires = secret.and_then(|secret| secret.expires).map(Timestamp::seconds),
-        secret_ends_soon = secret.filter(|secret| secret.ends_soon(Timestamp::from_seconds(claims.iat))).map(|_| true),
-        sub = claims.sub,
-        operator = claims.operator,
-        brandKey = claims.brand_key,
-        scope = claims.scope,
-        jti = claims.jti,
-        kid,
-        family = refresh.map(|refresh| refresh.family.as_str()),
-        generation = refresh.map(|refresh| refresh.generation),
-    );
+impl fmt::Debug for AuditLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("AuditLog")
+    }
 }
 
-pub(crate) fn refused(
-    endpoint: &'static str,
-    client: Option<&Client>,
-    code: &'static str,
-    error: &OAuthError,
-) {
-    let client_id = client.map(|client| client.client_id.as_str());
-    match error {
-        OAuthError::Unavailable(_) | OAuthError::Defect(_) => {
-            tracing::error!(target: "audit", event = "failed", endpoint, client_id, error = code, reason = %error);
-        }
-        OAuthError::InvalidGrant(GrantRefusal::Reused) => {
-            tracing::warn!(target: "audit", event = "reuse detected", endpoint, client_id, error = code, reason = %error);
-        }
-        OAuthError::TooManyFailures { .. } => {
-            tracing::warn!(target: "audit", event = "slowed down", endpoint, client_id, error = code, reason = %error);
-        }
-        _ => {
-            tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
+/// The decision that a record is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Event {
+    /// Tokens were issued.
+    Issued,
+    /// A request was refused.
+    #[default]
+    Refused,
+    /// A used refresh token came back: its family is revoked.
+    #[serde(rename = "reuse detected")]
+    ReuseDetected,
+    /// A guess was refused because of the failures before it.
+    #[serde(rename = "slowed down")]
+    SlowedDown,
+    /// The issuer could not decide: DynamoDB or KMS is unavailable, or there is a defect.
+    Failed,
+    /// A family of refresh tokens was revoked.
+    Revoked,
+    /// A token was introspected.
+    Introspected,
+    /// A cached copy was used because DynamoDB could not be read.
+    #[serde(rename = "served stale")]
+    ServedStale,
+    /// An API's caller authenticated with a client's own secret; the API's policy has yet to decide.
+    #[serde(rename = "caller authenticated")]
+    CallerAuthenticated,
+    /// The authorizer refused an API's caller.
+    #[serde(rename = "caller refused")]
+    CallerRefused,
+    /// The authorizer refused a guess because of the failures before it.
+    #[serde(rename = "caller slowed down")]
+    CallerSlowedDown,
+    /// A signing key was added to the ring.
+    Rotated,
+    /// A signing key was withdrawn.
+    Withdrawn,
+    /// A run of the rotation ended.
+    Rotation,
+}
+
+/// One audit record. Members that are `None` are left out of the line.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Record {
+    /// The decision.
+    pub event: Event,
+    /// The endpoint, or the function, that decided.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<&'static str>,
+    /// The authenticated client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<String>,
+    /// The client that the caller claimed to be, where that client is on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub presented: Option<String>,
+    /// The id of the client secret that was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_id: Option<String>,
+    /// When that secret expires, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_expires: Option<u64>,
+    /// Present and true while that secret is within its notice period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub secret_ends_soon: Option<bool>,
+    /// The grant that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<&'static str>,
+    /// The username that a login failed for, where it is on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// The brand: one of the client's.
+    #[serde(rename = "brandKey", skip_serializing_if = "Option::is_none")]
+    pub brand_key: Option<String>,
+    /// `sub` of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sub: Option<String>,
+    /// `operator` of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// `scope` of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scope: Option<String>,
+    /// `jti` of the token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// The signing key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// The family of the refresh token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub family: Option<String>,
+    /// The generation of the refresh token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub generation: Option<u64>,
+    /// The throttle's counter that refused the guess.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub counter: Option<&'static str>,
+    /// How long the caller has to wait, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wait_ms: Option<u64>,
+    /// The error code that the caller got (RFC 6749 section 5.2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<&'static str>,
+    /// The reason, which the caller does not get.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The result of an introspection.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub active: Option<bool>,
+    /// The method of an API's request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// The path of an API's request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The table whose copy was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub table: Option<&'static str>,
+    /// The key of the record whose copy was used.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// The age of that copy, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age_seconds: Option<u64>,
+    /// The number of a signing key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// When a signing key begins to sign, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub activates_at: Option<u64>,
+    /// For how long the signing key has been signing, in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_age: Option<u64>,
+    /// How many keys a rotation created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created: Option<usize>,
+    /// How many keys a rotation deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deleted: Option<usize>,
+}
+
+impl Record {
+    /// A record about `event`, with nothing else in it.
+    pub fn new(event: Event) -> Self {
+        Self { event, ..Self::default() }
+    }
+
+    /// The level that the record is logged at.
+    pub fn level(&self) -> Level {
+        match self.event {
+            Event::Failed => Level::ERROR,
+            Event::ReuseDetected | Event::SlowedDown | Event::ServedStale | Event::Withdrawn => Level::WARN,
+            _ => Level::INFO,
         }
     }
 }
 
-/// A cached record, or the ring of keys, that DynamoDB could not be asked about.
-pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
-    let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
-    tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
-}
-
-/// Whatever becomes of the request, this secret is in use.
-pub(crate) fn authenticated(client: &AuthenticatedClient) {
-    Span::current().record("secret_id", client.secret().map(|secret| secret.id.as_str()));
-}
-
-/// Which client a caller said to be.
-pub(crate) fn client_refused(presented: &str, reason: ClientRefusal) {
-    if reason != ClientRefusal::Unknown {
-        Span::current().record("presented", bounded(presented));
-    }
-}
-
-/// What is asked for.
-pub(crate) fn asked_for(grant: GrantType) {
-    Span::current().record("grant", grant.as_str());
-}
-
-/// At which brand: one of the client's.
-pub(crate) fn at_brand(brand_key: Option<&str>) {
-    Span::current().record("brandKey", brand_key);
-}
-
-/// Whom a caller tried to log in as.
-pub(crate) fn login_refused(username: &str, reason: GrantRefusal) {
-    if reason != GrantRefusal::UnknownPrincipal {
-        Span::current().record("username", bounded(username));
-    }
-}
-
-/// A guess that came too soon after too many failures, and is not judged; `counter` says by what they were counted.
-pub(crate) fn guess_refused(counter: &'static str, wait: Duration) {
-    let wait_ms = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX);
-    Span::current().record("counter", counter).record("wait_ms", wait_ms);
-}
-
-/// A refresh token that its family's standing refuses.
-pub(crate) fn refresh_refused(token: &RefreshClaims) {
-    Span::current()
-        .record("sub", token.sub.as_str())
-        .record("family", token.family.as_str())
-        .record("generation", token.generation);
-}
-
-pub(crate) fn revoked(token: &RefreshClaims) {
-    let RefreshClaims { client_id, sub, family, generation, .. } = token;
-    tracing::info!(target: "audit", event = "revoked", client_id, sub, family, generation);
-}
-
-pub(crate) fn introspected(client: &Client, active: bool) {
-    tracing::info!(target: "audit", event = "introspected", client_id = client.client_id, active);
-}
-
-/// A client that calls an API with its own secret, which the API's policy has yet to let it do.
-pub(crate) fn caller_authenticated(client: &Client) {
-    tracing::info!(target: "audit", event = "caller authenticated", client_id = client.client_id);
-}
-
-/// What becomes of a caller whom the authorizer does not let through.
-pub(crate) const CALLER_REFUSED: &str = "caller refused";
-/// And of one who guesses too much.
-pub(crate) const CALLER_SLOWED_DOWN: &str = "caller slowed down";
-
-/// A caller whom the authorizer does not let through, who is known or is not.
-pub(crate) fn caller_refused(
-    event: &'static str,
-    caller: Option<&Claims>,
-    method: &str,
-    path: &str,
-    reason: &dyn std::error::Error,
-) {
-    let sub = caller.map(|caller| caller.sub.as_str());
-    let client_id = caller.map(|caller| caller.client_id.as_str());
-    let jti = caller.map(|caller| caller.jti.as_str());
-    let (method, path) = (bounded(method), bounded(path));
-    tracing::info!(target: "audit", event, sub, client_id, jti, method, path, %reason);
-}
-
-/// The authorizer has no answer.
-pub(crate) fn authorizer_failed(reason: &str) {
-    tracing::error!(target: "audit", event = "failed", endpoint = "authorizer", reason);
-}
-
-/// As much of a name as any record has.
-fn bounded(presented: &str) -> &str {
-    let end = presented.char_indices().nth(128).map_or(presented.len(), |(at, _)| at);
-    &presented[..end]
+/// The first 128 characters of a name that a caller sent: no name on record is longer.
+pub fn bounded(name: &str) -> String {
+    name.chars().take(128).collect()
 }

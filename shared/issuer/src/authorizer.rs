@@ -18,12 +18,12 @@ use countersign_verify::policy::{Policy, PolicyError};
 use countersign_verify::{BuildError, Claims, Clock, JwkSet, TokenError, Verifier};
 use tracing::Instrument;
 
-use crate::authenticate::{Authentication, PresentedCredentials};
-use crate::error::OAuthError;
+use crate::authn::client::{ClientAuthenticator, PresentedCredentials};
 use crate::grants::authorize_for;
-use crate::keys::{KeyRing, KeyTable};
-use crate::outage::Outage;
-use crate::{AuthenticationConfig, Entropy, IssuerUrl, SourceAddress, StoreConfig, audit};
+use crate::keys::{KeyTable, RingCache};
+use crate::request::error::OAuthError;
+use crate::store::circuit_breaker::CircuitBreaker;
+use crate::{AuthenticationConfig, IssuerUrl, Random, SourceAddress, StoreConfig, audit_events as audit};
 
 use answer::{PolicyDocument, context};
 use event::{Api, Event};
@@ -51,11 +51,11 @@ pub struct Authorizer {
     audience: String,
     caching: bool,
     policy: Policy,
-    ring: KeyRing,
+    ring: RingCache,
     verifier: Verifier,
-    authentication: Authentication,
+    authentication: ClientAuthenticator,
     clock: Clock,
-    entropy: Entropy,
+    random: Random,
 }
 
 /// Why an authorizer cannot be set up.
@@ -118,7 +118,7 @@ impl Authorizer {
         policy: &str,
         db: &DynamoDb,
         clock: Clock,
-        entropy: Entropy,
+        random: Random,
     ) -> Result<Self, AuthorizerSetupError> {
         let policy = Policy::from_toml(policy)?;
         if config.caching {
@@ -126,7 +126,7 @@ impl Authorizer {
         }
         let prefix = &config.store.table_prefix;
         let keys = KeyTable::new(db.clone(), prefix);
-        let outage = Outage::new(clock.clone());
+        let breaker = CircuitBreaker::new(clock.clone());
         let verifier = Verifier::builder(config.issuer.as_str())
             .audience(&config.audience)
             .accept_typ_jwt()
@@ -139,18 +139,18 @@ impl Authorizer {
             audience: config.audience.clone(),
             caching: config.caching,
             policy,
-            ring: KeyRing::new(keys, config.store.timers, clock.clone(), outage.of_another_table()),
+            ring: RingCache::new(keys, config.store.schedule, clock.clone(), breaker.for_table()),
             verifier,
-            authentication: Authentication::new(
+            authentication: ClientAuthenticator::new(
                 db,
                 prefix,
                 &config.authentication,
                 clock.clone(),
-                entropy.clone(),
-                outage,
+                random.clone(),
+                breaker,
             ),
             clock,
-            entropy,
+            random,
         })
     }
 
@@ -224,7 +224,7 @@ impl Authorizer {
             // For this request alone.
             exp: now,
             iat: now,
-            jti: self.entropy.id().map_err(|error| NotIdentified::Fault(error.to_string()))?,
+            jti: self.random.id().map_err(|error| NotIdentified::Fault(error.to_string()))?,
             client_id: client.client_id.clone(),
             scope: granted.scope.into_member(),
             roles: granted.roles.into_owned(),

@@ -7,10 +7,12 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
+use crate::authn::throttle::ThrottleLimits;
 use crate::authorizer::AuthorizerConfig;
-use crate::aws::{self, HttpsClient};
-use crate::guesses::GuessLimits;
-use crate::keys::{KmsWrapping, Lifetimes, LocalWrapping, TimerSettings, Timers, Wrapping};
+use crate::keys::{KeyEnvelope, KmsEnvelope, LocalEnvelope, RotationSchedule, ScheduleSettings};
+use crate::records::Lifetimes;
+use crate::store::HttpsClient;
+use crate::store::aws::{self, AwsConfig};
 
 /// What every function needs to know.
 #[derive(Debug, Clone)]
@@ -29,8 +31,8 @@ pub struct AuthenticationConfig {
     /// For how long past its freshness a cached client is served while DynamoDB is away; zero is off.
     /// `COUNTERSIGN_MAX_STALE`, in seconds.
     pub max_stale: Duration,
-    /// From how many failures on guesses are slowed down. The variables that [`GuessLimits`] names.
-    pub guesses: GuessLimits,
+    /// From how many failures on guesses are slowed down. The variables that [`ThrottleLimits`] names.
+    pub throttle: ThrottleLimits,
 }
 
 const DEFAULT_MAX_STALE_SECONDS: u32 = 15 * 60;
@@ -42,34 +44,8 @@ pub struct StoreConfig {
     pub aws: AwsConfig,
     /// What every table's name starts with. `COUNTERSIGN_TABLE_PREFIX`.
     pub table_prefix: String,
-    /// Rotation, and the longest lifetimes. The `COUNTERSIGN_…` variables that [`TimerSettings`] names.
-    pub timers: Timers,
-}
-
-/// How DynamoDB is reached.
-#[derive(Clone)]
-pub struct AwsConfig {
-    /// `AWS_REGION`.
-    pub region: String,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, for a local store; AWS's own endpoint where it is left out.
-    pub endpoint: Option<String>,
-    /// `AWS_ACCESS_KEY_ID`. On Lambda credentials change only with the process, so they are read once.
-    pub access_key_id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: String,
-    /// `AWS_SESSION_TOKEN`.
-    pub session_token: Option<String>,
-    /// What reaches them. `AWS_CA_BUNDLE`, a file in PEM, names the roots it trusts; Amazon's own where it is left out.
-    pub https: HttpsClient,
-}
-
-impl fmt::Debug for AwsConfig {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AwsConfig")
-            .field("region", &self.region)
-            .field("endpoint", &self.endpoint)
-            .finish_non_exhaustive()
-    }
+    /// Rotation, and the longest lifetimes. The `COUNTERSIGN_…` variables that [`ScheduleSettings`] names.
+    pub schedule: RotationSchedule,
 }
 
 impl Config {
@@ -79,10 +55,10 @@ impl Config {
     }
 
     /// The same together with how private keys are wrapped: for the functions that sign.
-    pub fn with_wrapping_from_lookup(
+    pub fn with_envelope_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<(Self, WrappingConfig), ConfigErrors> {
-        Variables::read(&lookup, |variables| Self::read(variables).zip(WrappingConfig::read(variables)))
+    ) -> Result<(Self, EnvelopeConfig), ConfigErrors> {
+        Variables::read(&lookup, |variables| Self::read(variables).zip(EnvelopeConfig::read(variables)))
     }
 
     fn read(variables: &mut Variables<'_>) -> Option<Self> {
@@ -97,13 +73,13 @@ impl AuthenticationConfig {
     fn read(variables: &mut Variables<'_>) -> Self {
         let max_stale = variables.count("COUNTERSIGN_MAX_STALE", DEFAULT_MAX_STALE_SECONDS);
         let max_stale = Duration::from_secs(max_stale.into());
-        Self { max_stale, guesses: read_guess_limits(variables) }
+        Self { max_stale, throttle: read_guess_limits(variables) }
     }
 }
 
-fn read_guess_limits(variables: &mut Variables<'_>) -> GuessLimits {
-    let unset = GuessLimits::default();
-    GuessLimits {
+fn read_guess_limits(variables: &mut Variables<'_>) -> ThrottleLimits {
+    let unset = ThrottleLimits::default();
+    ThrottleLimits {
         principal_and_address: variables
             .count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", unset.principal_and_address),
         principal: variables.count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", unset.principal),
@@ -138,27 +114,27 @@ impl StoreConfig {
     }
 
     /// The same together with how private keys are wrapped: for whoever rotates.
-    pub fn with_wrapping_from_lookup(
+    pub fn with_envelope_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
-    ) -> Result<(Self, WrappingConfig), ConfigErrors> {
-        Variables::read(&lookup, |variables| Self::read(variables).zip(WrappingConfig::read(variables)))
+    ) -> Result<(Self, EnvelopeConfig), ConfigErrors> {
+        Variables::read(&lookup, |variables| Self::read(variables).zip(EnvelopeConfig::read(variables)))
     }
 
     fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let aws = AwsConfig::read(variables);
         let table_prefix = variables.optional("COUNTERSIGN_TABLE_PREFIX", table_prefix);
         let is_local = aws.as_ref().is_some_and(AwsConfig::is_local);
-        let timers = read_timers(variables, is_local);
+        let schedule = read_timers(variables, is_local);
         Some(Self {
             aws: aws?,
             table_prefix: table_prefix.unwrap_or_else(|| DEFAULT_TABLE_PREFIX.into()),
-            timers: timers?,
+            schedule: schedule?,
         })
     }
 }
 
-fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<Timers> {
-    let unset = TimerSettings::default();
+fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<RotationSchedule> {
+    let unset = ScheduleSettings::default();
     let mut seconds = |name: &str, unset: u64| {
         let read = variables.optional(name, |value| match value.parse() {
             Ok(seconds @ 1..=u32::MAX) => Ok(u64::from(seconds)),
@@ -166,7 +142,7 @@ fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<Timers> 
         });
         read.unwrap_or(unset)
     };
-    let settings = TimerSettings {
+    let settings = ScheduleSettings {
         rotation_period: Duration::from_secs(seconds(
             "COUNTERSIGN_ROTATION_PERIOD",
             unset.rotation_period.as_secs(),
@@ -176,9 +152,9 @@ fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<Timers> 
             unset.announcement_lead.as_secs(),
         )),
         jwks_max_age: Duration::from_secs(seconds("COUNTERSIGN_JWKS_MAX_AGE", unset.jwks_max_age.as_secs())),
-        longest: Lifetimes {
-            access: seconds("COUNTERSIGN_MAX_ACCESS_TTL", unset.longest.access),
-            refresh: seconds("COUNTERSIGN_MAX_REFRESH_TTL", unset.longest.refresh),
+        max_lifetimes: Lifetimes {
+            access: seconds("COUNTERSIGN_MAX_ACCESS_TTL", unset.max_lifetimes.access),
+            refresh: seconds("COUNTERSIGN_MAX_REFRESH_TTL", unset.max_lifetimes.refresh),
         },
     };
     let name = "COUNTERSIGN_DEV_ROTATION_PERIOD";
@@ -187,12 +163,12 @@ fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<Timers> 
         Ok(_) => Err("is for a local store alone".to_owned()),
         Err(_) => Err("must be a whole number of seconds".to_owned()),
     });
-    let timers = compressed.map_or_else(|| Timers::new(settings), Timers::compressed);
-    timers.map_err(|refused| variables.wrong.push(refused.to_string())).ok()
+    let schedule = compressed.map_or_else(|| RotationSchedule::new(settings), RotationSchedule::compressed);
+    schedule.map_err(|refused| variables.wrong.push(refused.to_string())).ok()
 }
 
 /// How private keys are wrapped: by KMS, or by a key of this machine's.
-pub enum WrappingConfig {
+pub enum EnvelopeConfig {
     /// `COUNTERSIGN_KMS_KEY_ID`: an id, an alias or an ARN; `AWS_ENDPOINT_URL_KMS` for a local KMS.
     Kms {
         /// The KMS key.
@@ -201,17 +177,17 @@ pub enum WrappingConfig {
         endpoint: Option<String>,
     },
     /// `COUNTERSIGN_LOCAL_KEY`: 32 bytes in base64url, for a developer's machine.
-    Local(LocalWrapping),
+    Local(LocalEnvelope),
 }
 
-impl WrappingConfig {
+impl EnvelopeConfig {
     fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let kms = variables.optional("COUNTERSIGN_KMS_KEY_ID", |value| Ok(value.to_owned()));
         let endpoint = variables.optional("AWS_ENDPOINT_URL_KMS", url);
         let wrong_before = variables.wrong.len();
         let local = variables.optional("COUNTERSIGN_LOCAL_KEY", |value| {
             let key = BASE64URL.decode(value).ok().and_then(|bytes| <[u8; 32]>::try_from(bytes).ok());
-            key.map(|key| LocalWrapping::new(&key)).ok_or("must be 32 bytes in unpadded base64url".to_owned())
+            key.map(|key| LocalEnvelope::new(&key)).ok_or("must be 32 bytes in unpadded base64url".to_owned())
         });
         let is_malformed = variables.wrong.len() > wrong_before;
         match (kms, local) {
@@ -233,12 +209,12 @@ impl WrappingConfig {
     }
 
     /// The wrapping itself, with a client for KMS where that is what wraps.
-    pub fn into_wrapping(self, aws: &AwsConfig) -> Wrapping {
+    pub fn into_envelope(self, aws: &AwsConfig) -> KeyEnvelope {
         match self {
             Self::Kms { key_id, endpoint } => {
-                Wrapping::Kms(KmsWrapping::new(aws::kms(aws, endpoint.as_deref()), key_id))
+                KeyEnvelope::Kms(KmsEnvelope::new(aws::kms(aws, endpoint.as_deref()), key_id))
             }
-            Self::Local(local) => Wrapping::Local(local),
+            Self::Local(local) => KeyEnvelope::Local(local),
         }
     }
 }
@@ -393,7 +369,7 @@ mod tests {
 
     #[test]
     fn every_problem_is_reported_at_once_and_no_value_with_it() {
-        let errors = Config::with_wrapping_from_lookup(|name| match name {
+        let errors = Config::with_envelope_from_lookup(|name| match name {
             "COUNTERSIGN_ISSUER" => Some("http://issuer.example.com".into()),
             "COUNTERSIGN_MAX_ACCESS_TTL" => Some("1h".into()),
             "COUNTERSIGN_LOCAL_KEY" => Some("hunter2".into()),
@@ -426,7 +402,7 @@ mod tests {
             variables.retain(|(_, value)| !value.is_empty());
             let lookup =
                 |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, v)| (*v).to_owned());
-            Variables::read(&lookup, WrappingConfig::read).err().map(|errors| errors.to_string())
+            Variables::read(&lookup, EnvelopeConfig::read).err().map(|errors| errors.to_string())
         };
         let both = "COUNTERSIGN_KMS_KEY_ID and COUNTERSIGN_LOCAL_KEY exclude each other: unset one";
         let malformed = "COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url";

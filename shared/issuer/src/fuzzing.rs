@@ -5,12 +5,12 @@ pub use crate::authorizer::read_event as authorizer_event;
 use countersign_verify::{JwkSet, jws};
 
 use crate::SourceAddress;
-use crate::authenticate::PresentedCredentials;
-use crate::endpoints;
-use crate::form::Form;
+use crate::authn::client::PresentedCredentials;
+use crate::http;
 use crate::lambda::request;
-use crate::mint::TokenType;
-use crate::refresh::RefreshClaims;
+use crate::request::form::Form;
+use crate::tokens::access::TokenType;
+use crate::tokens::refresh::RefreshClaims;
 
 /// A name or client id, and its value or secret.
 pub type Pair = (String, String);
@@ -37,7 +37,7 @@ pub fn refresh_token(token: &str, keys: &JwkSet) -> Result<serde_json::Value, St
 /// why it was refused. None where it is no event.
 pub fn event(event: &[u8]) -> Option<Result<(Option<SourceAddress>, Vec<Pair>, Vec<Pair>), String>> {
     let request = request(str::from_utf8(event).ok()?).ok()?;
-    let read = endpoints::read(&request).map_err(|error| error.to_string());
+    let read = http::read(&request).map_err(|error| error.to_string());
     let address = request.extensions().get::<SourceAddress>().copied();
     Some(read.map(|(presented, form)| (address, presented.into_pairs(), form.into_pairs())))
 }

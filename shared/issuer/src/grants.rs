@@ -11,19 +11,19 @@ pub(crate) use refresh_token::check_session;
 use std::borrow::Cow;
 
 use crate::Issuer;
-use crate::audit;
-use crate::authenticate::AuthenticatedClient;
-use crate::brand;
-use crate::client::{Client, GrantType};
-use crate::error::{GrantRefusal, OAuthError};
-use crate::form::Form;
-use crate::mint::Authorization;
-use crate::password as passwords;
-use crate::principal::{self, Principal, PrincipalKey};
-use crate::refresh::Login;
-use crate::scope::Scope;
-use crate::secret::Secret;
-use crate::slow_hashes::Turn;
+use crate::audit_events as audit;
+use crate::authn::client::AuthenticatedClient;
+use crate::authn::hashing_pool::Turn;
+use crate::credentials::client_secret::Secret;
+use crate::credentials::password as passwords;
+use crate::records::brand;
+use crate::records::client::{Client, GrantType};
+use crate::records::principal::{self, Principal, PrincipalKey};
+use crate::records::scope::Scope;
+use crate::request::error::{GrantRefusal, OAuthError};
+use crate::request::form::Form;
+use crate::tokens::access::Authorization;
+use crate::tokens::refresh::Login;
 
 impl Issuer {
     /// What the client is granted for this request.
@@ -116,12 +116,15 @@ impl<'client> LoginForm<'client> {
             Err(_) => (false, self.username.clone()),
         };
         let key = key(username);
-        let turn = issuer.authentication.slow_hashes.turn().await?;
-        let reservation =
-            issuer.authentication.guesses.at_password(&key.to_string(), client.source_address()).await?;
+        let turn = issuer.authentication.hashing_pool.turn().await?;
+        let reservation = issuer
+            .authentication
+            .throttle
+            .reserve_for_principal(&key.to_string(), client.source_address())
+            .await?;
         let judged = self.judge(issuer, &turn, is_username.then_some(&key)).await;
         if !matches!(judged, Ok(Err(_))) {
-            issuer.authentication.guesses.hand_back(reservation).await;
+            issuer.authentication.throttle.release(reservation).await;
         }
         match judged? {
             Ok(principal) => Ok((key, principal)),

@@ -1,23 +1,24 @@
 //! Signing keys: how they are made and kept, which one signs, and which ones are published.
 
-mod reading;
+mod envelope;
 mod ring;
+mod ring_cache;
 mod rotation;
+mod schedule;
 mod signer;
 #[cfg(test)]
 mod simulation;
 mod table;
-mod timers;
-mod wrapping;
 
-pub use reading::KeyRing;
-pub use ring::{KeyState, Ring, RingKey, Tenure};
+pub use envelope::{EnvelopeError, KeyEnvelope, KmsEnvelope, LocalEnvelope};
+pub use ring::{KeyLifecycle, KeyState, Ring, RingKey};
+pub use ring_cache::RingCache;
 pub use rotation::{ChangeRefused, Rotation, Rotator};
+pub use schedule::{InvalidSchedule, RotationSchedule, ScheduleSettings, format_duration};
 pub use signer::{Signer, SigningKey};
 pub use table::KeyTable;
-pub use timers::{Lifetimes, TimerSettings, Timers, TimersRefused, human};
-pub use wrapping::{KmsWrapping, LocalWrapping, Wrapping, WrappingError};
 
+use crate::records::Lifetimes;
 use crate::store::StoreError;
 
 /// Why there is no key to sign with, or none could be made.
@@ -31,11 +32,11 @@ pub enum KeyError {
     NoSigningKey,
     /// A key could not be made or opened.
     #[error("signing key {seq}: {error}")]
-    Wrapping {
+    KeyEnvelope {
         /// Its number in the ring.
         seq: u64,
         /// What went wrong.
-        error: WrappingError,
+        error: EnvelopeError,
     },
     /// Opening a key takes two answers, and there was no time for both.
     #[error("the signing key did not open within {patience:?}: DynamoDB or KMS is out of reach")]

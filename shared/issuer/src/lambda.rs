@@ -14,9 +14,9 @@ use serde::de::IgnoredAny;
 use tracing::{Instrument, Span};
 
 use self::event::{Answer, Api, Asked};
-use crate::endpoints::{self, Request, Response};
+use crate::http::{self, Request, Response};
 use crate::keys::Rotator;
-use crate::{Authorizer, AuthorizerConfig, Config, Entropy, Issuer, Publisher, StoreConfig, dynamodb};
+use crate::{Authorizer, AuthorizerConfig, Config, Issuer, Publisher, Random, StoreConfig, dynamodb};
 
 pub use self::event::{NotAnEvent, request};
 pub use self::log::subscriber;
@@ -29,10 +29,10 @@ const ANSWERING: Duration = Duration::from_millis(200);
 /// The issuer that the environment describes.
 pub fn issuer() -> Result<Issuer, Error> {
     log::start(Clock::system(), variable);
-    let (config, wrapping) = Config::with_wrapping_from_lookup(variable)?;
-    let wrapping = wrapping.into_wrapping(&config.store.aws);
+    let (config, envelope) = Config::with_envelope_from_lookup(variable)?;
+    let envelope = envelope.into_envelope(&config.store.aws);
     let db = dynamodb(&config.store.aws);
-    Ok(Issuer::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
+    Ok(Issuer::new(&config, &db, envelope, Clock::system(), Random::system()))
 }
 
 /// The publisher that the environment describes.
@@ -46,10 +46,10 @@ pub fn publisher() -> Result<Publisher, Error> {
 /// The rotator that the environment describes.
 pub fn rotator() -> Result<Rotator, Error> {
     log::start(Clock::system(), variable);
-    let (config, wrapping) = StoreConfig::with_wrapping_from_lookup(variable)?;
-    let wrapping = wrapping.into_wrapping(&config.aws);
+    let (config, envelope) = StoreConfig::with_envelope_from_lookup(variable)?;
+    let envelope = envelope.into_envelope(&config.aws);
     let db = dynamodb(&config.aws);
-    Ok(Rotator::new(&config, &db, wrapping, Clock::system(), Entropy::system()))
+    Ok(Rotator::new(&config, &db, envelope, Clock::system(), Random::system()))
 }
 
 /// The authorizer that the environment describes, deciding by the policy in `policy`.
@@ -57,7 +57,7 @@ pub fn authorizer(policy: &str) -> Result<Authorizer, Error> {
     log::start(Clock::system(), variable);
     let config = AuthorizerConfig::from_lookup(variable)?;
     let db = dynamodb(&config.store.aws);
-    Ok(Authorizer::new(&config, policy, &db, Clock::system(), Entropy::system())?)
+    Ok(Authorizer::new(&config, policy, &db, Clock::system(), Random::system())?)
 }
 
 /// Answers API Gateway's questions until the runtime ends the process. No HTTP endpoint: an error is one of the answers.
@@ -117,7 +117,7 @@ where
             let Asked(request) = event.payload;
             let api = request.extensions().get().copied().unwrap_or(Api::Http);
             let answered = tokio::time::timeout(left, answer(request)).await;
-            let response = answered.unwrap_or_else(|_| endpoints::out_of_time());
+            let response = answered.unwrap_or_else(|_| http::out_of_time());
             Ok::<_, Error>(Answer { response, api })
         });
         answered.instrument(span)

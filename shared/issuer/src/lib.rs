@@ -3,110 +3,93 @@
 //! The way of a request: [`endpoints`] reads it, `authenticate` finds the client, `grants` decides what it gets,
 //! `mint` signs the answer.
 
+pub mod audit;
+pub mod authn;
 pub mod config;
-pub mod endpoints;
+pub mod context;
+pub mod credentials;
 #[cfg(fuzzing)]
 pub mod fuzzing;
+pub mod http;
 pub mod keys;
 #[cfg(feature = "lambda")]
 pub mod lambda;
+pub mod random;
+pub mod records;
+pub mod store;
 
-mod audit;
-mod authenticate;
+mod audit_events;
 mod authorizer;
-mod aws;
-mod brand;
-mod cache;
-mod client;
-mod entropy;
-mod error;
-mod form;
 mod grants;
-mod guesses;
-mod mint;
-mod outage;
-mod password;
-mod principal;
-mod refresh;
-mod remembered;
-mod rules;
-mod scope;
-mod secret;
-mod slow_hashes;
-mod spring;
-mod store;
+mod request;
+mod tokens;
 
+pub use authn::ThrottleLimits;
 pub use authorizer::{Answer, Authorizer, AuthorizerConfig, AuthorizerError, AuthorizerSetupError};
-pub use aws::{HttpsClient, dynamodb};
-pub use brand::ANY_BRAND;
-pub use client::{Client, GrantType, MAX_SECRETS};
 pub use config::{AuthenticationConfig, Config, IssuerUrl, StoreConfig};
-pub use entropy::{Entropy, EntropyError};
-pub use guesses::{GuessLimits, SourceAddress};
-pub use mint::AccessTokenType;
-pub use password::PasswordError;
-pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
-pub use secret::{ClientSecret, SECRET_NOTICE, Secret};
-pub use spring::{LegacyHash, SpringHash, SpringValue, SpringValueRefused};
-pub use store::{Record, StoreError, Table, TableShape, WriteError, create_tables, table_shapes};
+pub use context::SourceAddress;
+pub use credentials::*;
+pub use random::{Random, RandomError};
+pub use records::*;
+pub use store::*;
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
-use authenticate::Authentication;
-use cache::Cache;
-use keys::{KeyRing, KeyTable, Lifetimes, Signer, Timers, Wrapping};
-use outage::Outage;
-use refresh::Families;
+use authn::client::ClientAuthenticator;
+use keys::{KeyEnvelope, KeyTable, RingCache, RotationSchedule, Signer};
+use store::cache::Cache;
+use store::circuit_breaker::CircuitBreaker;
+use tokens::families::Families;
 
 /// Everything that a request for a token needs. One for a process.
 #[derive(Debug)]
 pub struct Issuer {
     url: IssuerUrl,
     limits: Lifetimes,
-    authentication: Authentication,
+    authentication: ClientAuthenticator,
     principals: Table<Principal>,
     /// Operators on whose behalf clients act. Whoever logs in or refreshes is read anew from `principals`.
     operators: Cache<Principal>,
     families: Families,
     signer: Signer,
     clock: Clock,
-    entropy: Entropy,
+    random: Random,
 }
 
 impl Issuer {
     /// An issuer over the tables of `config`. Nothing is read yet.
-    pub fn new(config: &Config, db: &DynamoDb, wrapping: Wrapping, clock: Clock, entropy: Entropy) -> Self {
+    pub fn new(config: &Config, db: &DynamoDb, envelope: KeyEnvelope, clock: Clock, random: Random) -> Self {
         let prefix = &config.store.table_prefix;
-        let outage = Outage::new(clock.clone());
+        let breaker = CircuitBreaker::new(clock.clone());
         Self {
             url: config.issuer.clone(),
-            limits: config.store.timers.settings().longest,
-            authentication: Authentication::new(
+            limits: config.store.schedule.settings().max_lifetimes,
+            authentication: ClientAuthenticator::new(
                 db,
                 prefix,
                 &config.authentication,
                 clock.clone(),
-                entropy.clone(),
-                outage.of_another_table(),
+                random.clone(),
+                breaker.for_table(),
             ),
             principals: Table::new(db.clone(), prefix),
             operators: Cache::new(
                 Table::new(db.clone(), prefix),
                 config.authentication.max_stale,
                 clock.clone(),
-                outage.of_another_table(),
+                breaker.for_table(),
             ),
             families: Families::new(db.clone(), prefix),
             signer: Signer::beside(
-                outage,
+                breaker,
                 KeyTable::new(db.clone(), prefix),
-                wrapping,
-                config.store.timers,
+                envelope,
+                config.store.schedule,
                 clock.clone(),
             ),
             clock,
-            entropy,
+            random,
         }
     }
 }
@@ -122,8 +105,8 @@ impl Issuer {
 #[derive(Debug)]
 pub struct Publisher {
     url: IssuerUrl,
-    timers: Timers,
-    ring: KeyRing,
+    schedule: RotationSchedule,
+    ring: RingCache,
     clock: Clock,
 }
 
@@ -131,8 +114,8 @@ impl Publisher {
     /// A publisher over the signing-keys table of `config`. Nothing is read yet.
     pub fn new(config: &Config, db: &DynamoDb, clock: Clock) -> Self {
         let table = KeyTable::new(db.clone(), &config.store.table_prefix);
-        let timers = config.store.timers;
-        let ring = KeyRing::new(table, timers, clock.clone(), Outage::new(clock.clone()));
-        Self { url: config.issuer.clone(), timers, ring, clock }
+        let schedule = config.store.schedule;
+        let ring = RingCache::new(table, schedule, clock.clone(), CircuitBreaker::new(clock.clone()));
+        Self { url: config.issuer.clone(), schedule, ring, clock }
     }
 }

@@ -61,14 +61,14 @@ struct Attempt {
 impl State {
     fn is_fresh(&self, now: Timestamp) -> bool {
         // A clock that was set back makes a set's age unknown.
-        self.held.as_ref().is_some_and(|held| held.fetched <= now && now.since(held.fetched) < held.max_age)
+        self.held.as_ref().is_some_and(|held| held.fetched.is_within(held.max_age, now))
     }
 
     /// Whether enough time has passed since the last fetch, given how long a good one keeps the next one off.
     fn may_fetch(&self, now: Timestamp, pause_after_success: Duration) -> bool {
         self.last_attempt.is_none_or(|last| {
             let pause = if last.failed { RETRY_AFTER_FAILURE } else { pause_after_success };
-            now < last.at || now.since(last.at) >= pause
+            !last.at.is_within(pause, now)
         })
     }
 

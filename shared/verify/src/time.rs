@@ -37,6 +37,12 @@ impl Timestamp {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
     }
 
+    /// Returns true when this moment is less than `age` before `now`. A moment after `now` is never within `age`: the
+    /// clock was set back, so the age is unknown.
+    pub fn is_within(self, age: Duration, now: Self) -> bool {
+        self <= now && now.since(self) < age
+    }
+
     /// The moment `duration` later.
     #[must_use]
     pub fn plus(self, duration: Duration) -> Self {
@@ -72,5 +78,23 @@ impl Clock {
 impl fmt::Debug for Clock {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Clock")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_within_excludes_the_limit_and_every_later_moment() {
+        let at = Timestamp::from_millis(1_000);
+        let age = Duration::from_millis(10);
+        for (now, expected) in
+            [(0, false), (999, false), (1_000, true), (1_009, true), (1_010, false), (u64::MAX, false)]
+        {
+            assert_eq!(at.is_within(age, Timestamp::from_millis(now)), expected, "at {now} ms");
+        }
+        assert!(!at.is_within(Duration::ZERO, at), "nothing is less than zero old");
+        assert!(at.is_within(Duration::MAX, Timestamp::from_millis(u64::MAX)));
     }
 }

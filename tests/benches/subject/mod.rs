@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use countersign_issuer::endpoints::{self, Request};
+use countersign_issuer::http::{self, Request};
 use countersign_issuer::keys::SigningKey;
 use countersign_issuer::{AccessTokenType, Client, lambda};
 use countersign_tests::AUDIENCE;
@@ -51,7 +51,7 @@ impl Subject {
     /// The token endpoint with a request like that, which `request` makes anew for each call.
     pub(crate) fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
         move || {
-            let answer = self.runtime.block_on(endpoints::token(&self.world.issuer, request()));
+            let answer = self.runtime.block_on(http::token(&self.world.issuer, request()));
             assert!(black_box(answer).status().is_success());
         }
     }

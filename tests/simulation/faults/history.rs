@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::{Client, Entropy, Issuer, Principal, Table};
-use countersign_tests::Answer;
+use countersign_issuer::{Client, Issuer, Principal, Random, Table};
+use countersign_tests::TestResponse;
+use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
-use countersign_tests::random::Random;
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
 
@@ -52,7 +52,7 @@ const SERVICE: (&str, &str) = ("service", SERVICE_SECRET);
 pub(super) struct History<'a> {
     pub(super) world: &'a InProcess,
     pub(super) clock: Clock,
-    pub(super) random: Random,
+    pub(super) dice: Dice,
     /// The faults that came.
     pub(super) met: Met,
     /// Of a hundred calls so many meet one, but while nothing comes through.
@@ -88,30 +88,30 @@ impl<'a> History<'a> {
     /// Plays the history of `seed` and audits it.
     pub(super) async fn run(world: &'a InProcess, records: &[(String, Value)], seed: u64, all: &Met) {
         world.store.restore(records);
-        let mut random = Random::new(seed);
-        let bytes = Mutex::new(random.clone());
-        let entropy = Entropy::new(move |fill| {
-            let mut random = bytes.lock().unwrap();
-            fill.fill_with(|| random.bits().to_le_bytes()[0]);
+        let mut dice = Dice::new(seed);
+        let bytes = Mutex::new(dice.clone());
+        let random = Random::new(move |fill| {
+            let mut dice = bytes.lock().unwrap();
+            fill.fill_with(|| dice.bits().to_le_bytes()[0]);
             Ok(())
         });
         // The ring is as old as the records: its successor is known by now, or about to sign.
-        let age = Duration::from_secs(random.pick(&[5 * 3600, 24 * 3600 - 60]));
+        let age = Duration::from_secs(dice.pick(&[5 * 3600, 24 * 3600 - 60]));
         let begun = clock_of_tokio();
         let clock = Clock::new(move || begun.now().plus(age));
-        let user = random.pick(&[("password", "jane", JANE), ("operator_password", "alice", ALICE)]);
+        let user = dice.pick(&[("password", "jane", JANE), ("operator_password", "alice", ALICE)]);
         // From a network that never fails to one that mostly does.
-        let percent = random.pick(&[0, 2, 10, 30, 70]);
-        let is_long = random.below(2) == 0;
+        let percent = dice.pick(&[0, 2, 10, 30, 70]);
+        let is_long = dice.below(2) == 0;
         let mut history = Self {
             world,
-            random: random.clone(),
+            dice: dice.clone(),
             met: Met::default(),
             percent,
             failing: Arc::new(AtomicUsize::new(percent)),
-            keys: Keys::start(world, &clock, random.below(4) == 0),
+            keys: Keys::start(world, &clock, dice.below(4) == 0),
             truth: world.store.without_faults().client(&world.config.store.aws),
-            issuer: world.another_process(&clock, entropy),
+            issuer: world.another_process(&clock, random),
             user,
             clients: ["app", "service"].map(|client| (client, Standing::of("GetItem clients"))).into(),
             principals: [JANE, ALICE].map(|key| (key, Standing::of("GetItem principals"))).into(),
@@ -124,7 +124,7 @@ impl<'a> History<'a> {
             clock,
         };
         let started = history.clock.now();
-        history.met.inject(world, random, Arc::clone(&history.failing));
+        history.met.inject(world, dice, Arc::clone(&history.failing));
         for _ in 0..16 {
             history.step().await;
         }
@@ -144,7 +144,7 @@ impl<'a> History<'a> {
     }
 
     async fn step(&mut self) {
-        match self.random.below(32) {
+        match self.dice.below(32) {
             0..4 => self.log_in().await,
             4..6 => self.client_credentials().await,
             6..9 => self.refresh().await,
@@ -167,7 +167,7 @@ impl<'a> History<'a> {
     }
 
     /// Sends a request and holds the answer against how the client stands.
-    async fn send(&self, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> Answer {
+    async fn send(&self, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> TestResponse {
         let (asked, standing) = (self.clock.now(), &self.clients[client.0]);
         let has_secret = [APP, SERVICE].contains(&client);
         let answer = Post::new(path, client.0, client.1, form).from("203.0.113.7").to(&self.issuer).await;
@@ -195,7 +195,7 @@ impl<'a> History<'a> {
     }
 
     async fn log_in(&mut self) {
-        let is_right = self.random.below(2) == 0;
+        let is_right = self.dice.below(2) == 0;
         let password = if is_right { PASSWORD } else { "wrong" };
         let form = [("grant_type", self.user.0), ("username", self.user.1), ("password", password)];
         let asked = self.clock.now();
@@ -218,10 +218,10 @@ impl<'a> History<'a> {
     }
 
     async fn client_credentials(&mut self) {
-        let is_right = self.random.below(4) != 0;
+        let is_right = self.dice.below(4) != 0;
         let secret = if is_right { SERVICE_SECRET } else { "wrong" };
         let form = [("grant_type", "client_credentials"), ("operator", "alice")];
-        let form = &form[..=self.random.below(2)];
+        let form = &form[..=self.dice.below(2)];
         let asked = self.clock.now();
         let answer = self.send("/oauth/token", ("service", secret), form).await;
         let alice = &self.principals[ALICE];
@@ -241,7 +241,7 @@ impl<'a> History<'a> {
     async fn refresh(&mut self) {
         let Some(used) = self.any_token() else { return };
         let form = [("grant_type", "refresh_token"), ("refresh_token", used.text.as_str())];
-        let path = self.random.pick(&["/oauth/token", "/oauth/refresh"]);
+        let path = self.dice.pick(&["/oauth/token", "/oauth/refresh"]);
         let asked = self.clock.now();
         let answer = self.send(path, APP, &form).await;
         self.check_refresh(&used, asked, &answer).await;
@@ -258,7 +258,7 @@ impl<'a> History<'a> {
         self.check_refresh(&used, asked, &other).await;
     }
 
-    async fn check_refresh(&mut self, used: &Token, asked: Timestamp, answer: &Answer) {
+    async fn check_refresh(&mut self, used: &Token, asked: Timestamp, answer: &TestResponse) {
         if answer.status != 200 {
             return;
         }
@@ -321,19 +321,19 @@ impl<'a> History<'a> {
     }
 
     async fn wait(&mut self) {
-        let millis = self.random.pick(self.waits);
+        let millis = self.dice.pick(self.waits);
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
     /// Other function instances take over, with empty caches.
     fn start_anew(&mut self) {
-        self.issuer = self.world.another_process(&self.clock, Entropy::system());
+        self.issuer = self.world.another_process(&self.clock, Random::system());
         self.keys.start_anew(self.world, &self.clock);
     }
 
     /// Disables a client, or enables it again.
     async fn switch_client(&mut self) {
-        let name = self.random.pick(&["app", "service"]);
+        let name = self.dice.pick(&["app", "service"]);
         self.set_client(name, !self.clients[name].is_enabled).await;
     }
 
@@ -348,7 +348,7 @@ impl<'a> History<'a> {
 
     /// Disables a user or operator, or enables them again.
     async fn switch_principal(&mut self) {
-        let key = self.random.pick(&[JANE, ALICE]);
+        let key = self.dice.pick(&[JANE, ALICE]);
         self.set_principal(key, !self.principals[key].is_enabled).await;
     }
 
@@ -384,7 +384,7 @@ impl<'a> History<'a> {
 
     /// The service calls an API with its own secret, or a wrong one.
     async fn call_with_secret(&mut self) {
-        let is_right = self.random.below(4) != 0;
+        let is_right = self.dice.below(4) != 0;
         let secret = if is_right { SERVICE_SECRET } else { "wrong" };
         let (asked, service) = (self.clock.now(), &self.clients["service"]);
         match self.keys.call_with_secret("service", secret).await {
@@ -414,7 +414,7 @@ impl<'a> History<'a> {
 
     fn any_token(&mut self) -> Option<Token> {
         // The latest ones most of the time.
-        let back = self.random.pick(&[1, 1, 1, 2, 3]);
+        let back = self.dice.pick(&[1, 1, 1, 2, 3]);
         self.tokens.iter().rev().nth(back - 1).cloned()
     }
 
@@ -427,7 +427,7 @@ impl<'a> History<'a> {
     }
 
     /// A token of the service's, if it gets one.
-    pub(super) async fn service_token(&self) -> Answer {
+    pub(super) async fn service_token(&self) -> TestResponse {
         self.send("/oauth/token", SERVICE, &[("grant_type", "client_credentials")]).await
     }
 
@@ -485,7 +485,7 @@ impl<'a> History<'a> {
     async fn audit_limits(&mut self) {
         let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
         self.ask_all(Some(true)).await;
-        self.met.fail_all(self.world, self.random.clone(), "GetItem clients");
+        self.met.fail_all(self.world, self.dice.clone(), "GetItem clients");
         self.set_client("service", false).await;
         minutes(15).await;
         self.ask_all(Some(true)).await;
@@ -497,7 +497,7 @@ impl<'a> History<'a> {
         self.ask_all(Some(true)).await;
         let login = [("grant_type", self.user.0), ("username", self.user.1), ("password", PASSWORD)];
         let session = self.send("/oauth/token", APP, &login).await.refresh_token();
-        self.met.fail_all(self.world, self.random.clone(), READING_RING);
+        self.met.fail_all(self.world, self.dice.clone(), READING_RING);
         self.withdraw_key(&truth::kid(&session)).await;
         minutes(55).await;
         assert_eq!(self.service_token().await.status, 200);
@@ -520,7 +520,7 @@ impl<'a> History<'a> {
         self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
 
         self.ask_all(Some(true)).await;
-        self.met.fail_all(self.world, self.random.clone(), "Decrypt");
+        self.met.fail_all(self.world, self.dice.clone(), "Decrypt");
         let token = self.service_token().await.access_token();
         self.withdraw_key(&truth::kid(&token)).await;
         minutes(5).await;

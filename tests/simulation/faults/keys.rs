@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::endpoints::{self, Request};
+use countersign_issuer::http::{self, Request};
 use countersign_issuer::keys::{ChangeRefused, Rotator};
-use countersign_issuer::{Authorizer, Entropy, Publisher};
-use countersign_tests::Answer;
+use countersign_issuer::{Authorizer, Publisher, Random};
+use countersign_tests::TestResponse;
 use countersign_tests::in_process::InProcess;
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
@@ -136,7 +136,7 @@ impl Keys {
     async fn key_set(&self) -> Option<Vec<String>> {
         let mut request = Request::default();
         *request.uri_mut() = "/.well-known/jwks.json".parse().unwrap();
-        let answer: Answer = endpoints::jwks_function(&self.publisher, request).await.into();
+        let answer: TestResponse = http::jwks_function(&self.publisher, request).await.into();
         if answer.status != 200 {
             assert_eq!(answer.status, 503, "{}", answer.text);
             return None;
@@ -148,7 +148,7 @@ impl Keys {
 
 impl History<'_> {
     /// Judges the key of a token that was asked for at `asked`; says its name.
-    pub(super) fn issued(&mut self, asked: Timestamp, answer: &Answer) -> String {
+    pub(super) fn issued(&mut self, asked: Timestamp, answer: &TestResponse) -> String {
         let text = answer.access_token();
         let (kid, expires) = (truth::kid(&text), truth::expiry(&text));
         let keys = &mut self.keys;
@@ -169,7 +169,7 @@ impl History<'_> {
     /// Rotation on its schedule, and at times a second one at once.
     pub(super) async fn rotate(&mut self) {
         let [one, other] = &self.keys.rotators;
-        let runs = if self.random.below(4) == 0 {
+        let runs = if self.dice.below(4) == 0 {
             let (one, other) = tokio::join!(one.rotate(), other.rotate());
             vec![one, other]
         } else {
@@ -195,9 +195,9 @@ impl History<'_> {
     /// An administrator withdraws one of the last keys.
     pub(super) async fn withdraw(&mut self) {
         let ring = truth::ring(self.world);
-        let back = self.random.below(3);
+        let back = self.dice.below(3);
         let Some(key) = ring.iter().rev().nth(back) else { return };
-        let force = self.keys.may_force && self.random.below(2) == 0;
+        let force = self.keys.may_force && self.dice.below(2) == 0;
         self.keys.has_forced |= force;
         let outcome = self.keys.administrator.withdraw(&key.kid, force).await;
         self.keys.note(self.world, self.clock.now(), &self.met);
@@ -211,8 +211,8 @@ impl History<'_> {
     pub(super) async fn withdraw_key(&mut self, kid: &str) {
         let store = self.world.store.without_faults();
         let config = &self.world.config.store;
-        let (db, wrapping) = (store.client(&config.aws), store.wrapping(&config.aws));
-        let rotator = Rotator::new(config, &db, wrapping, self.clock.clone(), Entropy::system());
+        let (db, envelope) = (store.client(&config.aws), store.envelope(&config.aws));
+        let rotator = Rotator::new(config, &db, envelope, self.clock.clone(), Random::system());
         self.keys.has_forced = true;
         rotator.withdraw(kid, true).await.unwrap();
         self.keys.note(self.world, self.clock.now(), &self.met);
@@ -238,7 +238,7 @@ impl History<'_> {
 
     /// Somebody calls an API with one of the last tokens.
     pub(super) async fn call_with_token(&mut self) {
-        let back = self.random.below(3);
+        let back = self.dice.below(3);
         let keys = &self.keys;
         let Some(token) = keys.issued.iter().rev().nth(back) else { return };
         let asked = self.clock.now();
@@ -289,8 +289,8 @@ impl History<'_> {
     pub(super) async fn audit_failing_rotations(&mut self) {
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_secs(26 * 3600)).await;
-            self.met.fail_half_of(self.world, self.random.clone(), "rotate: ");
-            self.random.bits();
+            self.met.fail_half_of(self.world, self.dice.clone(), "rotate: ");
+            self.dice.bits();
             self.rotate().await;
             self.world.store.heal();
             self.mend_ring().await;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
+use countersign_tests::dice::Dice;
 use countersign_tests::in_process::InProcess;
-use countersign_tests::random::Random;
 use countersign_tests::store::{Call, Fault};
 use countersign_verify::Timestamp;
 use serde_json::Value;
@@ -28,32 +28,32 @@ pub(super) struct Met(Arc<Mutex<HashMap<(Call, Fault), u64>>>);
 
 impl Met {
     /// Faults by chance: of a hundred calls `percent` meet one.
-    pub(super) fn inject(&self, world: &InProcess, mut random: Random, percent: Arc<AtomicUsize>) {
+    pub(super) fn inject(&self, world: &InProcess, mut dice: Dice, percent: Arc<AtomicUsize>) {
         let met = self.clone();
         world.store.set_faults(move |call| {
             let fault =
-                (random.below(100) < percent.load(Ordering::Relaxed)).then(|| random.pick(&Fault::ALL))?;
+                (dice.below(100) < percent.load(Ordering::Relaxed)).then(|| dice.pick(&Fault::ALL))?;
             *met.0.lock().unwrap().entry((call.clone(), fault)).or_default() += 1;
             Some(fault)
         });
     }
 
     /// Of the calls of `caller` half fail, and no others.
-    pub(super) fn fail_half_of(&self, world: &InProcess, mut random: Random, caller: &'static str) {
+    pub(super) fn fail_half_of(&self, world: &InProcess, mut dice: Dice, caller: &'static str) {
         let met = self.clone();
         world.store.set_faults(move |call| {
-            let is_one = call.starts_with(caller) && random.below(2) == 0;
-            let fault = is_one.then(|| random.pick(&Fault::ALL))?;
+            let is_one = call.starts_with(caller) && dice.below(2) == 0;
+            let fault = is_one.then(|| dice.pick(&Fault::ALL))?;
             *met.0.lock().unwrap().entry((call.clone(), fault)).or_default() += 1;
             Some(fault)
         });
     }
 
     /// Every `call` fails, whoever makes it, and no other.
-    pub(super) fn fail_all(&self, world: &InProcess, mut random: Random, call: &'static str) {
+    pub(super) fn fail_all(&self, world: &InProcess, mut dice: Dice, call: &'static str) {
         let met = self.clone();
         world.store.set_faults(move |made| {
-            let fault = made.ends_with(call).then(|| random.pick(&Fault::ALL))?;
+            let fault = made.ends_with(call).then(|| dice.pick(&Fault::ALL))?;
             *met.0.lock().unwrap().entry((made.clone(), fault)).or_default() += 1;
             // Late is not never.
             Some(if fault == Fault::SlowBody { Fault::EndlessBody } else { fault })

@@ -136,7 +136,7 @@ fn check_key_set(text: &str, url: &str, ring: Option<&Ring>, now: Timestamp) -> 
     };
     let missing: Vec<&str> = ring
         .states(now)
-        .map(|(tenure, _)| tenure.key.jwk.kid())
+        .map(|(lifecycle, _)| lifecycle.key.jwk.kid())
         .filter(|kid| ring.published(now).find(kid).is_some() && keys.find(kid).is_none())
         .collect();
     if missing.is_empty() {

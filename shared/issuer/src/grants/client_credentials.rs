@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use super::Terms;
 use crate::Issuer;
-use crate::authenticate::AuthenticatedClient;
-use crate::client::{Client, GrantType};
-use crate::error::{GrantRefusal, OAuthError};
-use crate::form::Form;
-use crate::mint::Authorization;
-use crate::principal::{self, PrincipalKey};
+use crate::authn::client::AuthenticatedClient;
+use crate::records::client::{Client, GrantType};
+use crate::records::principal::{self, PrincipalKey};
+use crate::request::error::{GrantRefusal, OAuthError};
+use crate::request::form::Form;
+use crate::tokens::access::Authorization;
 
 pub(super) async fn authorize<'client>(
     issuer: &Issuer,

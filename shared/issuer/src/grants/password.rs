@@ -2,11 +2,11 @@
 
 use super::{LoginForm, authorize_login};
 use crate::Issuer;
-use crate::authenticate::AuthenticatedClient;
-use crate::error::OAuthError;
-use crate::form::Form;
-use crate::mint::Authorization;
-use crate::principal::PrincipalKey;
+use crate::authn::client::AuthenticatedClient;
+use crate::records::principal::PrincipalKey;
+use crate::request::error::OAuthError;
+use crate::request::form::Form;
+use crate::tokens::access::Authorization;
 
 pub(super) async fn authorize<'client>(
     issuer: &Issuer,

@@ -2,16 +2,17 @@
 
 use super::{operator_claim, requested_scope};
 use crate::Issuer;
-use crate::audit;
-use crate::authenticate::AuthenticatedClient;
-use crate::brand;
-use crate::client::GrantType;
-use crate::error::{GrantRefusal, OAuthError};
-use crate::form::Form;
-use crate::mint::Authorization;
-use crate::principal::{Principal, PrincipalKey};
-use crate::refresh::{Advance, RefreshClaims};
-use crate::scope::Scope;
+use crate::audit_events as audit;
+use crate::authn::client::AuthenticatedClient;
+use crate::records::brand;
+use crate::records::client::GrantType;
+use crate::records::principal::{Principal, PrincipalKey};
+use crate::records::scope::Scope;
+use crate::request::error::{GrantRefusal, OAuthError};
+use crate::request::form::Form;
+use crate::tokens::access::Authorization;
+use crate::tokens::families::Advance;
+use crate::tokens::refresh::RefreshClaims;
 
 pub(super) async fn authorize<'client>(
     issuer: &Issuer,

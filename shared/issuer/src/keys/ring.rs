@@ -3,7 +3,7 @@
 
 use countersign_verify::{Jwk, JwkSet, Timestamp};
 
-use crate::keys::{Lifetimes, Timers};
+use crate::keys::{Lifetimes, RotationSchedule};
 
 /// What the ring holds of a key: its public half, and what was decided about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct RingKey {
     pub activates_at: Timestamp,
     /// No token that it signs lives longer, whatever the configuration says by then: so what must be kept of it
     /// follows from the ring alone.
-    pub longest: Lifetimes,
+    pub max_lifetimes: Lifetimes,
     /// When it was found to be compromised.
     pub withdrawn_at: Option<Timestamp>,
     /// When its private half was erased: it never signs again, whatever becomes of the keys after it.
@@ -46,7 +46,7 @@ pub enum KeyState {
 
 /// A key with the times that follow from its neighbours in the ring.
 #[derive(Debug, Clone)]
-pub struct Tenure {
+pub struct KeyLifecycle {
     /// The key.
     pub key: RingKey,
     /// From when on it signs.
@@ -54,7 +54,7 @@ pub struct Tenure {
     /// Until when; none while it has no successor. The end of a withdrawn key is its withdrawal.
     pub signs_until: Option<Timestamp>,
     /// Until when its private half may be needed.
-    pub wrapped_until: Option<Timestamp>,
+    pub private_key_kept_until: Option<Timestamp>,
     /// Until when it is in the key set.
     pub published_until: Option<Timestamp>,
     /// Until when it is kept at all.
@@ -64,78 +64,80 @@ pub struct Tenure {
 /// All keys at one reading, in the order in which they sign.
 #[derive(Debug, Clone)]
 pub struct Ring {
-    tenures: Vec<Tenure>,
+    lifecycles: Vec<KeyLifecycle>,
 }
 
 impl Ring {
     /// Works out who signs when: each key from `activates_at` on until the next one starts, or until it is
     /// withdrawn. One that is withdrawn before it signs is passed over.
-    pub fn new(mut keys: Vec<RingKey>, timers: &Timers) -> Self {
+    pub fn new(mut keys: Vec<RingKey>, schedule: &RotationSchedule) -> Self {
         keys.sort_by_key(|key| (key.activates_at, key.seq));
-        let mut tenures: Vec<Tenure> = Vec::with_capacity(keys.len());
+        let mut lifecycles: Vec<KeyLifecycle> = Vec::with_capacity(keys.len());
         let mut current: Option<usize> = None;
         for key in keys {
-            let mut tenure = Tenure {
+            let mut lifecycle = KeyLifecycle {
                 signs_from: key.activates_at,
                 signs_until: None,
-                wrapped_until: None,
+                private_key_kept_until: None,
                 published_until: None,
                 kept_until: None,
                 key,
             };
-            if let Some(withdrawn) = tenure.key.withdrawn_at {
-                tenure.end(withdrawn, timers);
+            if let Some(withdrawn) = lifecycle.key.withdrawn_at {
+                lifecycle.end(withdrawn, schedule);
             }
-            if tenure.has_signed_or_will() {
+            if lifecycle.has_signed_or_will() {
                 if let Some(before) = current {
-                    tenures[before].end(tenure.signs_from, timers);
+                    lifecycles[before].end(lifecycle.signs_from, schedule);
                 }
-                current = Some(tenures.len());
+                current = Some(lifecycles.len());
             }
-            tenures.push(tenure);
+            lifecycles.push(lifecycle);
         }
-        Self { tenures }
+        Self { lifecycles }
     }
 
     /// Every key with its times.
-    pub fn tenures(&self) -> &[Tenure] {
-        &self.tenures
+    pub fn lifecycles(&self) -> &[KeyLifecycle] {
+        &self.lifecycles
     }
 
     /// The key that signs at `now`: the last one to have started. A clock that is behind may not have reached the
     /// successor of a withdrawn key; it signs nonetheless, since the withdrawn one must not.
-    pub fn signing(&self, now: Timestamp) -> Option<&Tenure> {
+    pub fn signing(&self, now: Timestamp) -> Option<&KeyLifecycle> {
         let mut started = None;
-        let has_ended = |tenure: &Tenure| tenure.key.erased_at.is_some() && tenure.key.withdrawn_at.is_none();
-        let able = |tenure: &&Tenure| tenure.has_signed_or_will() && !has_ended(tenure);
-        for tenure in self.tenures.iter().filter(able) {
-            let is_heir = started.is_some_and(|before: &Tenure| before.key.withdrawn_at.is_some());
-            if tenure.signs_from <= now || is_heir {
-                started = Some(tenure);
+        let has_ended = |lifecycle: &KeyLifecycle| {
+            lifecycle.key.erased_at.is_some() && lifecycle.key.withdrawn_at.is_none()
+        };
+        let able = |lifecycle: &&KeyLifecycle| lifecycle.has_signed_or_will() && !has_ended(lifecycle);
+        for lifecycle in self.lifecycles.iter().filter(able) {
+            let is_heir = started.is_some_and(|before: &KeyLifecycle| before.key.withdrawn_at.is_some());
+            if lifecycle.signs_from <= now || is_heir {
+                started = Some(lifecycle);
             }
         }
-        started.filter(|tenure| tenure.key.withdrawn_at.is_none())
+        started.filter(|lifecycle| lifecycle.key.withdrawn_at.is_none())
     }
 
     /// Whether the key may sign although its time is over, for want of its successor: only for as long as it is
     /// sure to be published, and never once it is withdrawn.
-    pub(crate) fn may_sign_on(&self, jwk: &Jwk, now: Timestamp, timers: &Timers) -> bool {
-        let tenure = self.tenures.iter().find(|tenure| tenure.key.jwk == *jwk);
-        tenure.is_some_and(|tenure| {
-            tenure.key.withdrawn_at.is_none()
-                && tenure.signs_until.is_some_and(|end| now.since(end) < timers.ring_staleness())
+    pub(crate) fn may_keep_signing(&self, jwk: &Jwk, now: Timestamp, schedule: &RotationSchedule) -> bool {
+        let lifecycle = self.lifecycles.iter().find(|lifecycle| lifecycle.key.jwk == *jwk);
+        lifecycle.is_some_and(|lifecycle| {
+            lifecycle.key.withdrawn_at.is_none()
+                && lifecycle.signs_until.is_some_and(|end| now.since(end) < schedule.ring_staleness())
         })
     }
 
     /// Every key with where it is in its life at `now`.
-    pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&Tenure, KeyState)> {
-        let signing = self.signing(now).map(|tenure| tenure.key.seq);
-        self.tenures.iter().map(move |tenure| (tenure, tenure.state(signing, now)))
+    pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&KeyLifecycle, KeyState)> {
+        let signing = self.signing(now).map(|lifecycle| lifecycle.key.seq);
+        self.lifecycles.iter().map(move |lifecycle| (lifecycle, lifecycle.state(signing, now)))
     }
 
     /// The key that will sign next.
-    pub fn announced(&self, now: Timestamp) -> Option<&Tenure> {
-        self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(tenure, _)| tenure)
+    pub fn announced(&self, now: Timestamp) -> Option<&KeyLifecycle> {
+        self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(lifecycle, _)| lifecycle)
     }
 
     /// Whether all keys with these numbers are there and none of them was withdrawn, be it before it was to sign:
@@ -143,15 +145,18 @@ impl Ring {
     /// may have been withdrawn.
     pub(crate) fn vouches_for(&self, seqs: &[u64]) -> bool {
         let good = |seq: &u64| {
-            let tenure = self.tenures.iter().find(|tenure| tenure.key.seq == *seq);
-            tenure.is_some_and(|tenure| tenure.key.withdrawn_at.is_none())
+            let lifecycle = self.lifecycles.iter().find(|lifecycle| lifecycle.key.seq == *seq);
+            lifecycle.is_some_and(|lifecycle| lifecycle.key.withdrawn_at.is_none())
         };
         seqs.iter().all(good)
     }
 
     /// The number of the key with that kid.
     pub(crate) fn seq_of(&self, kid: &str) -> Option<u64> {
-        self.tenures.iter().find(|tenure| tenure.key.jwk.kid() == kid).map(|tenure| tenure.key.seq)
+        self.lifecycles
+            .iter()
+            .find(|lifecycle| lifecycle.key.jwk.kid() == kid)
+            .map(|lifecycle| lifecycle.key.seq)
     }
 
     /// The key set that anybody may see.
@@ -166,11 +171,11 @@ impl Ring {
 
     fn jwks(&self, now: Timestamp, shown: &[KeyState]) -> JwkSet {
         let shown = self.states(now).filter(|(_, state)| shown.contains(state));
-        JwkSet::new(shown.map(|(tenure, _)| tenure.key.jwk.clone()).collect())
+        JwkSet::new(shown.map(|(lifecycle, _)| lifecycle.key.jwk.clone()).collect())
     }
 }
 
-impl Tenure {
+impl KeyLifecycle {
     /// Whether it was not withdrawn before its time came.
     fn has_signed_or_will(&self) -> bool {
         self.key.withdrawn_at.is_none_or(|withdrawn| withdrawn >= self.signs_from)
@@ -194,12 +199,12 @@ impl Tenure {
     }
 
     /// Fixes the end, and what follows from it. The earliest end stands.
-    fn end(&mut self, at: Timestamp, timers: &Timers) {
+    fn end(&mut self, at: Timestamp, schedule: &RotationSchedule) {
         let end = self.signs_until.map_or(at, |known| known.min(at));
         self.signs_until = Some(end);
-        self.wrapped_until = Some(end.plus(timers.wrapped_after_signing()));
-        self.published_until = Some(end.plus(timers.published_after_signing(self.key.longest)));
-        self.kept_until = Some(end.plus(timers.kept_after_signing(self.key.longest)));
+        self.private_key_kept_until = Some(end.plus(schedule.private_key_kept_after_signing()));
+        self.published_until = Some(end.plus(schedule.published_after_signing(self.key.max_lifetimes)));
+        self.kept_until = Some(end.plus(schedule.kept_after_signing(self.key.max_lifetimes)));
     }
 }
 
@@ -223,14 +228,14 @@ mod tests {
             announced_at: Timestamp::from_seconds(0),
             known_at: Timestamp::from_seconds(0),
             activates_at,
-            longest: Lifetimes::default(),
+            max_lifetimes: Lifetimes::default(),
             withdrawn_at: None,
             erased_at: None,
         }
     }
 
     fn signing(keys: &[RingKey], now: Timestamp) -> Option<u64> {
-        Ring::new(keys.to_vec(), &Timers::default()).signing(now).map(|tenure| tenure.key.seq)
+        Ring::new(keys.to_vec(), &RotationSchedule::default()).signing(now).map(|lifecycle| lifecycle.key.seq)
     }
 
     #[test]
@@ -240,8 +245,8 @@ mod tests {
         let keys = [withdrawn, key(2, handover), key(3, handover.plus(MINUTE))];
         assert_eq!(signing(&keys, START.plus(9 * MINUTE)), Some(2));
         assert_eq!(signing(&keys[..1], handover), None, "without an heir nothing signs");
-        let ring = Ring::new(keys.to_vec(), &Timers::default());
-        assert!(!ring.may_sign_on(&keys[0].jwk, handover, &Timers::default()));
+        let ring = Ring::new(keys.to_vec(), &RotationSchedule::default());
+        assert!(!ring.may_keep_signing(&keys[0].jwk, handover, &RotationSchedule::default()));
         assert!(ring.published(handover).find(keys[0].jwk.kid()).is_none());
         assert!(ring.vouches_for(&[2, 3]));
         assert!(!ring.vouches_for(&[1, 2]) && !ring.vouches_for(&[2, 4]));
@@ -261,8 +266,8 @@ mod tests {
     fn a_key_without_a_private_half_never_comes_back() {
         let ended = RingKey { erased_at: Some(START), ..key(1, START) };
         assert_eq!(signing(&[ended.clone(), key(2, START.plus(MINUTE))], START), None);
-        let ring = Ring::new(vec![ended.clone()], &Timers::default());
-        let plan = crate::keys::rotation::plan(&ring, START.plus(MINUTE), &Timers::default());
+        let ring = Ring::new(vec![ended.clone()], &RotationSchedule::default());
+        let plan = crate::keys::rotation::plan(&ring, START.plus(MINUTE), &RotationSchedule::default());
         assert_eq!(
             (plan.create.len(), plan.create[0]),
             (2, START.plus(MINUTE)),
@@ -274,9 +279,10 @@ mod tests {
     #[test]
     fn a_key_signs_on_for_an_hour_and_no_longer() {
         let keys = [key(1, START), key(2, START.plus(MINUTE))];
-        let (ring, timers) = (Ring::new(keys.to_vec(), &Timers::default()), Timers::default());
+        let (ring, schedule) =
+            (Ring::new(keys.to_vec(), &RotationSchedule::default()), RotationSchedule::default());
         let end = START.plus(MINUTE);
-        assert!(ring.may_sign_on(&keys[0].jwk, end.plus(59 * MINUTE), &timers));
-        assert!(!ring.may_sign_on(&keys[0].jwk, end.plus(60 * MINUTE), &timers));
+        assert!(ring.may_keep_signing(&keys[0].jwk, end.plus(59 * MINUTE), &schedule));
+        assert!(!ring.may_keep_signing(&keys[0].jwk, end.plus(60 * MINUTE), &schedule));
     }
 }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::config::StoreConfig;
-use crate::entropy::Entropy;
-use crate::keys::{KeyError, KeyTable, Ring, RingKey, Tenure, Timers, Wrapping};
+use crate::keys::{KeyEnvelope, KeyError, KeyLifecycle, KeyTable, Ring, RingKey, RotationSchedule};
+use crate::random::Random;
 
 /// What a run has to do.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -22,23 +22,23 @@ pub(crate) struct Plan {
 /// Works out what a ring needs at `now`: a key that signs, and one announced successor, which takes over a period
 /// after the key before it, but not before it has been announced for the lead. A key without which nothing can be
 /// signed does not wait: an outage is worse than a verifier that has to fetch.
-pub(crate) fn plan(ring: &Ring, now: Timestamp, timers: &Timers) -> Plan {
-    let settings = timers.settings();
+pub(crate) fn plan(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Plan {
+    let settings = schedule.settings();
     let mut plan = Plan::default();
     let signing = ring.signing(now);
     if signing.is_none() {
         plan.create.push(now);
     }
     if ring.announced(now).is_none() {
-        let started = signing.map_or(now, |tenure| tenure.signs_from);
+        let started = signing.map_or(now, |lifecycle| lifecycle.signs_from);
         plan.create.push(started.plus(settings.rotation_period).max(now.plus(settings.announcement_lead)));
     }
     let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
-    for tenure in ring.tenures() {
-        if is_over(tenure.kept_until) {
-            plan.delete.push(tenure.key.seq);
-        } else if is_over(tenure.wrapped_until) && tenure.key.erased_at.is_none() {
-            plan.erase.push(tenure.key.seq);
+    for lifecycle in ring.lifecycles() {
+        if is_over(lifecycle.kept_until) {
+            plan.delete.push(lifecycle.key.seq);
+        } else if is_over(lifecycle.private_key_kept_until) && lifecycle.key.erased_at.is_none() {
+            plan.erase.push(lifecycle.key.seq);
         }
     }
     plan
@@ -59,10 +59,10 @@ pub struct Rotation {
 #[derive(Debug)]
 pub struct Rotator {
     table: KeyTable,
-    wrapping: Wrapping,
-    timers: Timers,
+    envelope: KeyEnvelope,
+    schedule: RotationSchedule,
     clock: Clock,
-    entropy: Entropy,
+    random: Random,
 }
 
 /// Why a key was not rotated or withdrawn.
@@ -92,17 +92,17 @@ impl Rotator {
     pub fn new(
         config: &StoreConfig,
         db: &aws_sdk_dynamodb::Client,
-        wrapping: Wrapping,
+        envelope: KeyEnvelope,
         clock: Clock,
-        entropy: Entropy,
+        random: Random,
     ) -> Self {
         let table = KeyTable::new(db.clone(), &config.table_prefix);
-        Self { table, wrapping, timers: config.timers, clock, entropy }
+        Self { table, envelope, schedule: config.schedule, clock, random }
     }
 
     /// The ring as it is.
     pub async fn ring(&self) -> Result<Ring, KeyError> {
-        Ok(self.table.ring(&self.timers).await?)
+        Ok(self.table.ring(&self.schedule).await?)
     }
 
     /// Gives the ring what it lacks and takes away what nothing needs. Safe to run at any time, twice, and twice at
@@ -110,31 +110,31 @@ impl Rotator {
     pub async fn rotate(&self) -> Result<Rotation, KeyError> {
         let contents = self.table.read().await?;
         let now = self.clock.now();
-        let ring = Ring::new(contents.keys, &self.timers);
-        let plan = plan(&ring, now, &self.timers);
+        let ring = Ring::new(contents.keys, &self.schedule);
+        let plan = plan(&ring, now, &self.schedule);
         // A key that this run has yet to make is of no age.
-        let key_age = ring.signing(now).map_or(Duration::ZERO, |tenure| now.since(tenure.signs_from));
+        let key_age = ring.signing(now).map_or(Duration::ZERO, |lifecycle| now.since(lifecycle.signs_from));
         let mut done = Rotation { key_age, ..Rotation::default() };
         let mut seq = contents.last_seq;
         for activates_at in plan.create {
             seq =
                 seq.checked_add(1).ok_or(KeyError::Unusable { seq, reason: "no number is left after it" })?;
             let pair = self
-                .wrapping
-                .generate(&self.table.encryption_context(seq), &self.entropy)
+                .envelope
+                .generate(&self.table.encryption_context(seq), &self.random)
                 .await
-                .map_err(|error| KeyError::Wrapping { seq, error })?;
+                .map_err(|error| KeyError::KeyEnvelope { seq, error })?;
             // KMS may have taken its time, and the lead counts from when the key can be read.
             let announced_at = self.clock.now();
             let is_successor = activates_at > now;
-            let soonest = announced_at.plus(self.timers.settings().announcement_lead);
+            let soonest = announced_at.plus(self.schedule.settings().announcement_lead);
             let key = RingKey {
                 seq,
                 jwk: pair.jwk,
                 announced_at,
-                known_at: announced_at.plus(self.timers.least_lead()),
+                known_at: announced_at.plus(self.schedule.least_lead()),
                 activates_at: if is_successor { activates_at.max(soonest) } else { activates_at },
-                longest: self.timers.settings().longest,
+                max_lifetimes: self.schedule.settings().max_lifetimes,
                 withdrawn_at: None,
                 erased_at: None,
             };
@@ -149,9 +149,10 @@ impl Rotator {
         for seq in plan.erase {
             self.table.erase_wrapped(seq, now).await?;
         }
-        for tenure in ring.tenures().iter().filter(|tenure| plan.delete.contains(&tenure.key.seq)) {
-            self.table.delete(tenure.key.seq).await?;
-            done.deleted.push(tenure.key.jwk.kid().to_owned());
+        for lifecycle in ring.lifecycles().iter().filter(|lifecycle| plan.delete.contains(&lifecycle.key.seq))
+        {
+            self.table.delete(lifecycle.key.seq).await?;
+            done.deleted.push(lifecycle.key.jwk.kid().to_owned());
         }
         Ok(done)
     }
@@ -171,11 +172,11 @@ impl Rotator {
     pub async fn withdraw(&self, kid: &str, force: bool) -> Result<Rotation, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
-        let found = ring.tenures().iter().find(|tenure| tenure.key.jwk.kid() == kid);
-        let Some(tenure) = found.filter(|tenure| tenure.key.withdrawn_at.is_none()) else {
+        let found = ring.lifecycles().iter().find(|lifecycle| lifecycle.key.jwk.kid() == kid);
+        let Some(lifecycle) = found.filter(|lifecycle| lifecycle.key.withdrawn_at.is_none()) else {
             return Err(ChangeRefused::NoSuchKey);
         };
-        if ring.signing(now).is_some_and(|signing| signing.key.seq == tenure.key.seq) {
+        if ring.signing(now).is_some_and(|signing| signing.key.seq == lifecycle.key.seq) {
             let successor = match self.successor(&ring, now) {
                 Err(ChangeRefused::NotYetKnown { .. } | ChangeRefused::NoSuccessor) if force => {
                     ring.announced(now)
@@ -187,22 +188,22 @@ impl Rotator {
                 self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
             }
         }
-        self.table.withdraw(tenure.key.seq, now).await.map_err(KeyError::from)?;
-        tracing::warn!(target: "audit", event = "withdrawn", kid, seq = tenure.key.seq);
+        self.table.withdraw(lifecycle.key.seq, now).await.map_err(KeyError::from)?;
+        tracing::warn!(target: "audit", event = "withdrawn", kid, seq = lifecycle.key.seq);
         Ok(self.rotate().await?)
     }
 
     /// How long after a change some cache may still show the ring as it was before.
     pub fn forgotten_after(&self) -> Duration {
-        self.timers.forgotten_after()
+        self.schedule.forgotten_after()
     }
 
     /// The announced successor, if every verifier knows it by `now`.
-    fn successor<'a>(&self, ring: &'a Ring, now: Timestamp) -> Result<&'a Tenure, ChangeRefused> {
+    fn successor<'a>(&self, ring: &'a Ring, now: Timestamp) -> Result<&'a KeyLifecycle, ChangeRefused> {
         let successor = ring.announced(now).ok_or(ChangeRefused::NoSuccessor)?;
         let since = successor.key.announced_at;
         // By the timers of now and by those it was made under, which may be another shell's.
-        let known = since.plus(self.timers.least_lead()).max(successor.key.known_at);
+        let known = since.plus(self.schedule.least_lead()).max(successor.key.known_at);
         if now < known { Err(ChangeRefused::NotYetKnown { since, known }) } else { Ok(successor) }
     }
 }

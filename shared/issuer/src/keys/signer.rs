@@ -13,16 +13,17 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
-use crate::keys::{KeyError, KeyRing, KeyTable, Lifetimes, Ring, RingKey, Timers, Wrapping};
-use crate::mint::{AccessTokenType, TokenType};
-use crate::outage::Outage;
-use crate::refresh::RefreshClaims;
+use crate::keys::{KeyEnvelope, KeyError, KeyTable, Lifetimes, Ring, RingCache, RingKey, RotationSchedule};
+use crate::records::AccessTokenType;
+use crate::store::circuit_breaker::CircuitBreaker;
+use crate::tokens::access::TokenType;
+use crate::tokens::refresh::RefreshClaims;
 
 /// A private key, ready to sign. It was unwrapped and checked once; signing touches nothing but memory.
 pub struct SigningKey {
     seq: u64,
     jwk: Jwk,
-    longest: Lifetimes,
+    max_lifetimes: Lifetimes,
     pair: EcdsaKeyPair,
     /// ECDSA's per-signature nonce: ring takes its own generator for it and no other.
     nonces: SystemRandom,
@@ -52,7 +53,14 @@ impl SigningKey {
         let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &*scalar, &point, &nonces)
             .map_err(|_| unusable("the key pair was refused"))?;
         let headers = TokenType::ALL.map(|typ| jws::encode_header(typ.as_str(), key.jwk.kid()));
-        Ok(Self { seq: key.seq, jwk: key.jwk.clone(), longest: key.longest, pair, nonces, headers })
+        Ok(Self {
+            seq: key.seq,
+            jwk: key.jwk.clone(),
+            max_lifetimes: key.max_lifetimes,
+            pair,
+            nonces,
+            headers,
+        })
     }
 
     /// Its number in the ring.
@@ -61,8 +69,8 @@ impl SigningKey {
     }
 
     /// The longest lifetimes of what it may sign.
-    pub(crate) fn longest(&self) -> Lifetimes {
-        self.longest
+    pub(crate) fn max_lifetimes(&self) -> Lifetimes {
+        self.max_lifetimes
     }
 
     /// The key's name.
@@ -101,12 +109,12 @@ pub(super) fn uncompressed_point(secret: &SecretKey) -> Vec<u8> {
 /// Knows the ring and can open the key that signs.
 #[derive(Debug)]
 pub struct Signer {
-    ring: KeyRing,
+    ring: RingCache,
     table: KeyTable,
-    wrapping: Wrapping,
+    envelope: KeyEnvelope,
     clock: Clock,
     /// Of the private half and of what opens it.
-    outage: Outage,
+    breaker: CircuitBreaker,
     opened: Mutex<Opened>,
 }
 
@@ -119,22 +127,22 @@ struct Opened {
 
 impl Signer {
     /// A signer over `table`; nothing is read yet.
-    pub fn new(table: KeyTable, wrapping: Wrapping, timers: Timers, clock: Clock) -> Self {
-        let outage = Outage::new(clock.clone());
-        Self::beside(outage, table, wrapping, timers, clock)
+    pub fn new(table: KeyTable, envelope: KeyEnvelope, schedule: RotationSchedule, clock: Clock) -> Self {
+        let breaker = CircuitBreaker::new(clock.clone());
+        Self::beside(breaker, table, envelope, schedule, clock)
     }
 
     /// The same beside readers of other tables.
     pub(crate) fn beside(
-        outage: Outage,
+        breaker: CircuitBreaker,
         table: KeyTable,
-        wrapping: Wrapping,
-        timers: Timers,
+        envelope: KeyEnvelope,
+        schedule: RotationSchedule,
         clock: Clock,
     ) -> Self {
-        let opening = outage.of_another_table();
-        let ring = KeyRing::new(table.clone(), timers, clock.clone(), outage);
-        Self { ring, table, wrapping, clock, outage: opening, opened: Mutex::default() }
+        let opening = breaker.for_table();
+        let ring = RingCache::new(table.clone(), schedule, clock.clone(), breaker);
+        Self { ring, table, envelope, clock, breaker: opening, opened: Mutex::default() }
     }
 
     /// What `verify` says of a token, and the ring that it says it by: a newer one where the copy does not know the key.
@@ -170,14 +178,14 @@ impl Signer {
         {
             return Ok(Arc::clone(key));
         }
-        let timers = self.ring.timers();
-        let overtime = opened.key.clone().filter(|key| ring.may_sign_on(&key.jwk, now, timers));
+        let schedule = self.ring.schedule();
+        let overtime = opened.key.clone().filter(|key| ring.may_keep_signing(&key.jwk, now, schedule));
         if let Some(key) = &overtime
-            && (timers.is_too_soon(opened.failed_at, now) || self.outage.is_recent())
+            && (schedule.is_too_soon(opened.failed_at, now) || self.breaker.is_open())
         {
             return Ok(Arc::clone(key));
         }
-        let result = self.outage.watch(overtime.is_some(), Box::pin(self.open(&active.key))).await;
+        let result = self.breaker.watch(overtime.is_some(), Box::pin(self.open(&active.key))).await;
         if matches!(result, Err(KeyError::Erased { .. })) {
             self.ring.forget(&ring).await;
         }
@@ -201,8 +209,8 @@ impl Signer {
         let wrapped = self.table.wrapped(seq).await?;
         let wrapped = wrapped.ok_or(KeyError::Erased { seq })?;
         let context = self.table.encryption_context(seq);
-        let pkcs8 = self.wrapping.unwrap(&wrapped, &context).await;
-        let pkcs8 = pkcs8.map_err(|error| KeyError::Wrapping { seq, error })?;
+        let pkcs8 = self.envelope.unwrap(&wrapped, &context).await;
+        let pkcs8 = pkcs8.map_err(|error| KeyError::KeyEnvelope { seq, error })?;
         SigningKey::from_pkcs8(key, &pkcs8)
     }
 }
@@ -220,7 +228,7 @@ mod tests {
             announced_at: Timestamp::from_seconds(0),
             known_at: Timestamp::from_seconds(0),
             activates_at: Timestamp::from_seconds(0),
-            longest: Lifetimes::default(),
+            max_lifetimes: Lifetimes::default(),
             withdrawn_at: None,
             erased_at: None,
         }

@@ -1,5 +1,5 @@
 //! Years of rotation in simulated time: the real ring, plan and rules for old readings, with everything around them
-//! going wrong. What `KeyRing` and `Signer` do with these over the network is restated here without one.
+//! going wrong. What `RingCache` and `Signer` do with these over the network is restated here without one.
 //!
 //! Processes are cut off from the store and from KMS, rotation runs are missed, doubled and forced, clocks are off by
 //! up to a minute, the configuration changes midway. Every token minted must verify at every honest verifier until it
@@ -12,11 +12,11 @@ use std::time::Duration;
 use countersign_verify::{Jwk, JwkSet, Timestamp};
 use p256::SecretKey;
 
-use super::reading::Reading;
+use super::ring_cache::Reading;
 use super::rotation::plan;
+use super::schedule::tests::{unchecked, without_staleness};
 use super::signer::uncompressed_point;
-use super::timers::tests::{unchecked, without_staleness};
-use super::{Lifetimes, Ring, RingKey, TimerSettings, Timers};
+use super::{Lifetimes, Ring, RingKey, RotationSchedule, ScheduleSettings};
 
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
@@ -76,11 +76,11 @@ impl Process {
         Self { offset: Offset::new(dice), reading: None, cut_off_until: 0 }
     }
 
-    /// The ring that it goes by, as `KeyRing::current` decides.
+    /// The ring that it goes by, as `RingCache::current` decides.
     fn ring(&mut self, world: &Store, truth: u64) -> Option<Arc<Ring>> {
         let now = self.offset.now(truth);
         if let Some(reading) = &self.reading
-            && reading.is_fresh(now, &world.timers)
+            && reading.is_fresh(now, &world.schedule)
         {
             return Some(Arc::clone(&reading.ring));
         }
@@ -88,7 +88,7 @@ impl Process {
             let ring = Arc::new(Ring::new(world.keys.clone(), &world.ring_timers));
             self.reading = Some(Reading { ring, at: now });
         }
-        let usable = self.reading.as_ref().filter(|reading| reading.is_usable(now, &world.timers));
+        let usable = self.reading.as_ref().filter(|reading| reading.is_usable(now, &world.schedule));
         usable.map(|reading| Arc::clone(&reading.ring))
     }
 }
@@ -117,25 +117,25 @@ struct Verifier {
 struct Store {
     keys: Vec<RingKey>,
     /// What processes and rotation go by.
-    timers: Timers,
+    schedule: RotationSchedule,
     /// What the ring's times follow from: the same, unless a test shortens the retention.
-    ring_timers: Timers,
+    ring_timers: RotationSchedule,
     last_seq: u64,
 }
 
 impl Store {
     fn rotate(&mut self, now: Timestamp) {
         let ring = Ring::new(self.keys.clone(), &self.ring_timers);
-        let plan = plan(&ring, now, &self.timers);
+        let plan = plan(&ring, now, &self.schedule);
         for activates_at in plan.create {
             self.last_seq += 1;
             self.keys.push(RingKey {
                 seq: self.last_seq,
                 jwk: jwk(self.last_seq),
                 announced_at: now,
-                known_at: now.plus(self.timers.least_lead()),
+                known_at: now.plus(self.schedule.least_lead()),
                 activates_at,
-                longest: self.timers.settings().longest,
+                max_lifetimes: self.schedule.settings().max_lifetimes,
                 withdrawn_at: None,
                 erased_at: None,
             });
@@ -149,7 +149,7 @@ impl Store {
     /// What `key rotate` does.
     fn rotate_now(&mut self, now: Timestamp) {
         let ring = Ring::new(self.keys.clone(), &self.ring_timers);
-        let Some(seq) = ring.announced(now).map(|tenure| tenure.key.seq) else { return };
+        let Some(seq) = ring.announced(now).map(|lifecycle| lifecycle.key.seq) else { return };
         if let Some(key) = self.keys.iter_mut().find(|key| key.seq == seq)
             && now >= key.known_at
         {
@@ -199,13 +199,13 @@ enum Fault {
 fn simulate(
     seed: u64,
     days: u64,
-    settings: TimerSettings,
-    ring_timers: fn(Timers) -> Timers,
+    settings: ScheduleSettings,
+    ring_timers: fn(RotationSchedule) -> RotationSchedule,
 ) -> Option<Fault> {
     let dice = &mut Dice(seed);
-    let timers = unchecked(settings);
+    let schedule = unchecked(settings);
     let start = 1_000 * DAY;
-    let mut store = Store { keys: vec![], timers, ring_timers: ring_timers(timers), last_seq: 0 };
+    let mut store = Store { keys: vec![], schedule, ring_timers: ring_timers(schedule), last_seq: 0 };
     store.rotate(Offset::new(dice).now(start - 2 * MINUTE));
     let mut issuers: Vec<Issuer> =
         (0..3).map(|_| Issuer { process: Process::new(dice), without_kms_until: 0, opened: None }).collect();
@@ -243,12 +243,13 @@ fn simulate(
         if dice.one_in(5000) {
             // Another configuration within the invariants, where the one given keeps them.
             let factor = 1 + dice.below(3);
-            let longest = Lifetimes { access: settings.longest.access * factor, ..settings.longest };
+            let max_lifetimes =
+                Lifetimes { access: settings.max_lifetimes.access * factor, ..settings.max_lifetimes };
             let changed =
-                TimerSettings { longest, rotation_period: settings.rotation_period * 2, ..settings };
+                ScheduleSettings { max_lifetimes, rotation_period: settings.rotation_period * 2, ..settings };
             let changed = if dice.one_in(2) { changed } else { settings };
-            store.timers = unchecked(changed);
-            store.ring_timers = ring_timers(store.timers);
+            store.schedule = unchecked(changed);
+            store.ring_timers = ring_timers(store.schedule);
         }
         let processes = issuers.iter_mut().map(|issuer| &mut issuer.process).chain(&mut publishers);
         for process in processes {
@@ -281,7 +282,10 @@ fn simulate(
                         return Some(Fault::ErasedWhileNeeded { seq: active.key.seq, at: truth });
                     }
                     issuer.opened = Some(active.key.jwk.clone());
-                } else if !issuer.opened.as_ref().is_some_and(|jwk| ring.may_sign_on(jwk, now, &store.timers))
+                } else if !issuer
+                    .opened
+                    .as_ref()
+                    .is_some_and(|jwk| ring.may_keep_signing(jwk, now, &store.schedule))
                 {
                     continue;
                 }
@@ -290,15 +294,16 @@ fn simulate(
             let Some(key) = store.keys.iter().find(|key| key.jwk == *signed_by) else { continue };
             if let Some(withdrawn) = key.withdrawn_at {
                 // Two clocks take part: the one that wrote the moment, and this one.
-                if now.since(withdrawn) > store.timers.ring_staleness() + Duration::from_millis(2 * MINUTE) {
+                if now.since(withdrawn) > store.schedule.ring_staleness() + Duration::from_millis(2 * MINUTE)
+                {
                     return Some(Fault::SignedWhileWithdrawn { kid: key.jwk.kid().to_owned(), at: truth });
                 }
             } else {
                 let lives = |seconds| now.plus(Duration::from_secs(seconds));
-                let longest = key.longest.within(store.timers.settings().longest);
+                let max_lifetimes = key.max_lifetimes.within(store.schedule.settings().max_lifetimes);
                 let (access, refresh) = living.entry(key.jwk.kid().to_owned()).or_insert((now, now));
-                *access = (*access).max(lives(longest.access));
-                *refresh = (*refresh).max(lives(longest.refresh));
+                *access = (*access).max(lives(max_lifetimes.access));
+                *refresh = (*refresh).max(lives(max_lifetimes.refresh));
             }
             // Refresh tokens live long: whether they are accepted is asked now and then.
             let accepted = dice.one_in(50).then(|| ring.accepted_at_refresh(now));
@@ -345,23 +350,23 @@ fn simulate(
 }
 
 /// Keys that change as often as they may, so that a year of them fits into weeks.
-fn hasty() -> TimerSettings {
-    let longest = Lifetimes { access: 3600, refresh: 24 * 3600 };
-    let settings = TimerSettings { longest, ..TimerSettings::default() };
+fn hasty() -> ScheduleSettings {
+    let max_lifetimes = Lifetimes { access: 3600, refresh: 24 * 3600 };
+    let settings = ScheduleSettings { max_lifetimes, ..ScheduleSettings::default() };
     let lead = unchecked(settings).least_lead();
-    let settings = TimerSettings { announcement_lead: lead, rotation_period: lead, ..settings };
-    Timers::new(settings).expect("the least lead keeps the promises");
+    let settings = ScheduleSettings { announcement_lead: lead, rotation_period: lead, ..settings };
+    RotationSchedule::new(settings).expect("the least lead keeps the promises");
     settings
 }
 
 #[test]
 fn no_token_is_refused_while_the_invariants_hold() {
     for seed in 0..12 {
-        assert_eq!(simulate(seed, 45, hasty(), |timers| timers), None, "seed {seed}");
+        assert_eq!(simulate(seed, 45, hasty(), |schedule| schedule), None, "seed {seed}");
     }
     for seed in 0..1 {
         assert_eq!(
-            simulate(seed, 365, TimerSettings::default(), |timers| timers),
+            simulate(seed, 365, ScheduleSettings::default(), |schedule| schedule),
             None,
             "seed {seed}, real timers"
         );
@@ -369,7 +374,10 @@ fn no_token_is_refused_while_the_invariants_hold() {
 }
 
 /// The first fault that some seed finds.
-fn find_fault(settings: TimerSettings, ring_timers: fn(Timers) -> Timers) -> Option<Fault> {
+fn find_fault(
+    settings: ScheduleSettings,
+    ring_timers: fn(RotationSchedule) -> RotationSchedule,
+) -> Option<Fault> {
     (0..24).find_map(|seed| simulate(seed, 45, settings, ring_timers))
 }
 
@@ -378,9 +386,9 @@ fn a_lead_below_the_invariant_is_found_out() {
     let settings = hasty();
     // As if no process ever published from an old ring.
     let short = settings.announcement_lead.saturating_sub(unchecked(settings).ring_staleness());
-    let settings = TimerSettings { announcement_lead: short, rotation_period: short, ..settings };
-    assert!(Timers::new(settings).is_err());
-    let found = find_fault(settings, |timers| timers);
+    let settings = ScheduleSettings { announcement_lead: short, rotation_period: short, ..settings };
+    assert!(RotationSchedule::new(settings).is_err());
+    let found = find_fault(settings, |schedule| schedule);
     assert!(matches!(found, Some(Fault::UnknownKey { .. })), "{found:?}");
 }
 

@@ -8,9 +8,9 @@ use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use countersign_verify::{Jwk, Timestamp};
 
-use crate::keys::wrapping::EncryptionContext;
-use crate::keys::{Lifetimes, Ring, RingKey, Timers};
-use crate::store::{SIGNING_KEYS, StoreError, number, was_applied};
+use crate::keys::envelope::EncryptionContext;
+use crate::keys::{Lifetimes, Ring, RingKey, RotationSchedule};
+use crate::store::table::{SIGNING_KEYS, StoreError, number, was_applied};
 
 /// The one partition: a deployment has one ring.
 const RING: &str = "issuer";
@@ -87,8 +87,8 @@ impl KeyTable {
     }
 
     /// The ring as it stands.
-    pub async fn ring(&self, timers: &Timers) -> Result<Ring, StoreError> {
-        Ok(Ring::new(self.read().await?.keys, timers))
+    pub async fn ring(&self, schedule: &RotationSchedule) -> Result<Ring, StoreError> {
+        Ok(Ring::new(self.read().await?.keys, schedule))
     }
 
     /// The wrapped private half of a key; none once it has been erased.
@@ -117,8 +117,8 @@ impl KeyTable {
             .item("announced_at", moment(key.announced_at))
             .item("known_at", moment(key.known_at))
             .item("activates_at", moment(key.activates_at))
-            .item("longest_access", AttributeValue::N(key.longest.access.to_string()))
-            .item("longest_refresh", AttributeValue::N(key.longest.refresh.to_string()))
+            .item("longest_access", AttributeValue::N(key.max_lifetimes.access.to_string()))
+            .item("longest_refresh", AttributeValue::N(key.max_lifetimes.refresh.to_string()))
             .item("wrapped", AttributeValue::B(Blob::new(wrapped)))
             .condition_expression("attribute_not_exists(#ring)")
             .expression_attribute_names("#ring", "ring");
@@ -201,7 +201,7 @@ fn read(item: &HashMap<String, AttributeValue>) -> Result<RingKey, &'static str>
         announced_at: moment("announced_at").ok_or("announced_at is no moment")?,
         known_at: moment("known_at").ok_or("known_at is no moment")?,
         activates_at: moment("activates_at").ok_or("activates_at is no moment")?,
-        longest: Lifetimes {
+        max_lifetimes: Lifetimes {
             access: seconds("longest_access").ok_or("longest_access is no number of seconds")?,
             refresh: seconds("longest_refresh").ok_or("longest_refresh is no number of seconds")?,
         },

@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use crate::SourceAddress;
 use crate::authorizer::event::{Http, Identity};
-use crate::endpoints::{Request, Response};
+use crate::http::{Request, Response};
 
 /// Stands for a body and for a query that cannot be read: neither is ever a percent sign alone, so the endpoints refuse it.
 const UNREADABLE: &str = "%";

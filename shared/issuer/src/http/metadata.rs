@@ -1,0 +1,116 @@
+//! What anybody may read: the key set (RFC 7517) and the metadata (RFC 8414).
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::{Method, StatusCode};
+use ring::digest::{SHA256, digest};
+use serde::Serialize;
+
+use super::{Request, Response, refuse};
+use crate::keys::KeyError;
+use crate::records::client::GrantType;
+use crate::request::error::OAuthError;
+use crate::{IssuerUrl, Publisher};
+
+/// `GET /.well-known/jwks.json`: the public keys that tokens are verified with.
+pub async fn jwks(publisher: &Publisher, request: Request) -> Response {
+    key_set(publisher, &request).await.unwrap_or_else(|error| refuse("jwks", None, &error))
+}
+
+async fn key_set(publisher: &Publisher, request: &Request) -> Result<Response, OAuthError> {
+    require_get(request)?;
+    let keys = publisher.ring.current().await?.published(publisher.clock.now());
+    if keys.is_empty() {
+        // An empty set would be kept for as long as a good one.
+        return Err(KeyError::NoSigningKey.into());
+    }
+    publish(publisher, request, "application/jwk-set+json", &keys)
+}
+
+/// `GET /.well-known/oauth-authorization-server`, and the same at `/.well-known/openid-configuration` for verifiers
+/// that look nowhere else.
+pub fn authorization_server_metadata(publisher: &Publisher, request: &Request) -> Response {
+    let metadata = Metadata::of(&publisher.url);
+    let answer =
+        require_get(request).and_then(|()| publish(publisher, request, "application/json", &metadata));
+    answer.unwrap_or_else(|error| refuse("metadata", None, &error))
+}
+
+fn require_get(request: &Request) -> Result<(), OAuthError> {
+    const ALLOWED: &[Method] = &[Method::GET, Method::HEAD];
+    if ALLOWED.contains(request.method()) {
+        Ok(())
+    } else {
+        Err(OAuthError::MethodNotAllowed { allowed: ALLOWED })
+    }
+}
+
+/// RFC 8414 section 2.
+#[derive(Serialize)]
+struct Metadata<'a> {
+    issuer: &'a str,
+    token_endpoint: String,
+    revocation_endpoint: String,
+    introspection_endpoint: String,
+    jwks_uri: String,
+    grant_types_supported: [GrantType; GrantType::ALL.len()],
+    token_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    /// Required, and empty: there is no authorization endpoint.
+    response_types_supported: [&'static str; 0],
+}
+
+impl<'a> Metadata<'a> {
+    fn of(url: &'a IssuerUrl) -> Self {
+        let issuer = url.as_str();
+        let client_authentication = ["client_secret_basic", "client_secret_post"];
+        Self {
+            issuer,
+            token_endpoint: format!("{issuer}/oauth/token"),
+            revocation_endpoint: format!("{issuer}/oauth/revoke"),
+            introspection_endpoint: format!("{issuer}/oauth/introspect"),
+            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            grant_types_supported: GrantType::ALL,
+            token_endpoint_auth_methods_supported: client_authentication,
+            revocation_endpoint_auth_methods_supported: client_authentication,
+            introspection_endpoint_auth_methods_supported: client_authentication,
+            response_types_supported: [],
+        }
+    }
+}
+
+/// Answers with a document that may be kept, or with 304 to whoever has it.
+fn publish(
+    publisher: &Publisher,
+    request: &Request,
+    content_type: &'static str,
+    document: &impl Serialize,
+) -> Result<Response, OAuthError> {
+    let body = serde_json::to_string(document)?;
+    let tag = format!("\"{}\"", BASE64URL.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..16]));
+    let unchanged = is_known(request.headers(), &tag);
+    let is_empty = unchanged || request.method() == Method::HEAD;
+    let mut response = Response::new(if is_empty { String::new() } else { body });
+    if unchanged {
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+    }
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    let max_age = publisher.schedule.settings().jwks_max_age.as_secs();
+    for (name, value) in [(CACHE_CONTROL, format!("public, max-age={max_age}")), (ETAG, tag)] {
+        if let Ok(value) = HeaderValue::try_from(value) {
+            headers.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// RFC 9110 section 13.1.2: weak comparison with any of the tags, or `*`.
+fn is_known(headers: &HeaderMap, tag: &str) -> bool {
+    let tags = headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
+    tags.flat_map(|value| value.split(','))
+        .map(str::trim)
+        .any(|known| known == "*" || known.trim_start_matches("W/") == tag)
+}

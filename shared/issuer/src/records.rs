@@ -1,0 +1,14 @@
+//! The records that an administrator writes: clients, users and operators, and the rules for them.
+
+pub(crate) mod brand;
+pub(crate) mod client;
+mod lifetimes;
+pub(crate) mod principal;
+pub(crate) mod scope;
+pub(crate) mod validation;
+
+pub use brand::ANY_BRAND;
+pub use client::{AccessTokenType, Client, GrantType, MAX_SECRETS};
+pub use lifetimes::Lifetimes;
+pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
+pub use validation::{RecordField, RecordProblem};

@@ -1,0 +1,287 @@
+//! Principals: users, who belong to a brand, and operators, who serve several.
+
+use std::fmt;
+use std::time::Duration;
+
+use countersign_verify::Timestamp;
+use precis_profiles::UsernameCaseMapped;
+use precis_profiles::precis_core::profile::PrecisFastInvocation;
+use serde::{Deserialize, Serialize};
+
+use crate::records::brand::{self, ANY_BRAND, is_brand_key};
+
+use crate::credentials::password::{self, PasswordError};
+use crate::credentials::spring::{self, SpringValue};
+use crate::random::{Random, RandomError};
+use crate::records::validation::{
+    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
+};
+use crate::store::table::{PRINCIPALS, Record};
+
+/// What the stable id of a user starts with.
+pub(crate) const USER_ID_PREFIX: &str = "usr_";
+/// What the stable id of an operator starts with.
+pub(crate) const OPERATOR_ID_PREFIX: &str = "opr_";
+
+/// Who a principal is: the key of its record, `user#brand#username` or `operator#username`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrincipalKey {
+    /// Users are unique within a brand.
+    User {
+        /// The brand.
+        brand: String,
+        /// As [`username`] gives it.
+        username: String,
+    },
+    /// Operators are unique altogether.
+    Operator {
+        /// As [`username`] gives it.
+        username: String,
+    },
+}
+
+impl PrincipalKey {
+    /// Reads a key. A brand has no `#`, so the second one ends it whatever the username holds.
+    pub fn parse(key: &str) -> Option<Self> {
+        match key.split_once('#')? {
+            ("operator", username) => Some(Self::Operator { username: username.into() }),
+            ("user", rest) => {
+                let (brand, username) = rest.split_once('#')?;
+                Some(Self::User { brand: brand.into(), username: username.into() })
+            }
+            _ => None,
+        }
+    }
+
+    /// The username.
+    pub fn username(&self) -> &str {
+        match self {
+            Self::User { username, .. } | Self::Operator { username } => username,
+        }
+    }
+}
+
+impl fmt::Display for PrincipalKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User { brand, username } => write!(f, "user#{brand}#{username}"),
+            Self::Operator { username } => write!(f, "operator#{username}"),
+        }
+    }
+}
+
+/// A username that RFC 8265 section 3.3 does not allow.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("not a username: letters, digits and printable ASCII without spaces, at most 255 bytes (RFC 8265)")]
+pub struct InvalidUsername;
+
+/// A username as it is stored and compared: the `UsernameCaseMapped` profile.
+pub fn username(typed: &str) -> Result<String, InvalidUsername> {
+    let enforced = UsernameCaseMapped::enforce(typed).map_err(|_| InvalidUsername)?;
+    // What it is mapped to must be a username again, or the name that a list shows could not be typed.
+    let again = UsernameCaseMapped::enforce(enforced.as_ref()).map_err(|_| InvalidUsername)?;
+    if again != enforced || enforced.len() > 255 {
+        return Err(InvalidUsername);
+    }
+    Ok(enforced.into_owned())
+}
+
+/// A user or an operator, as the `principals` table keeps them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Principal {
+    /// [`PrincipalKey`] as a string.
+    #[serde(rename = "principal")]
+    key: String,
+    /// The `sub` of its tokens: random, never used again, so that a name given to somebody else brings no rights.
+    pub id: String,
+    password_hash: String,
+    /// The `roles` of its tokens.
+    pub roles: Vec<String>,
+    /// The brands that an operator serves; [`ANY_BRAND`] for all. A user has the one of its key.
+    pub brands: Vec<String>,
+    /// Whether it is let in.
+    pub enabled: bool,
+    /// Refresh tokens that carry another one are refused: moved by a password change, disabling and logout.
+    pub sessions_valid_from: Timestamp,
+    /// When the record was made.
+    pub created: Timestamp,
+    /// When it was last changed.
+    pub updated: Timestamp,
+    /// The optimistic lock.
+    pub version: u64,
+    /// The version that an import wrote: as long as it is the current one, another import may replace the record.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imported: Option<u64>,
+}
+
+impl fmt::Debug for Principal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal").field("key", &self.key).field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+impl Record for Principal {
+    const TABLE: &'static str = PRINCIPALS;
+    const KEY: &'static str = "principal";
+
+    fn key(&self) -> String {
+        self.key.clone()
+    }
+
+    fn version(&mut self) -> &mut u64 {
+        &mut self.version
+    }
+}
+
+impl Principal {
+    /// A new principal. A user's brand is that of its key; `brands` are an operator's.
+    pub fn new(
+        key: &PrincipalKey,
+        password: &str,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<Self, PasswordError> {
+        Ok(Self::with_hash(key, password::hash(password, random)?, roles, brands, now, random)?)
+    }
+
+    /// A new principal without a password yet, so that nobody can log in.
+    pub fn without_password(
+        key: &PrincipalKey,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<Self, RandomError> {
+        Self::with_hash(key, String::new(), roles, brands, now, random)
+    }
+
+    fn with_hash(
+        key: &PrincipalKey,
+        password_hash: String,
+        roles: Vec<String>,
+        brands: Vec<String>,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<Self, RandomError> {
+        let (prefix, brands) = match key {
+            PrincipalKey::User { brand, .. } => (USER_ID_PREFIX, vec![brand.clone()]),
+            PrincipalKey::Operator { .. } => (OPERATOR_ID_PREFIX, brands),
+        };
+        Ok(Self {
+            key: key.to_string(),
+            id: format!("{prefix}{}", random.id()?),
+            password_hash,
+            roles,
+            brands,
+            enabled: true,
+            sessions_valid_from: now,
+            created: now,
+            updated: now,
+            version: 1,
+            imported: None,
+        })
+    }
+
+    /// Gives it another password and ends its sessions.
+    pub fn set_password(
+        &mut self,
+        password: &str,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<(), PasswordError> {
+        self.password_hash = password::hash(password, random)?;
+        self.end_sessions(now);
+        Ok(())
+    }
+
+    /// Gives it the password that Spring kept as `value`, and ends its sessions.
+    pub fn set_imported_password(
+        &mut self,
+        value: &SpringValue,
+        now: Timestamp,
+        random: &Random,
+    ) -> Result<(), PasswordError> {
+        self.password_hash = value.seal(random)?;
+        self.end_sessions(now);
+        Ok(())
+    }
+
+    /// Takes the password of another state of the same principal over.
+    pub fn copy_password(&mut self, other: &Self) {
+        self.password_hash.clone_from(&other.password_hash);
+    }
+
+    /// Whether its password is kept as the other's is.
+    pub fn has_password_of(&self, other: &Self) -> bool {
+        self.password_hash == other.password_hash
+    }
+
+    /// Lets it in no more and ends its sessions.
+    pub fn disable(&mut self, now: Timestamp) {
+        self.enabled = false;
+        self.end_sessions(now);
+    }
+
+    /// Ends its sessions: no refresh token given out so far is accepted. The moment always moves, since a session
+    /// lasts for as long as it is the one it began under.
+    pub fn end_sessions(&mut self, now: Timestamp) {
+        self.sessions_valid_from = now.max(self.sessions_valid_from.plus(Duration::from_millis(1)));
+    }
+
+    /// Every rule that the record breaks; none if it may be stored.
+    pub fn problems(&self) -> Vec<RecordProblem> {
+        let mut problems = Problems::default();
+        // A user logs in to the brand of its key, which is never the word for all of them.
+        let is_operator = matches!(PrincipalKey::parse(&self.key), Some(PrincipalKey::Operator { .. }));
+        let is_brand = |brand: &str| (is_operator && brand == ANY_BRAND) || is_brand_key(brand);
+        problems.check_list(RecordField::Brand, &self.brands, BRAND_RULE, is_brand);
+        problems.check_list(RecordField::Role, &self.roles, ROLE_RULE, is_role);
+        problems.unless(!self.brands.is_empty(), RecordProblem::NoBrand);
+        problems.unless(
+            self.roles.join(" ").len() <= MAX_ROLE_BYTES,
+            RecordProblem::TooLong { field: RecordField::Role, max_bytes: MAX_ROLE_BYTES },
+        );
+        problems.0
+    }
+
+    /// Whether its password is kept in a way that can be verified, at a cost that a function can bear.
+    pub fn has_verifiable_password(&self) -> bool {
+        spring::is_verifiable(&self.password_hash)
+    }
+
+    /// Whether its password is kept as what was stored of `value`.
+    pub fn holds(&self, value: &SpringValue) -> bool {
+        value.is_sealed_as(&self.password_hash)
+    }
+
+    /// Whether it may act for `brand`; where a token has none, there is nothing to serve.
+    pub(crate) fn serves(&self, brand: Option<&str>) -> bool {
+        brand.is_none_or(|brand| brand::allows(&self.brands, brand))
+    }
+
+    pub(crate) fn has_password(&self, password: &str) -> bool {
+        password::verify(password, &self.password_hash)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn usernames_are_compared_without_case_or_width_and_spaces_are_refused() {
+        assert_eq!(username("Jane@Example.com").unwrap(), "jane@example.com");
+        assert_eq!(username("ＪＡＮＥ").unwrap(), "jane");
+        for refused in ["", "jane doe", "jane\u{0}", "\u{200b}"] {
+            assert_eq!(username(refused), Err(InvalidUsername), "{refused:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_sign_in_a_username_moves_no_boundary() {
+        let key = PrincipalKey::User { brand: "acme".into(), username: "a#b".into() };
+        assert_eq!(PrincipalKey::parse(&key.to_string()), Some(key));
+    }
+}

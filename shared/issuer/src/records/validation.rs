@@ -1,0 +1,225 @@
+//! The rules that client and principal records share, and the problems that they report.
+
+use std::fmt;
+
+/// A list in a record has no more items than this.
+const MAX_ITEMS: usize = crate::records::scope::MAX_SCOPES;
+
+/// A member of a record, named as the option of the command line that sets it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum RecordField {
+    /// A client's id.
+    ClientId,
+    /// A client's name.
+    Name,
+    /// A client's secrets.
+    Secrets,
+    /// The lifetime of access tokens.
+    AccessTtl,
+    /// The lifetime of refresh tokens.
+    RefreshTtl,
+    /// The grant types.
+    Grant,
+    /// The switch that makes an operator mandatory.
+    RequireOperator,
+    /// The scopes.
+    Scope,
+    /// The scopes of a request that names none.
+    DefaultScope,
+    /// The roles.
+    Role,
+    /// The brands.
+    Brand,
+    /// The operators on whose behalf a client may act.
+    Operator,
+    /// The audiences.
+    Audience,
+}
+
+impl fmt::Display for RecordField {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ClientId => "client id",
+            Self::Name => "name",
+            Self::Secrets => "secrets",
+            Self::AccessTtl => "access-ttl",
+            Self::RefreshTtl => "refresh-ttl",
+            Self::Grant => "grant",
+            Self::RequireOperator => "require-operator",
+            Self::Scope => "scope",
+            Self::DefaultScope => "default-scope",
+            Self::Role => "role",
+            Self::Brand => "brand",
+            Self::Operator => "operator",
+            Self::Audience => "audience",
+        })
+    }
+}
+
+/// A rule that a record breaks. `Display` is a sentence for the administrator.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordProblem {
+    /// The client's id is empty, too long, or holds a character or prefix that is not allowed.
+    #[error(
+        "client id: 1 to 128 printable ASCII characters without space and ':', not starting with usr_ or opr_"
+    )]
+    InvalidClientId,
+    /// The name is too long or holds control characters.
+    #[error("name: at most 200 characters, no control characters")]
+    InvalidName,
+    /// The client has too many secrets.
+    #[error("secrets: at most {max}")]
+    TooManySecrets {
+        /// The most that it may have.
+        max: usize,
+    },
+    /// A lifetime is zero or too long.
+    #[error("{field}: between 1 and {max} seconds")]
+    LifetimeOutOfBounds {
+        /// `AccessTtl` or `RefreshTtl`.
+        field: RecordField,
+        /// The longest lifetime in seconds.
+        max: u64,
+    },
+    /// The client has no grant type.
+    #[error("grant: at least one is needed")]
+    NoGrant,
+    /// A grant type is listed twice.
+    #[error("grant: one is given twice")]
+    RepeatedGrant,
+    /// The password grant needs a brand.
+    #[error("grant password: users belong to a brand, so the client needs one")]
+    PasswordGrantWithoutBrand,
+    /// The refresh grant needs a grant that issues refresh tokens.
+    #[error("grant refresh_token: only password and operator_password give refresh tokens")]
+    RefreshGrantWithoutLogin,
+    /// An operator is mandatory, but the client may act for none.
+    #[error("require-operator: the client has no operators to name")]
+    RequiredOperatorWithoutOperators,
+    /// A list is too long.
+    #[error("{field}: at most {max}")]
+    TooManyItems {
+        /// The list.
+        field: RecordField,
+        /// The most items that it may have.
+        max: usize,
+    },
+    /// An item of a list breaks the list's rule.
+    #[error("{field} {item:?}: {rule}")]
+    InvalidItem {
+        /// The list.
+        field: RecordField,
+        /// The item.
+        item: String,
+        /// The rule for every item of the list.
+        rule: &'static str,
+    },
+    /// An item is listed twice.
+    #[error("{field} {item:?}: given twice")]
+    RepeatedItem {
+        /// The list.
+        field: RecordField,
+        /// The item.
+        item: String,
+    },
+    /// The items of a list, joined with spaces as in a token, are too long.
+    #[error("{field}: together at most {max_bytes} bytes")]
+    TooLong {
+        /// `Scope` or `Role`.
+        field: RecordField,
+        /// The most bytes that they may have together.
+        max_bytes: usize,
+    },
+    /// The wildcard is listed beside other brands.
+    #[error("brand: '*' stands for all brands and goes alone")]
+    WildcardBesideBrands,
+    /// The principal has no brand.
+    #[error("brand: at least one is needed")]
+    NoBrand,
+    /// The client has no audience.
+    #[error("audience: at least one is needed; the first is the default")]
+    NoAudience,
+}
+
+impl RecordProblem {
+    /// The member of the record that breaks the rule.
+    pub fn field(&self) -> RecordField {
+        match self {
+            Self::InvalidClientId => RecordField::ClientId,
+            Self::InvalidName => RecordField::Name,
+            Self::TooManySecrets { .. } => RecordField::Secrets,
+            Self::NoGrant
+            | Self::RepeatedGrant
+            | Self::PasswordGrantWithoutBrand
+            | Self::RefreshGrantWithoutLogin => RecordField::Grant,
+            Self::RequiredOperatorWithoutOperators => RecordField::RequireOperator,
+            Self::LifetimeOutOfBounds { field, .. }
+            | Self::TooManyItems { field, .. }
+            | Self::InvalidItem { field, .. }
+            | Self::RepeatedItem { field, .. }
+            | Self::TooLong { field, .. } => *field,
+            Self::WildcardBesideBrands | Self::NoBrand => RecordField::Brand,
+            Self::NoAudience => RecordField::Audience,
+        }
+    }
+}
+
+/// Collects a record's problems.
+#[derive(Default)]
+pub(crate) struct Problems(pub(crate) Vec<RecordProblem>);
+
+impl Problems {
+    pub(crate) fn unless(&mut self, condition: bool, problem: RecordProblem) {
+        if !condition {
+            self.0.push(problem);
+        }
+    }
+
+    /// Reports a list that is too long, every item that breaks `rule`, and every repeated item.
+    pub(crate) fn check_list(
+        &mut self,
+        field: RecordField,
+        list: &[String],
+        rule: &'static str,
+        holds: impl Fn(&str) -> bool,
+    ) {
+        self.unless(list.len() <= MAX_ITEMS, RecordProblem::TooManyItems { field, max: MAX_ITEMS });
+        for (at, item) in list.iter().enumerate() {
+            if !holds(item) {
+                self.0.push(RecordProblem::InvalidItem { field, item: item.clone(), rule });
+            }
+            if list[..at].contains(item) {
+                self.0.push(RecordProblem::RepeatedItem { field, item: item.clone() });
+            }
+        }
+    }
+}
+
+pub(crate) const BRAND_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
+pub(crate) const ROLE_RULE: &str =
+    "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
+pub(crate) const MAX_ROLE_BYTES: usize = 2048;
+
+pub(crate) fn is_role(value: &str) -> bool {
+    (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\*?".contains(&b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_begins_with_the_name_of_its_field() {
+        let mut problems = Problems::default();
+        let list = ["a b".to_owned(), "a b".to_owned()];
+        problems.check_list(RecordField::Role, &list, ROLE_RULE, is_role);
+        problems.unless(false, RecordProblem::InvalidClientId);
+        problems.unless(false, RecordProblem::PasswordGrantWithoutBrand);
+        problems.unless(true, RecordProblem::NoAudience);
+        problems.unless(false, RecordProblem::LifetimeOutOfBounds { field: RecordField::AccessTtl, max: 9 });
+        assert_eq!(problems.0.len(), 6);
+        for problem in problems.0 {
+            assert!(problem.to_string().starts_with(&problem.field().to_string()), "{problem}");
+        }
+    }
+}
