@@ -10,16 +10,17 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_dev::create_tables;
 use countersign_issuer::http::{self, Request, Response};
 use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
 use countersign_issuer::{
     AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table, create_tables,
+    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table,
 };
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
-use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, canaries, encode};
+use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, canaries, encode};
 
 /// The users' and operators' password.
 pub const PASSWORD: &str = "correct horse";
@@ -265,7 +266,7 @@ impl Post {
     }
 
     /// What the issuer answers.
-    pub async fn to(&self, issuer: &Issuer) -> Answer {
+    pub async fn to(&self, issuer: &Issuer) -> TestResponse {
         let response = match self.path.as_str() {
             "/oauth/token" => http::token(issuer, self.request()).await,
             _ => http::refresh_function(issuer, self.request()).await,
@@ -274,7 +275,7 @@ impl Post {
     }
 }
 
-impl From<Response> for Answer {
+impl From<Response> for TestResponse {
     fn from(response: Response) -> Self {
         let (parts, text) = response.into_parts();
         Self::new(parts.status, parts.headers, text)
