@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use countersign_issuer::Principal;
+use countersign_issuer::records::Principal;
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED,
 };
@@ -195,7 +195,7 @@ async fn a_right_generated_secret_touches_no_counter_and_never_waits() {
 async fn a_secret_that_is_sent_raw_is_no_failure() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     // Read as form-encoded it is another secret, and a wrong one.
-    let clients = world.table::<countersign_issuer::Client>();
+    let clients = world.table::<countersign_issuer::records::Client>();
     let mut raw = clients.get("chosen").await.unwrap().unwrap();
     raw.client_id = "raw%2Bid".into();
     clients.create(&raw).await.unwrap();
@@ -207,7 +207,7 @@ async fn a_secret_that_is_sent_raw_is_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn however_a_client_id_is_written_its_guesses_are_counted_together() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
-    let clients = world.table::<countersign_issuer::Client>();
+    let clients = world.table::<countersign_issuer::records::Client>();
     let mut plus = clients.get("chosen").await.unwrap().unwrap();
     plus.client_id = "a+b".into();
     clients.create(&plus).await.unwrap();

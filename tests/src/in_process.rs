@@ -11,12 +11,17 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
+use countersign_issuer::Authorizer;
+use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::config::{Config, StoreConfig};
+use countersign_issuer::context::SourceAddress;
+use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::http::{self, Request, Response};
+use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
-use countersign_issuer::{
-    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table,
-};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::store::Table;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
@@ -138,7 +143,7 @@ impl InProcess {
     }
 
     /// A table of the store.
-    pub fn table<R: countersign_issuer::Record>(&self) -> Table<R> {
+    pub fn table<R: countersign_issuer::store::Record>(&self) -> Table<R> {
         Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
     }
 }
@@ -171,7 +176,7 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
         ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
         ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
     ] {
-        let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &random).unwrap();
+        let secret = ClientSecret::new(&Secret::from_string(secret.into()), now, None, &random).unwrap();
         let client = Client {
             client_id: id.into(),
             name: id.into(),

@@ -7,7 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_issuer::{ClientSecret, Config, Issuer, Random, Secret, Table, dynamodb};
+use countersign_issuer::config::Config;
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::{Table, dynamodb};
 use countersign_tests::in_process::{APP_SECRET, Post};
 use countersign_tests::{JANE, canaries};
 use countersign_verify::Clock;
@@ -243,10 +247,10 @@ async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_a
     let db = dynamodb(&config.store.aws);
     // A generated secret, so that the load is on the store and not on argon2.
     let (clock, random) = (Clock::system(), Random::system());
-    let clients = Table::<countersign_issuer::Client>::new(db.clone(), &config.store.table_prefix);
+    let clients = Table::<countersign_issuer::records::Client>::new(db.clone(), &config.store.table_prefix);
     let mut client = clients.get("demo-app").await.unwrap().unwrap();
-    let secret = Secret::given(APP_SECRET.into());
-    client.secrets = vec![ClientSecret::of(&secret, clock.now(), None, &random).unwrap()];
+    let secret = Secret::from_string(APP_SECRET.into());
+    client.secrets = vec![ClientSecret::new(&secret, clock.now(), None, &random).unwrap()];
     clients.save(&mut client).await.unwrap();
     let issuers = [(); 2].map(|()| {
         let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
