@@ -10,16 +10,22 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_dev::create_tables;
+use countersign_issuer::Authorizer;
+use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::config::{Config, StoreConfig};
+use countersign_issuer::context::SourceAddress;
+use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::http::{self, Request, Response};
+use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
-use countersign_issuer::{
-    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table, create_tables,
-};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::store::Table;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
-use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, canaries, encode};
+use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, canaries, encode};
 
 /// The users' and operators' password.
 pub const PASSWORD: &str = "correct horse";
@@ -137,7 +143,7 @@ impl InProcess {
     }
 
     /// A table of the store.
-    pub fn table<R: countersign_issuer::Record>(&self) -> Table<R> {
+    pub fn table<R: countersign_issuer::store::Record>(&self) -> Table<R> {
         Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
     }
 }
@@ -170,7 +176,7 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
         ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
         ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
     ] {
-        let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &random).unwrap();
+        let secret = ClientSecret::new(&Secret::from_string(secret.into()), now, None, &random).unwrap();
         let client = Client {
             client_id: id.into(),
             name: id.into(),
@@ -265,7 +271,7 @@ impl Post {
     }
 
     /// What the issuer answers.
-    pub async fn to(&self, issuer: &Issuer) -> Answer {
+    pub async fn to(&self, issuer: &Issuer) -> TestResponse {
         let response = match self.path.as_str() {
             "/oauth/token" => http::token(issuer, self.request()).await,
             _ => http::refresh_function(issuer, self.request()).await,
@@ -274,7 +280,7 @@ impl Post {
     }
 }
 
-impl From<Response> for Answer {
+impl From<Response> for TestResponse {
     fn from(response: Response) -> Self {
         let (parts, text) = response.into_parts();
         Self::new(parts.status, parts.headers, text)
