@@ -4,16 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use countersign_verify::Timestamp;
+use countersign_verify::claims::{ROLE_RULE, is_role, is_scope_token};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::client_secret::ClientSecret;
 use crate::records::Lifetimes;
 use crate::records::brand::{ANY_BRAND, is_brand_key};
 use crate::records::principal::{self, Username};
-use crate::records::scope::is_scope_token;
-use crate::records::validation::{
-    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
-};
+use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, RecordField, RecordProblem};
 use crate::store::table::{CLIENTS, Record};
 
 /// A client, as stored in the `clients` table.
