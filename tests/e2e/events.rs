@@ -55,7 +55,10 @@ impl Functions {
         let (config, envelope) = issuer.config();
         let db = dynamodb(&config.store.aws);
         let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
-        Self { issuer: Issuer::new(&config, &db, envelope, clock, Random::system(), AuditLog::tracing()), publisher }
+        Self {
+            issuer: Issuer::new(&config, &db, envelope, clock, Random::system(), AuditLog::tracing()),
+            publisher,
+        }
     }
 
     async fn answer(&self, event: &Value) -> Response {

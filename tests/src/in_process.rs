@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
-use countersign_issuer::audit::AuditLog;
 use countersign_issuer::Authorizer;
 use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::context::SourceAddress;
 use countersign_issuer::credentials::{ClientSecret, Secret};
@@ -67,8 +67,7 @@ impl InProcess {
             audit.clone(),
         );
         rotator.rotate().await.unwrap();
-        let issuer =
-            Issuer::new(&config, &db, envelope, clock.clone(), Random::system(), audit.clone());
+        let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system(), audit.clone());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
         store.take_calls();
         Self { store, issuer: Arc::new(issuer), config, audit }

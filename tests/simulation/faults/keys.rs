@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::audit::AuditLog;
 use countersign_issuer::Authorizer;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::issuer::Publisher;
 use countersign_issuer::keys::{ChangeRefused, Rotator};
@@ -61,7 +61,12 @@ pub(super) struct Keys {
 }
 
 fn publisher(world: &InProcess, clock: &Clock) -> Publisher {
-    Publisher::new(&world.config, &world.store.of("jwks").client(&world.config.store.aws), clock.clone(), AuditLog::tracing())
+    Publisher::new(
+        &world.config,
+        &world.store.of("jwks").client(&world.config.store.aws),
+        clock.clone(),
+        AuditLog::tracing(),
+    )
 }
 
 impl Keys {
