@@ -1,14 +1,17 @@
-# Functions that the scripts share. Source it; it changes to the workspace root and sets `target`, cargo's target folder.
+# Functions that the scripts share. Source it; it changes to the workspace root and sets `target`,
+# cargo's target folder.
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 mkdir -p "${CARGO_TARGET_DIR:=target}"
 target=$(cd "$CARGO_TARGET_DIR" && pwd)
 
-# Everything talks to this machine alone, so a proxy must not come between.
-export NO_PROXY=127.0.0.1,localhost no_proxy=127.0.0.1,localhost PYTHONDONTWRITEBYTECODE=1
+# No proxy between the tests and the servers, which are all on this machine.
+export NO_PROXY=${NO_PROXY:+$NO_PROXY,}127.0.0.1,localhost
+export no_proxy=$NO_PROXY PYTHONDONTWRITEBYTECODE=1
 
-# install_venv REQUIREMENTS: installs a Python virtual environment and sets `venv` to its folder. Each set of requirements
-# has an environment of its own, which is installed again only if the requirements or the interpreter change.
+# install_venv REQUIREMENTS: installs a Python virtual environment and sets `venv` to its folder.
+# Each requirements file has its own environment, which is installed again only if the file or the
+# interpreter changes.
 install_venv() {
   local name=${1%requirements.txt} wanted
   name=${name%[-/]}
@@ -21,8 +24,9 @@ install_venv() {
   fi
 }
 
-# install_node_modules FOLDER: installs the packages of FOLDER/package-lock.json and sets `modules` to the folder that
-# `node_modules` is in. It installs again only if the lock file or the interpreter changes.
+# install_node_modules FOLDER: installs the packages of FOLDER/package-lock.json and sets `modules`
+# to the folder that `node_modules` is in. It installs again only if the lock file or the
+# interpreter changes.
 install_node_modules() {
   local wanted
   modules=$target/node/$(basename "$1")
@@ -36,8 +40,8 @@ install_node_modules() {
   fi
 }
 
-# start_dev DATA LOG: starts `countersign dev` with the data folder DATA and waits until it is ready. Sets `dev` to its
-# process id and `issuer` to its URL. The caller ends it with stop_dev.
+# start_dev DATA LOG: starts `countersign dev` with the data folder DATA and waits until it is
+# ready. Sets `dev` to its process id and `issuer` to its URL. The caller ends it with stop_dev.
 start_dev() {
   local log=$2 polls
   # Port 0 lets the system choose; the line that announces readiness names the port.
@@ -62,9 +66,9 @@ stop_dev() {
   dev=
 }
 
-# run_pytest NAME SECONDS ARGUMENT…: runs pytest of `venv` for at most SECONDS, with its report in target/checks/NAME.xml and
-# its files in target/checks/NAME, and counts the results. It leads a process group, so that everything it starts ends
-# with it. It takes over the EXIT trap.
+# run_pytest NAME SECONDS ARGUMENT…: runs pytest of `venv` for at most SECONDS, with its report in
+# target/checks/NAME.xml and its files in target/checks/NAME, and counts the results. It leads a
+# process group, so that everything it starts ends with it. It takes over the EXIT trap.
 run_pytest() {
   local report=$target/checks/$1.xml data=$target/checks/$1 status=0
   mkdir -p "$target/checks"
@@ -89,8 +93,8 @@ stop_group() {
   wait "$group" 2>/dev/null || true
 }
 
-# count_results STATUS REPORT…: prints how many tests passed and failed according to JUnit reports. Fails if one failed or
-# none ran, and if STATUS, the runner's own, is not 0.
+# count_results STATUS REPORT…: prints how many tests passed and failed according to JUnit reports.
+# Fails if one failed or none ran, and if STATUS, the runner's own, is not 0.
 count_results() {
   local status=$1 failed passed
   shift

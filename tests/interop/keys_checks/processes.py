@@ -1,4 +1,5 @@
-"""Starts and ends the processes of the checks: `countersign dev`, ministack, and functions under a Lambda runtime."""
+"""Starts and ends the processes of the checks: `countersign dev`, ministack, and functions under
+a Lambda runtime."""
 
 import json
 import os
@@ -53,7 +54,8 @@ class Process:
         return self.log.read_text()
 
     def wait_for(self, condition):
-        """Polls until `condition` returns something and returns that; at most a minute and while the process lives."""
+        """Polls until `condition` returns something and returns that; at most a minute and while
+        the process lives."""
         deadline = time.monotonic() + 60
         while self.child.poll() is None and time.monotonic() < deadline:
             if found := condition():
@@ -79,8 +81,8 @@ class Kms(Process):
 
     def __init__(self, folder):
         env = {
-            # By default it listens on every interface and on a second port (8883), writes to /tmp, and removes from the
-            # Docker daemon the containers that it takes for its own.
+            # By default it listens on every interface and on a second port (8883), writes to /tmp,
+            # and removes from the Docker daemon the containers that it takes for its own.
             "BIND_HOST": "127.0.0.1",
             "GATEWAY_PORT": "0",
             "SERVICES": "kms",
@@ -158,7 +160,8 @@ class Function(Process):
         self.server.server_close()
 
     def invoke(self, event):
-        """Sends an event and returns what the function hands to the runtime: "response" or "error", and its document."""
+        """Sends an event and returns what the function hands to the runtime: "response" or
+        "error", and its document."""
         self.events.put(json.dumps(event).encode())
         try:
             return self.answers.get(timeout=30)
@@ -166,7 +169,8 @@ class Function(Process):
             raise AssertionError(f"no answer: {self.output()}") from None
 
     def answer(self, event):
-        """Sends an event to an endpoint and returns the status, headers and JSON of its HTTP response."""
+        """Sends an event to an endpoint and returns the status, headers and JSON of its HTTP
+        response."""
         kind, response = self.invoke(event)
         assert kind == "response", response
         headers = {name.lower(): value for name, value in response["headers"].items()}

@@ -20,7 +20,8 @@ class Ring:
         return self.items()[seq]
 
     def set(self, seq, **attributes):
-        """Overwrites attributes of an item, which is created if there is none; None removes an attribute."""
+        """Overwrites attributes of an item, which is created if there is none; None removes an
+        attribute."""
         item = {"ring": "issuer", "seq": seq, **self.items().get(seq, {}), **attributes}
         self.table.put_item(Item={name: value for name, value in item.items() if value is not None})
 
@@ -47,7 +48,8 @@ def point(public_key):
 
 
 def private_key_of(kms, ring, seq):
-    """Decrypts the private key of an item with KMS in the right encryption context. Returns its PKCS#8 and the key."""
+    """Decrypts the private key of an item with KMS in the right encryption context. Returns its
+    PKCS#8 and the key."""
     pkcs8 = kms.client.decrypt(
         KeyId=kms.key_id, CiphertextBlob=ring.wrapped(seq), EncryptionContext=ring.context(seq)
     )["Plaintext"]

@@ -1,4 +1,5 @@
-"""Keys that a KMS wraps: what the table holds of them, and when the real functions sign with them."""
+"""Keys that a KMS wraps: what the table holds of them, and when the real functions sign with
+them."""
 
 import base64
 import json
@@ -133,9 +134,10 @@ OTHER_KEY = "the private key is not the one of the published public key"
 NO_KEY = "not a PKCS#8 P-256 private key"
 
 
-# ministack's ciphertext: 36 bytes of key id, 32 of the context's hash, 16 of nonce, then the PKCS#8 under a stream cipher
-# without an authentication tag. So ministack decrypts what AWS would refuse, and Countersign has to check the result. In
-# the 138 bytes of OpenSSL's PKCS#8 the scalar starts at 36 and the 65 bytes of the public key at 73.
+# ministack's ciphertext: 36 bytes of key id, 32 of the context's hash, 16 of nonce, then the PKCS#8
+# under a stream cipher without an authentication tag. So ministack decrypts what AWS would refuse,
+# and Countersign has to check the result. In the 138 bytes of OpenSSL's PKCS#8 the scalar starts at
+# 36 and the 65 bytes of the public key at 73.
 @pytest.mark.parametrize(
     ("tamper", "reason"),
     [
@@ -195,7 +197,8 @@ def test_an_item_that_is_not_a_key_is_skipped_and_stays_unchanged(ring, counters
     for process in (token, jwks):
         assert "a signing key's item cannot be used" in process.output()
 
-    # The successor has been published for a day, so it takes over. The next key gets the number after the corrupt item's.
+    # The successor has been published for a day, so it takes over. The next key gets the number
+    # after the corrupt item's.
     successor = ring.item(2)
     ring.set(2, **{name: int(successor[name]) - 86_400_000 for name in ("announced_at", "known_at")})
     done = countersign("key", "rotate")

@@ -1,4 +1,5 @@
-"""Keys rotate every 20 s while verifiers of another project verify every token; none may ever fail."""
+"""Keys rotate every 20 s while verifiers of another project verify every token; none may ever
+fail."""
 
 import json
 import re
@@ -12,8 +13,8 @@ import pytest
 from processes import Dev
 
 PERIOD, WATCHED, PAUSE = 20, 65, 0.1
-# Some verifiers keep a key set for two hours, whatever its max-age. With a period of 20 s in place of five hours, two hours
-# become this many seconds.
+# Some verifiers keep a key set for two hours, whatever its max-age. With a period of 20 s in place
+# of five hours, two hours become this many seconds.
 FIXED_LIFESPAN = 2 * 3600 * PERIOD / (5 * 3600)
 
 

@@ -51,6 +51,6 @@ test('the key set may be cached for 15 minutes and revalidated', async () => {
   const again = await fetch(jwks, { headers: { 'if-none-match': fresh.headers.get('etag') } })
   assert.equal(again.status, 304)
   assert.equal(await again.text(), '')
-  // The same as in a 200 response (RFC 9110 15.4.5).
+  // A 304 response has the headers of a 200 response (RFC 9110 15.4.5).
   for (const name of ['cache-control', 'etag']) assert.equal(again.headers.get(name), fresh.headers.get(name))
 })

@@ -1,5 +1,5 @@
-// oauth4webapi as client and as resource server. It form-encodes Basic credentials as RFC 6749 2.3.1 says:
-// the "-" of our demo clients arrives as "%2D".
+// oauth4webapi as client and as resource server. It form-encodes Basic credentials as RFC 6749
+// 2.3.1 says: the "-" of our demo clients arrives as "%2D".
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'

@@ -8,7 +8,8 @@ export const audience = 'https://api.example.com'
 export const jane = { username: 'jane@example.com', password: 'correct horse battery staple', brandKey: 'acme' }
 export const alice = { username: 'alice.ops', password: 'operator-passphrase', brandKey: 'acme' }
 
-// The library requires TLS unless plain HTTP is allowed explicitly. These requests stay on the loopback address.
+// The library requires TLS unless plain HTTP is allowed explicitly. These requests stay on the
+// loopback address.
 export const loopback = { [oauth.allowInsecureRequests]: true }
 
 export const as = await oauth.processDiscoveryResponse(

@@ -1,4 +1,5 @@
-"""Shared by the suites: the server's address, its demo records, and the checks that every answer must pass."""
+"""Shared by the suites: the server's address, its demo records, and the checks that every answer
+must pass."""
 
 import os
 import re
@@ -14,7 +15,8 @@ ALICE = {"username": "alice.ops", "password": "operator-passphrase"}
 
 
 def ask(client, path="/oauth/token", **form):
-    """Sends a plain request of a demo client, for what an OAuth library would not send or would hide."""
+    """Sends a plain request of a demo client, for what an OAuth library would not send or would
+    hide."""
     return requests.post(BASE + path, data=form, auth=(client, SECRETS[client]))
 
 
@@ -32,7 +34,8 @@ def refused(response, error, status=400):
 
 
 def check_uncacheable_json(response):
-    """Checks the headers that RFC 6749 5.1 requires of responses with tokens; Countersign sends them with errors too."""
+    """Checks the headers that RFC 6749 5.1 requires of responses with tokens; Countersign sends
+    them with errors too."""
     assert response.headers["Content-Type"] == "application/json;charset=UTF-8"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["Pragma"] == "no-cache"

@@ -1,4 +1,5 @@
-"""Authlib as the client. It sends Basic credentials raw, although RFC 6749 2.3.1 has them form-encoded."""
+"""Authlib as the client. It sends Basic credentials raw, although RFC 6749 2.3.1 has them
+form-encoded."""
 
 import jwt
 import pytest

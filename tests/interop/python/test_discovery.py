@@ -32,7 +32,7 @@ def test_the_key_set_may_be_cached_for_15_minutes_and_revalidated(metadata):
     assert fresh.headers["Cache-Control"] == "public, max-age=900"
     again = requests.get(metadata["jwks_uri"], headers={"If-None-Match": fresh.headers["ETag"]})
     assert (again.status_code, again.content) == (304, b"")
-    for name in ("Cache-Control", "ETag"):  # the same as in a 200 response (RFC 9110 15.4.5)
+    for name in ("Cache-Control", "ETag"):  # with the headers of a 200 response (RFC 9110 15.4.5)
         assert again.headers[name] == fresh.headers[name]
     other = requests.get(metadata["jwks_uri"], headers={"If-None-Match": '"another"'})
     assert other.json() == fresh.json()

@@ -9,7 +9,8 @@ import pytest
 import requests
 from support import AUDIENCE, alice_tokens, jane_tokens, service_token, voice_token
 
-# The claims that RFC 9068 2.2 requires, then those of Countersign. `scope` is always there, since all demo clients have some.
+# The claims that RFC 9068 2.2 requires, then those of Countersign. `scope` is always there, since
+# all demo clients have some.
 ALWAYS = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "roles"}
 
 
@@ -33,7 +34,8 @@ def unpadded(data):
 
 
 def thumbprint(jwk):
-    """Computes the thumbprint (RFC 7638) over the required members of the key, sorted, without white space."""
+    """Computes the thumbprint (RFC 7638) over the required members of the key, sorted, without
+    white space."""
     required = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
     canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
     return unpadded(hashlib.sha256(canonical.encode()).digest())

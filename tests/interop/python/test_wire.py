@@ -122,7 +122,8 @@ def test_a_retry_after_a_lost_answer_gets_the_same_successor():
     once, again = (granted(refresh(first))["refresh_token"] for _ in range(2))
     expiry = [jwt.decode(token, options={"verify_signature": False})["exp"] for token in (first, once, again)]
     assert len(set(expiry)) == 1
-    # Both are copies of one successor: after one of them is used, the other is one step behind and no second branch.
+    # Both are copies of one successor: after one of them is used, the other is one step behind and
+    # no second branch.
     granted(refresh(once))
     granted(refresh(again))
 

@@ -42,7 +42,8 @@ def jackson(settings):
 
 
 def token_settings(access, refresh):
-    """Formats settings as JdbcRegisteredClientRepository does, except that json.dumps omits the zeros of 300.000000000."""
+    """Formats settings as JdbcRegisteredClientRepository does, except that json.dumps omits the
+    zeros of 300.000000000."""
     return jackson(
         {
             "settings.token.reuse-refresh-tokens": True,

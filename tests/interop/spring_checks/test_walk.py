@@ -74,7 +74,8 @@ def names(makers):
 
 @pytest.fixture(scope="module")
 def dumps(dev):
-    """Two dumps: one client for each hash, half of them in each table, and one application with users."""
+    """Two dumps: one client for each hash, half of them in each table, and one application with
+    users."""
     old, new = dev.folder / "oauth_client_details.csv", dev.folder / "oauth2_registered_client.json"
     both = list(zip(names(hashes.STRONG), hashes.STRONG, strict=True))
     brands = {"brands": ["acme"], "operators": ["alice.ops"]}
