@@ -58,7 +58,11 @@ pub(super) struct Keys {
 }
 
 fn publisher(world: &InProcess, clock: &Clock) -> Publisher {
-    Publisher::new(&world.config, &world.store.as_caller("jwks").client(&world.config.store.aws), clock.clone())
+    Publisher::new(
+        &world.config,
+        &world.store.as_caller("jwks").client(&world.config.store.aws),
+        clock.clone(),
+    )
 }
 
 impl Keys {
