@@ -9,7 +9,7 @@ use countersign_issuer::{Client, Config, Issuer, Random, Table, WriteError, dyna
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
 };
-use countersign_tests::{TestClock, TestResponse};
+use countersign_tests::{TestClock, TestResponse, canaries};
 use countersign_verify::Timestamp;
 
 /// An issuer over new tables, and the embedded store that must live as long.
@@ -22,6 +22,7 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        canaries::watch();
         #[expect(clippy::disallowed_methods, reason = "the caller chooses the store to test")]
         let given = std::env::var("COUNTERSIGN_TEST_DYNAMODB").ok();
         let embedded = match given {

@@ -2,7 +2,7 @@
 //! log line or in a response that should not contain it. `countersign_tests::canaries` checks the
 //! same in all other tests.
 
-use countersign_tests::canaries::encodings;
+use countersign_tests::canaries::{self, encodings};
 use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
@@ -10,6 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::test(start_paused = true)]
 async fn no_secret_is_logged_or_echoed_in_any_flow_or_fault() {
+    canaries::watch();
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_issuer::{StoreConfig, dynamodb};
+use countersign_tests::canaries;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -78,6 +79,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<()> {
 }
 
 fn client(endpoint: &str) -> Client {
+    canaries::watch();
     let config = StoreConfig::from_lookup(|name| match name {
         "AWS_REGION" => Some("eu-central-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),

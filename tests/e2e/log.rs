@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use countersign_issuer::{Client, lambda};
+use countersign_tests::canaries;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
@@ -14,6 +15,7 @@ const CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
 /// Collects the log of a function, with metrics, for as long as the guard lives.
 fn listen() -> (Log, DefaultGuard) {
+    canaries::watch();
     let log = Log::default();
     let writer = log.clone();
     let lookup = |name: &str| (name == "COUNTERSIGN_METRICS").then(|| "on".to_owned());

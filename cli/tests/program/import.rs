@@ -1,4 +1,5 @@
-//! Moving in: Spring's tables, users and operators, exports, and whatever can be wrong with a file.
+//! Imports of Spring's tables, of users, of operators and of exports, and the errors that a file
+//! can contain.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What all secrets and passwords of `tests/data` were, but Carol's and Cleo's.
+/// All secrets and passwords in `tests/data`, except Carol's and Cleo's.
 const SECRET: &str = "partner-secret-1";
 
 fn data(name: &str) -> PathBuf {
@@ -33,14 +34,14 @@ fn registered() -> String {
     spring(&["oauth2_registered_client.json"], &format!("--mapping {}", mapping.display()))
 }
 
-/// What an import says of every row, whatever its exit code.
+/// Runs an import, asserts its exit code and returns its report.
 fn import(shell: &Shell<'_>, line: &str, code: i32) -> Value {
     let output = shell.run(&format!("--json {line}"), "");
     assert_eq!(output.status.code(), Some(code), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The rows' verdicts and actions, by id.
+/// The id and the action of every row.
 fn fates(said: &Value, rows: &str) -> Vec<String> {
     let rows = said[rows].as_array().unwrap().iter();
     rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["action"].as_str().unwrap())).collect()
@@ -56,7 +57,7 @@ const LOG_IN: &[(&str, &str)] =
     &[("grant_type", "password"), ("username", "bob@example.com"), ("password", SECRET)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_of_springs_tables_move_in_and_old_secrets_open() {
+async fn both_tables_of_spring_are_imported_and_old_secrets_work() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let dry = import(&shell, &format!("{} --dry-run", details()), 4);
@@ -76,13 +77,13 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
     let issuer = issuer.restart().await;
     let shell = Shell { issuer: &issuer };
     for client in ["old-crm", "test-client", "reporting-job", "billing-batch"] {
-        // Once through the slow hash, once as it is remembered.
+        // Once with the slow hash and once from the cache of verified secrets.
         for _ in 0..2 {
             ask(&issuer, client, SECRET, BY_ITSELF).await.ok();
             ask(&issuer, client, "partner-secret-2", BY_ITSELF).await.assert_error(401, "invalid_client");
         }
     }
-    // The clock stands in 2033, and this secret ended in 2030.
+    // The clock shows 2033, and this secret expired in 2030.
     ask(&issuer, "call-recorder", SECRET, BY_ITSELF).await.assert_error(401, "invalid_client");
     let form = [("grant_type", "client_credentials"), ("operator", "alice.ops"), ("brandKey", "globex")];
     let answer = ask(&issuer, "billing-batch", SECRET, &form).await;
@@ -101,7 +102,7 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
     let answer = ask(&issuer, "partner-app", SECRET, LOG_IN).await;
     let form = [("grant_type", "refresh_token"), ("refresh_token", &answer.refresh_token())];
     ask(&issuer, "partner-app", SECRET, &form).await.ok();
-    // Typed with a combining diaeresis, as some devices do, and hashed without.
+    // Some devices type a combining diaeresis. The hash is of the composed characters.
     for typed in ["pä55wörd €", "pa\u{308}55wo\u{308}rd €"] {
         let carol = [("grant_type", "password"), ("username", "carol@example.com"), ("password", typed)];
         ask(&issuer, "partner-app", SECRET, &carol).await.ok();
@@ -123,7 +124,7 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_again_changes_what_it_wrote_and_nothing_that_others_did() {
+async fn a_second_import_replaces_what_the_first_wrote_and_keeps_changes_by_others() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -169,7 +170,7 @@ async fn an_import_again_changes_what_it_wrote_and_nothing_that_others_did() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other() {
+async fn every_error_in_a_row_is_reported_with_its_line_and_stops_no_other_row() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -235,12 +236,12 @@ async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other()
     assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 15 }));
     assert!(!said.to_string().contains("hunter2") && !said.to_string().contains(hash), "{said}");
     assert!(said["dropped"].to_string().contains("tenant"));
-    assert_eq!(shell.ok("client show last", "")["access_ttl"], 86400, "with a loss that was told");
+    assert_eq!(shell.ok("client show last", "")["access_ttl"], 86400, "with a reported loss");
     assert_eq!(issuer.count("clients").await, 3 + 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_moves_to_another_stack() {
+async fn an_export_is_imported_into_another_stack() {
     let (from, to) = (TestIssuer::start().await, TestIssuer::start().await);
     let (from_shell, to_shell) = (Shell { issuer: &from }, Shell { issuer: &to });
     import(&from_shell, &format!("{} --allow-legacy", details()), 4);
@@ -252,14 +253,14 @@ async fn an_export_moves_to_another_stack() {
         assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
         assert!(from_shell.refused(&format!("{what} export --output {file}"), "").contains("File exists"));
         let said = import(&to_shell, &format!("{what} import {file}"), 4);
-        // The demo records of the other stack are its own: it has them, and they differ.
+        // The other stack has its own demo records, which differ.
         let reasons = said.to_string();
         assert!(reasons.contains("left alone"), "{reasons}");
     }
     ask(&to, "partner-app", SECRET, LOG_IN).await.ok();
     ask(&to, "old-crm", SECRET, BY_ITSELF).await.ok();
     let show = |shell: &Shell<'_>| shell.ok("client show partner-app", "")["created"].clone();
-    assert_eq!(show(&from_shell), show(&to_shell), "refresh tokens go by it");
+    assert_eq!(show(&from_shell), show(&to_shell), "refresh tokens contain it");
 
     let refresh_token = ask(&to, "partner-app", SECRET, LOG_IN).await.refresh_token();
     let bob = folder.path().join("bob");
@@ -312,7 +313,7 @@ async fn an_export_moves_to_another_stack() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
+async fn a_lost_connection_ends_the_run_and_the_next_run_continues() {
     const CLIENTS: usize = 200;
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
@@ -345,7 +346,7 @@ async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_cannot_be_kept_stops_no_other() {
+async fn an_unusable_password_stops_no_other_row() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -368,7 +369,7 @@ async fn a_password_that_cannot_be_kept_stops_no_other() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_in_the_wrong_place_is_not_repeated() {
+async fn a_secret_in_the_wrong_column_is_not_repeated() {
     const SECRET: &str = "s3cret";
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
@@ -459,7 +460,7 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_is_for_what_the_dump_does_not_say() {
+async fn a_default_applies_only_where_the_dump_has_no_value() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -528,7 +529,7 @@ async fn a_default_is_for_what_the_dump_does_not_say() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_are_split_where_spring_splits_them() {
+async fn lists_are_split_as_spring_splits_them() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -568,7 +569,7 @@ async fn lists_are_split_where_spring_splits_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_names_what_it_changes_and_what_is_lost() {
+async fn a_run_reports_what_it_changes_and_what_is_lost() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -611,7 +612,7 @@ async fn a_run_names_what_it_changes_and_what_is_lost() {
     assert!(said.contains("the file does not end with a line end; it may be cut off"), "{said}");
 }
 
-/// Passes requests on to `endpoint`, until so many have begun; then nothing passes any more.
+/// A proxy that forwards the first `requests` requests to `endpoint`, and then nothing more.
 async fn breaking_after(requests: usize, endpoint: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

@@ -192,12 +192,7 @@ async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
 
 /// Serves `app` until `stopped`, then answers the requests in progress. A request whose head is
 /// incomplete after `timeout` loses its connection.
-pub async fn serve(
-    listener: TcpListener,
-    app: Router,
-    timeout: Duration,
-    stopped: impl Future<Output = ()>,
-) {
+pub async fn serve(listener: TcpListener, app: Router, timeout: Duration, stopped: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(timeout);
     let running = GracefulShutdown::new();
