@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use countersign_dev::{EmbeddedDynamoDb, create_tables};
+use countersign_issuer::config::Config;
+use countersign_issuer::issuer::Issuer;
 use countersign_issuer::keys::Rotator;
-use countersign_issuer::{Client, Config, Issuer, Random, Table, WriteError, dynamodb};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::Client;
+use countersign_issuer::store::{Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
 };

@@ -6,7 +6,11 @@ use std::path::Path;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::{Authorizer, AuthorizerConfig, AuthorizerSetupError, Random, dynamodb};
+use countersign_issuer::Authorizer;
+use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::AuthorizerSetupError;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::dynamodb;
 use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
 use serde_json::{Value, json};
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use countersign_issuer::{Client, Principal, PrincipalKey};
+use countersign_issuer::records::{Client, Principal, PrincipalKey};
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio,
 };

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::{ClientSecret, Random, Secret};
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::random::Random;
 use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
 
 async fn with_basic(issuer: &TestIssuer, scheme: &str, credentials: &str) -> TestResponse {
@@ -17,8 +18,8 @@ async fn basic_is_accepted_raw_and_form_encoded_and_its_scheme_in_any_case() {
     let issuer = TestIssuer::start().await;
     let random = Random::system();
     let stored = |secret: &str| {
-        let secret = Secret::given(secret.to_owned());
-        ClientSecret::of(&secret, issuer.clock.now(), None, &random).unwrap()
+        let secret = Secret::from_string(secret.to_owned());
+        ClientSecret::new(&secret, issuer.clock.now(), None, &random).unwrap()
     };
     with_basic(&issuer, "Basic", "demo-voice:demo-voice-secret").await.ok();
     with_basic(&issuer, "bAsIC", "demo%2Dvoice:demo%2Dvoice%2Dsecret").await.ok();
@@ -104,7 +105,7 @@ async fn a_generated_secret_works_until_it_expires_and_together_with_another() {
     let random = Random::system();
     let generated = Secret::generate(&random).unwrap();
     let end = issuer.clock.now().plus(Duration::from_secs(120));
-    let second = ClientSecret::of(&generated, issuer.clock.now(), Some(end), &random).unwrap();
+    let second = ClientSecret::new(&generated, issuer.clock.now(), Some(end), &random).unwrap();
     issuer.change_client("demo-voice", |client| client.secrets.push(second)).await;
 
     let credentials = format!("demo-voice:{}", generated.expose());

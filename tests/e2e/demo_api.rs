@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use countersign_issuer::Client;
+use countersign_issuer::records::Client;
 use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
 use reqwest::Method;
 

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::http::{self, Response};
-use countersign_issuer::{Issuer, Publisher, Random, dynamodb, lambda};
+use countersign_issuer::issuer::{Issuer, Publisher};
+use countersign_issuer::lambda;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::dynamodb;
 use countersign_tests::TestIssuer;
 use serde_json::Value;
 

@@ -1,6 +1,7 @@
 //! The four grants: the tokens that they return and the requests that they refuse.
 
-use countersign_issuer::{AccessTokenType, Principal, PrincipalKey, http};
+use countersign_issuer::http;
+use countersign_issuer::records::{AccessTokenType, Principal, PrincipalKey};
 use countersign_tests::in_process::InProcess;
 use countersign_tests::{ALICE, AUDIENCE, CLIENT_CREDENTIALS, JANE, TestIssuer, alice, jane};
 use serde_json::json;
@@ -114,7 +115,7 @@ async fn users_are_unique_within_a_brand() {
     issuer.change_client("demo-app", |client| client.brands.push("globex".into())).await;
     issuer.token("demo-app", JANE, &[("brandKey", "globex")]).await.assert_error(400, "invalid_grant");
     let key = PrincipalKey::User { brand: "globex".into(), username: "jane@example.com".into() };
-    let random = countersign_issuer::Random::system();
+    let random = countersign_issuer::random::Random::system();
     let other = Principal::new(&key, "another", vec![], vec![], issuer.clock.now(), &random).unwrap();
     issuer.table::<Principal>().create(&other).await.unwrap();
 
@@ -127,7 +128,7 @@ async fn users_are_unique_within_a_brand() {
 #[tokio::test]
 async fn every_unavailable_operator_is_refused_alike() {
     let issuer = TestIssuer::start().await;
-    let random = countersign_issuer::Random::system();
+    let random = countersign_issuer::random::Random::system();
     let bob = PrincipalKey::Operator { username: "bob".into() };
     let record = Principal::new(&bob, "pass", vec![], vec!["*".into()], issuer.clock.now(), &random).unwrap();
     issuer.table::<Principal>().create(&record).await.unwrap();

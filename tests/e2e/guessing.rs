@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use countersign_issuer::Principal;
+use countersign_issuer::records::Principal;
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED,
 };
@@ -196,7 +196,7 @@ async fn a_correct_generated_secret_uses_no_counter_and_never_waits() {
 async fn a_raw_secret_counts_as_no_failure() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     // Interpreted as form-encoded, these credentials are wrong.
-    let clients = world.table::<countersign_issuer::Client>();
+    let clients = world.table::<countersign_issuer::records::Client>();
     let mut raw = clients.get("chosen").await.unwrap().unwrap();
     raw.client_id = "raw%2Bid".into();
     clients.create(&raw).await.unwrap();
@@ -208,7 +208,7 @@ async fn a_raw_secret_counts_as_no_failure() {
 #[tokio::test(start_paused = true)]
 async fn guesses_at_one_client_are_counted_together_however_its_id_is_encoded() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
-    let clients = world.table::<countersign_issuer::Client>();
+    let clients = world.table::<countersign_issuer::records::Client>();
     let mut plus = clients.get("chosen").await.unwrap().unwrap();
     plus.client_id = "a+b".into();
     clients.create(&plus).await.unwrap();

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use countersign_issuer::{Client, lambda};
+use countersign_issuer::lambda;
+use countersign_issuer::records::Client;
 use countersign_tests::canaries;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;

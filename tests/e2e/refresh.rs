@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use countersign_issuer::config::Config;
-use countersign_issuer::{Client, GrantType, Principal, Random};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, GrantType, Principal};
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, clock_of_tokio, environment};
 use countersign_tests::store::Fault;
 use countersign_tests::{ALICE, JANE, TestIssuer, alice, jane};

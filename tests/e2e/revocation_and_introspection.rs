@@ -80,8 +80,13 @@ async fn a_refresh_token_is_active_while_it_can_be_used() {
     issuer.change_principal(&jane(), |user| user.enabled = false).await;
     assert!(!is_active("demo-app", &second).await);
     issuer.change_principal(&jane(), |user| user.enabled = true).await;
-    let all =
-        issuer.table::<countersign_issuer::Client>().get("demo-app").await.unwrap().unwrap().grant_types;
+    let all = issuer
+        .table::<countersign_issuer::records::Client>()
+        .get("demo-app")
+        .await
+        .unwrap()
+        .unwrap()
+        .grant_types;
     issuer
         .change_client("demo-app", |client| client.grant_types.retain(|one| one.as_str() != "refresh_token"))
         .await;

@@ -6,7 +6,10 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_dev::{TIMEOUT, router, serve};
-use countersign_issuer::{ClientSecret, Issuer, Publisher, Random, Secret, dynamodb};
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::issuer::{Issuer, Publisher};
+use countersign_issuer::random::Random;
+use countersign_issuer::store::dynamodb;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::APP_SECRET;
 use countersign_tests::{JANE, TestIssuer, TestResponse};
@@ -55,8 +58,8 @@ impl Servers {
         // A generated secret puts the load on the families and not on argon2.
         let (random, now) = (Random::system(), http.clock.now());
         http.change_client("demo-app", |client| {
-            let secret = Secret::given(APP_SECRET.into());
-            client.secrets = vec![ClientSecret::of(&secret, now, None, &random).unwrap()];
+            let secret = Secret::from_string(APP_SECRET.into());
+            client.secrets = vec![ClientSecret::new(&secret, now, None, &random).unwrap()];
         })
         .await;
         let (config, envelope) = http.config();

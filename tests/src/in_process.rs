@@ -11,12 +11,17 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
+use countersign_issuer::Authorizer;
+use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::config::{Config, StoreConfig};
+use countersign_issuer::context::SourceAddress;
+use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::http::{self, Request, Response};
+use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
-use countersign_issuer::{
-    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table,
-};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::store::Table;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
@@ -142,7 +147,7 @@ impl InProcess {
     }
 
     /// A table of the store, through the network.
-    pub fn table<R: countersign_issuer::Record>(&self) -> Table<R> {
+    pub fn table<R: countersign_issuer::store::Record>(&self) -> Table<R> {
         Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
     }
 }
@@ -191,11 +196,11 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
 
 /// A client record that may use `grants` for the brand `acme`, on behalf of the operator `alice`.
 fn client(id: &str, secret: &str, grants: &[GrantType], now: Timestamp) -> Client {
-    let secret = Secret::given(secret.into());
+    let secret = Secret::from_string(secret.into());
     Client {
         client_id: id.into(),
         name: id.into(),
-        secrets: vec![ClientSecret::of(&secret, now, None, &Random::system()).unwrap()],
+        secrets: vec![ClientSecret::new(&secret, now, None, &Random::system()).unwrap()],
         grant_types: grants.to_vec(),
         scopes: vec!["read".into()],
         default_scopes: None,

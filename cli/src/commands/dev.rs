@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use clap::Args;
 use countersign_dev::{DevServer, Options, curl_commands, start};
-use countersign_issuer::Random;
 use countersign_issuer::keys::RotationSchedule;
+use countersign_issuer::random::Random;
 use countersign_verify::Clock;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};

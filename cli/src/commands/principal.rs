@@ -1,7 +1,8 @@
 //! `countersign user` and `countersign operator`.
 
 use clap::{Args, Subcommand};
-use countersign_issuer::{Principal, PrincipalKey, Record, Table, username};
+use countersign_issuer::records::{Principal, PrincipalKey, Username};
+use countersign_issuer::store::{Record, Table};
 use serde_json::{Value, json};
 
 use super::export::PrincipalExport;

@@ -1,6 +1,7 @@
 //! Users and operators out of tables: Spring's `users`, or anything with a name and a password.
 
-use countersign_issuer::{Principal, PrincipalKey, Random, username};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Principal, PrincipalKey, Username};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 

@@ -8,7 +8,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use countersign_issuer::{ClientSecret, Config, Issuer, Random, Secret, Table, dynamodb};
+use countersign_issuer::config::Config;
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::{Table, dynamodb};
 use countersign_tests::in_process::{APP_SECRET, Post};
 use countersign_tests::{JANE, canaries};
 use countersign_verify::Clock;
@@ -266,10 +270,10 @@ async fn killing_the_store_under_load_loses_no_acknowledged_write() {
     let db = dynamodb(&config.store.aws);
     // A generated secret puts the load on the store and not on argon2.
     let (clock, random) = (Clock::system(), Random::system());
-    let clients = Table::<countersign_issuer::Client>::new(db.clone(), &config.store.table_prefix);
+    let clients = Table::<countersign_issuer::records::Client>::new(db.clone(), &config.store.table_prefix);
     let mut client = clients.get("demo-app").await.unwrap().unwrap();
-    let secret = Secret::given(APP_SECRET.into());
-    client.secrets = vec![ClientSecret::of(&secret, clock.now(), None, &random).unwrap()];
+    let secret = Secret::from_string(APP_SECRET.into());
+    client.secrets = vec![ClientSecret::new(&secret, clock.now(), None, &random).unwrap()];
     clients.save(&mut client).await.unwrap();
     let issuers = [(); 2].map(|()| {
         let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();

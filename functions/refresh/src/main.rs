@@ -1,6 +1,7 @@
 //! `POST /oauth/refresh`, `/oauth/revoke` and `/oauth/introspect`.
 
-use countersign_issuer::{http, lambda};
+use countersign_issuer::http;
+use countersign_issuer::lambda;
 
 // One request at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]

@@ -2,10 +2,10 @@
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::{
-    AccessTokenType, Client, ClientSecret, GrantType, Principal, PrincipalKey, Random, Secret, Table,
-    WriteError,
-};
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::store::{Table, WriteError};
 use countersign_verify::{Clock, Timestamp};
 
 use super::DevError;
@@ -38,11 +38,11 @@ fn clients_at(now: Timestamp, random: &Random) -> Result<[Client; 3], DevError> 
     let strings = |values: &[&str]| values.iter().map(|&value| value.to_owned()).collect::<Vec<_>>();
     let client =
         |id: &str, name: &str, grant_types: &[GrantType], scopes: &[&str]| -> Result<Client, DevError> {
-            let secret = Secret::given(format!("{id}-secret"));
+            let secret = Secret::from_string(format!("{id}-secret"));
             Ok(Client {
                 client_id: id.to_owned(),
                 name: name.to_owned(),
-                secrets: vec![ClientSecret::of(&secret, now, None, random).map_err(DevError::setup)?],
+                secrets: vec![ClientSecret::new(&secret, now, None, random).map_err(DevError::setup)?],
                 grant_types: grant_types.to_vec(),
                 scopes: strings(scopes),
                 default_scopes: None,

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use countersign_issuer::Random;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
+use countersign_issuer::random::Random;
 
 use super::DevError;
 use super::demo::AUDIENCE;

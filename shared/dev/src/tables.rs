@@ -10,7 +10,7 @@ use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
     TimeToLiveSpecification,
 };
-use countersign_issuer::{TableShape, table_shapes};
+use countersign_issuer::store::{TableShape, table_shapes};
 
 use super::DevError;
 

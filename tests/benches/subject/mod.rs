@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::keys::SigningKey;
-use countersign_issuer::{AccessTokenType, Client, lambda};
+use countersign_issuer::lambda;
+use countersign_issuer::records::{AccessTokenType, Client};
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_verify::{Claims, Clock};

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::{Client, Issuer, Principal, Random, Table};
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, Principal};
+use countersign_issuer::store::Table;
 use countersign_tests::TestResponse;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};

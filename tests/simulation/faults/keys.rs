@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_issuer::Authorizer;
 use countersign_issuer::http::{self, Request};
+use countersign_issuer::issuer::Publisher;
 use countersign_issuer::keys::{ChangeRefused, Rotator};
-use countersign_issuer::{Authorizer, Publisher, Random};
+use countersign_issuer::random::Random;
 use countersign_tests::TestResponse;
 use countersign_tests::in_process::InProcess;
 use countersign_tests::token_verifier::unverified_kid;

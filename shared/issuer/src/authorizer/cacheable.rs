@@ -83,7 +83,7 @@ fn resource_path(rule: &Rule, claims: &Claims) -> Option<Vec<String>> {
         Some(match segment {
             Segment::Literal(text) => text.clone(),
             Segment::Parameter { equal: Some(claim), .. } => {
-                let value = claim.of(claims)?;
+                let value = claim.value_in(claims)?;
                 // `*` and `?` would widen the ARN; what is percent-encoded on the wire has several spellings.
                 let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
                 let is_dots = value.bytes().all(|byte| byte == b'.');

@@ -1,6 +1,4 @@
-//! Policies: which requests they let through, which files are none, and what no spelling of a path can do.
-
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot set itself up has failed")]
+//! Policies: allowed and refused requests, invalid files, and spellings of paths.
 
 mod decisions;
 mod files;
@@ -8,7 +6,7 @@ mod properties;
 
 use countersign_verify::Claims;
 
-/// A token's claims with this scope and these roles, for the brand acme.
+/// Returns a token's claims with this scope and these roles, for the brand acme.
 fn claims(scope: &str, roles: &[&str]) -> Claims {
     Claims {
         iss: "https://issuer.example.com".into(),

@@ -1,20 +1,20 @@
-//! Headers that no issuer writes, keys that a token brings along or points to, and the public key taken for a secret.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
+//! Headers that no issuer writes, keys that a token contains or refers to, and the public key used
+//! as an HMAC secret.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_verify::TokenError::{self, Malformed, UnknownKey, WrongType};
-use forge::{Forge, HEADER, ISSUER, Row, all_refused, claims, nested, set, signing_input, with, without};
 use serde_json::json;
+
+use crate::forge::{
+    Forge, HEADER, ISSUER, Row, assert_all_rejected, claims, nested, set, signing_input, with, without,
+};
 
 const ALG: TokenError = Malformed("alg is not ES256");
 const SIGNATURE_LENGTH: TokenError = Malformed("the signature is not 64 bytes");
 
 #[test]
-fn algorithms_other_than_es256_are_refused() {
+fn algorithms_other_than_es256_are_rejected() {
     let forge = Forge::new();
     let rows = [
         "none", "None", "NONE", "nOnE", " none", "none ", "", "HS256", "HS384", "HS512", "RS256", "PS256",
@@ -34,21 +34,21 @@ fn algorithms_other_than_es256_are_refused() {
     }
     let missing = without(forge.header(), "alg");
     table.push(("no alg".into(), forge.sign(&missing, &payload), HEADER));
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
-/// The classic confusion: the public key, which everybody has, taken for the secret of an HMAC.
+/// The classic algorithm confusion: an HMAC whose secret is the public key.
 #[test]
-fn an_hmac_keyed_with_the_public_key_is_refused() {
+fn an_hmac_keyed_with_the_public_key_is_rejected() {
     let forge = Forge::new();
     let mut table: Vec<Row> = Vec::new();
     for (encoding, key) in forge.encodings() {
-        for (name, algorithm, of_es256) in [
+        for (name, algorithm, es256_error) in [
             ("HS256", ring::hmac::HMAC_SHA256, SIGNATURE_LENGTH),
             ("HS384", ring::hmac::HMAC_SHA384, SIGNATURE_LENGTH),
             ("HS512", ring::hmac::HMAC_SHA512, TokenError::BadSignature),
         ] {
-            for (alg, expected) in [(name, ALG), ("ES256", of_es256)] {
+            for (alg, expected) in [(name, ALG), ("ES256", es256_error)] {
                 let input = signing_input(&with(forge.header(), "alg", json!(alg)), &claims().to_string());
                 let tag = ring::hmac::sign(&ring::hmac::Key::new(algorithm, &key), input.as_bytes());
                 let token = format!("{input}.{}", BASE64URL.encode(tag));
@@ -56,14 +56,14 @@ fn an_hmac_keyed_with_the_public_key_is_refused() {
             }
         }
     }
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
 #[test]
-fn keys_that_the_token_brings_or_points_to_are_refused() {
-    let (forge, stranger) = (Forge::new(), Forge::new());
+fn keys_in_a_token_or_referred_to_by_it_are_rejected() {
+    let (forge, attacker) = (Forge::new(), Forge::new());
     let payload = claims().to_string();
-    let key = serde_json::to_value(&stranger.jwk).unwrap();
+    let key = serde_json::to_value(&attacker.jwk).unwrap();
     let mut table: Vec<Row> = Vec::new();
     for (name, value) in [
         ("jwk", key.clone()),
@@ -73,20 +73,20 @@ fn keys_that_the_token_brings_or_points_to_are_refused() {
         ("x5t", json!("AAAA")),
         ("x5t#S256", json!("AAAA")),
     ] {
-        for kid in [forge.jwk.kid(), stranger.jwk.kid()] {
-            let header = with(set(stranger.header(), "kid", json!(kid)), name, value.clone());
-            table.push((format!("{name}, kid {kid}"), stranger.sign(&header, &payload), HEADER));
+        for kid in [forge.jwk.kid(), attacker.jwk.kid()] {
+            let header = with(set(attacker.header(), "kid", json!(kid)), name, value.clone());
+            table.push((format!("{name}, kid {kid}"), attacker.sign(&header, &payload), HEADER));
         }
     }
     let stolen_kid = forge.header().to_string();
-    table.push(("a stranger's key".into(), stranger.sign(&stolen_kid, &payload), TokenError::BadSignature));
-    let own_kid = stranger.header().to_string();
-    table.push(("a stranger's key and kid".into(), stranger.sign(&own_kid, &payload), UnknownKey));
-    all_refused(&forge, table);
+    table.push(("an attacker's key".into(), attacker.sign(&stolen_kid, &payload), TokenError::BadSignature));
+    let own_kid = attacker.header().to_string();
+    table.push(("an attacker's key and kid".into(), attacker.sign(&own_kid, &payload), UnknownKey));
+    assert_all_rejected(&forge, table);
 }
 
 #[test]
-fn headers_other_than_the_issuers_are_refused() {
+fn headers_that_the_issuer_does_not_write_are_rejected() {
     let forge = Forge::new();
     let kid = forge.jwk.kid();
     let rows = [
@@ -139,7 +139,7 @@ fn headers_other_than_the_issuers_are_refused() {
         table.push((format!("no {name}"), sign(&without(forge.header(), name)), HEADER));
     }
     let header = forge.header().to_string();
-    for twice in [
+    for duplicate in [
         r#""alg":"none","#,
         r#""alg":"ES256","#,
         r#""typ":"JWT","#,
@@ -147,8 +147,8 @@ fn headers_other_than_the_issuers_are_refused() {
         r#""\u0061lg":"ES256","#,
     ] {
         table.push((
-            format!("{twice} and again"),
-            sign(&header.replacen('{', &format!("{{{twice}"), 1)),
+            format!("{duplicate} twice"),
+            sign(&header.replacen('{', &format!("{{{duplicate}"), 1)),
             HEADER,
         ));
     }
@@ -169,7 +169,7 @@ fn headers_other_than_the_issuers_are_refused() {
     ] {
         table.push((format!("header {odd:.60}"), sign(&odd), HEADER));
     }
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 
     let plain = sign(&with(forge.header(), "typ", json!("JWT")));
     assert!(forge.verify_by(forge.verifier().accept_typ_jwt(), &plain).is_ok());
@@ -177,13 +177,16 @@ fn headers_other_than_the_issuers_are_refused() {
     assert_eq!(forge.verify_by(forge.verifier().accept_typ_jwt(), &refresh).err(), Some(WrongType));
 }
 
-/// RFC 7797: the payload as it stands, and not in base64url.
+/// RFC 7797: the payload is not in base64url.
 #[test]
-fn an_unencoded_payload_is_refused() {
+fn an_unencoded_payload_is_rejected() {
     let forge = Forge::new();
     let header = with(set(forge.header(), "b64", json!(false)), "crit", json!(["b64"]));
     let plain = forge.sign_segments(&BASE64URL.encode(header), &claims().to_string().replace('.', "%2E"));
     let plain_payload = Malformed("the payload is not unpadded base64url");
     let unmarked = forge.sign_segments(&BASE64URL.encode(forge.header().to_string()), "{}");
-    all_refused(&forge, [("b64 false".into(), plain, HEADER), ("unmarked".into(), unmarked, plain_payload)]);
+    assert_all_rejected(
+        &forge,
+        [("b64 false".into(), plain, HEADER), ("unmarked".into(), unmarked, plain_payload)],
+    );
 }

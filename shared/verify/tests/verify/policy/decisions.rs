@@ -1,9 +1,9 @@
-//! Requests that a policy lets through, and the spellings of paths that it does not.
+//! Requests that a policy allows, and spellings of paths that it refuses.
 
 use countersign_verify::Claims;
 use countersign_verify::policy::{Claim, Policy, Refusal, Rule, Segment, UnsafePath};
 
-use crate::claims;
+use super::claims;
 
 const POLICY: &str = r#"
 [[rule]] # 2
@@ -54,53 +54,53 @@ fn policy() -> Policy {
     Policy::from_toml(POLICY).unwrap()
 }
 
-/// The line of the rule that lets the request through, or the refusal in words.
+/// Returns the line of the rule that allows the request, or the refusal as text.
 fn decide(method: &str, path: &str, claims: &Claims) -> Result<usize, String> {
     policy().decide(method, path, claims).map(Rule::line).map_err(|refusal| refusal.to_string())
 }
 
 #[test]
-fn a_request_that_a_rule_names_is_let_through() {
-    let nobody = claims("", &[]);
+fn a_request_that_a_rule_covers_is_allowed() {
+    let no_rights = claims("", &[]);
     for (method, path, claims, line) in [
-        ("GET", "/", &nobody, 32),
-        ("GET", "/files/readme", &nobody, 7),
-        ("GET", "/files/README.md", &nobody, 7),
+        ("GET", "/", &no_rights, 32),
+        ("GET", "/files/readme", &no_rights, 7),
+        ("GET", "/files/README.md", &no_rights, 7),
         ("GET", "/files/secret", &claims("files:read other secret:read", &[]), 2),
-        ("GET", "/files/secrets", &nobody, 7),
-        ("GET", "/files/secre", &nobody, 7),
-        ("GET", "/files/%C3%A4%20%F0%9F%93%9E+b%41", &nobody, 7),
-        ("GET", "/files/*", &nobody, 7),
-        ("GET", "/files/...", &nobody, 7),
-        ("GET", "/files/.hidden", &nobody, 7),
-        ("GET", "/files/a/b/C/%64", &nobody, 11),
-        ("GET", "/files/secret/b/", &nobody, 11),
-        ("PUT", "/files/secret/b", &nobody, 11),
+        ("GET", "/files/secrets", &no_rights, 7),
+        ("GET", "/files/secre", &no_rights, 7),
+        ("GET", "/files/%C3%A4%20%F0%9F%93%9E+b%41", &no_rights, 7),
+        ("GET", "/files/*", &no_rights, 7),
+        ("GET", "/files/...", &no_rights, 7),
+        ("GET", "/files/.hidden", &no_rights, 7),
+        ("GET", "/files/a/b/C/%64", &no_rights, 11),
+        ("GET", "/files/secret/b/", &no_rights, 11),
+        ("PUT", "/files/secret/b", &no_rights, 11),
         ("PATCH", "/files/x", &claims("", &["editor"]), 15),
         ("GET", "/brands/acme/reports", &claims("reports:read", &["reporting"]), 20),
         ("GET", "/brands/%61c%6De/reports", &claims("reports:read", &["reporting"]), 20),
         ("GET", "/Docs/Kiosk/", &claims("docs:read", &[]), 36),
-        ("GET", "/docs/other/", &nobody, 41),
+        ("GET", "/docs/other/", &no_rights, 41),
     ] {
         assert_eq!(decide(method, path, claims), Ok(line), "{method} {path}");
     }
 }
 
 #[test]
-fn what_no_rule_names_is_refused() {
-    let nobody = claims("", &[]);
+fn a_request_that_no_rule_covers_is_refused() {
+    let no_rights = claims("", &[]);
     let policy = policy();
     for path in ["/other", "/files", "/file", "/brands/acme/reports/1", "/docs/kiosk/x"] {
-        assert_eq!(policy.decide("GET", path, &nobody), Err(Refusal::NoRuleForPath), "{path}");
+        assert_eq!(policy.decide("GET", path, &no_rights), Err(Refusal::NoRuleForPath), "{path}");
     }
     for method in ["HEAD", "OPTIONS", "get", "Get", "GET ", "", "PUT", "ANY", "*"] {
-        let refusal = policy.decide(method, "/files/readme", &nobody).unwrap_err();
+        let refusal = policy.decide(method, "/files/readme", &no_rights).unwrap_err();
         assert_eq!(refusal, Refusal::NoRuleForMethod { methods: vec!["GET", "DELETE", "PATCH"] }, "{method}");
     }
 }
 
 #[test]
-fn what_the_token_lacks_is_named() {
+fn a_refusal_names_the_missing_scopes_roles_and_claims() {
     let policy = policy();
     let files = claims("files:read secret:reader secret", &["secret:read"]);
     let refusal = policy.decide("GET", "/files/secret", &files).unwrap_err();
@@ -120,7 +120,7 @@ fn what_the_token_lacks_is_named() {
             panic!("{path}: {refusal}");
         };
         assert_eq!((rule.line(), parameter, claim), (20, "brandKey", Claim::BrandKey), "{path}");
-        assert_eq!(refusal.to_string(), "line 20: {brandKey} is not what the token's brandKey says");
+        assert_eq!(refusal.to_string(), "line 20: {brandKey} differs from the token's brandKey");
     }
     let no_brand = Claims { brand_key: None, ..reporting };
     assert!(
@@ -140,7 +140,7 @@ fn every_claim_can_be_bound() {
 }
 
 #[test]
-fn unsafe_paths_are_refused_whatever_the_rules_say() {
+fn unsafe_paths_are_refused_whatever_the_rules_are() {
     use UnsafePath::{
         Backslash, BrokenEncoding, ControlCharacter, DotSegment, EmptySegment, EncodedPercent, EncodedSlash,
         LooksLikeAscii, NotAbsolute, NotUtf8, QueryOrFragment, Semicolon, TooLong,
@@ -219,11 +219,11 @@ fn unsafe_paths_are_refused_whatever_the_rules_say() {
 }
 
 #[test]
-fn a_path_that_another_server_could_read_as_another_rules_is_refused() {
-    let nobody = claims("", &[]);
+fn a_path_that_a_server_could_read_as_the_path_of_another_rule_is_refused() {
+    let no_rights = claims("", &[]);
     let everything = claims("secret:read files:read docs:read", &[]);
     let policy = policy();
-    for (path, as_sent, loosest) in [
+    for (path, as_sent, lenient) in [
         ("/files/%73ecret", Some(7), Some(2)),
         ("/files/secre%74", Some(7), Some(2)),
         ("/files/%53ecret", Some(7), Some(2)),
@@ -245,16 +245,16 @@ fn a_path_that_another_server_could_read_as_another_rules_is_refused() {
         ("/brands/acme/Reports", None, Some(20)),
         ("/brands/acme/reports/", None, Some(20)),
     ] {
-        for claims in [&nobody, &everything] {
-            let Err(Refusal::AmbiguousPath { as_sent: one, loosest: other }) =
+        for claims in [&no_rights, &everything] {
+            let Err(Refusal::AmbiguousPath { as_sent: one, lenient: other }) =
                 policy.decide("GET", path, claims)
             else {
                 panic!("{path}: {:?}", policy.decide("GET", path, claims));
             };
-            assert_eq!((one.map(Rule::line), other.map(Rule::line)), (as_sent, loosest), "{path}");
+            assert_eq!((one.map(Rule::line), other.map(Rule::line)), (as_sent, lenient), "{path}");
         }
     }
-    let refusal = policy.decide("GET", "/files/Secret", &nobody).unwrap_err();
+    let refusal = policy.decide("GET", "/files/Secret", &no_rights).unwrap_err();
     assert_eq!(refusal.scope(), None);
     for said in ["/files/{name} (line 7)", "/files/secret (line 2)"] {
         assert!(refusal.to_string().contains(said), "{refusal}");
@@ -262,7 +262,7 @@ fn a_path_that_another_server_could_read_as_another_rules_is_refused() {
 }
 
 #[test]
-fn a_rule_tells_what_it_is_for_and_what_it_asks() {
+fn a_rule_exposes_its_requests_and_its_conditions() {
     let policy = policy();
     let lines: Vec<usize> = policy.rules().iter().map(Rule::line).collect();
     assert_eq!(lines, [2, 7, 11, 15, 20, 27, 32, 36, 41]);

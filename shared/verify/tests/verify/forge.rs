@@ -1,7 +1,7 @@
-//! An issuer of whatever it is told.
+//! A test issuer that signs tokens with any header and any payload.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-#![allow(dead_code, unreachable_pub, reason = "each test uses what it needs")]
+#![allow(dead_code, unreachable_pub, reason = "each user needs only a part of it")]
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD as BASE64URL};
@@ -16,10 +16,10 @@ pub const NOW: u64 = 1_800_000_000;
 
 pub const HEADER: TokenError = TokenError::Malformed("the header is not exactly alg, typ and kid");
 
-/// What stands before the point in a DER `SubjectPublicKeyInfo` of P-256 (RFC 5480 section 2.1.1).
+/// The bytes before the point in a DER `SubjectPublicKeyInfo` of P-256 (RFC 5480 section 2.1.1).
 const SPKI_PREFIX: &[u8] = b"\x30\x59\x30\x13\x06\x07\x2a\x86\x48\xce\x3d\x02\x01\x06\x08\x2a\x86\x48\xce\x3d\x03\x01\x07\x03\x42\x00";
 
-/// A signing key, and tokens under it.
+/// A signing key that forges tokens.
 pub struct Forge {
     pair: EcdsaKeyPair,
     pub jwk: Jwk,
@@ -57,7 +57,7 @@ impl Forge {
         format!("{input}.{}", BASE64URL.encode(signature))
     }
 
-    /// The public key in every form in which somebody may hold it, by name.
+    /// Returns the public key in every form that an attacker may have, each with its name.
     pub fn encodings(&self) -> Vec<(&'static str, Vec<u8>)> {
         let point = self.jwk.uncompressed_point();
         let der = [SPKI_PREFIX, point].concat();
@@ -109,21 +109,21 @@ pub fn claims() -> Value {
     })
 }
 
-/// What a signature is made over.
+/// Returns the signing input (RFC 7515 section 5.1).
 pub fn signing_input(header: &str, payload: &str) -> String {
     format!("{}.{}", BASE64URL.encode(header), BASE64URL.encode(payload))
 }
 
-/// A token that must be refused: its name in the table, the token, and why it is refused.
+/// A token that must be rejected: its name in the table, the token, and the expected reason.
 pub type Row = (String, String, TokenError);
 
-/// Every one of them is refused, for its own reason. All that are not are reported together.
-pub fn all_refused(forge: &Forge, table: impl IntoIterator<Item = Row>) {
+/// Asserts that every token is rejected for its reason. Reports all failures together.
+pub fn assert_all_rejected(forge: &Forge, table: impl IntoIterator<Item = Row>) {
     let wrong: Vec<String> = table
         .into_iter()
         .filter_map(|(name, token, expected)| match forge.verify(&token) {
             Err(reason) if reason == expected => None,
-            Err(reason) => Some(format!("{name}: refused because {reason}, and not because {expected}")),
+            Err(reason) => Some(format!("{name}: rejected because {reason} and not because {expected}")),
             Ok(_) => Some(format!("{name}: ACCEPTED")),
         })
         .collect();
@@ -144,7 +144,7 @@ pub fn without(mut object: Value, name: &str) -> String {
     object.to_string()
 }
 
-/// Arrays in arrays, as text: a value that deep could not even be dropped.
+/// Returns nested arrays as text. Dropping a parsed value this deep would overflow the stack.
 pub fn nested(levels: usize) -> String {
     format!("{}{}", "[".repeat(levels), "]".repeat(levels))
 }

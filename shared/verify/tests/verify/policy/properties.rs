@@ -1,4 +1,4 @@
-//! What holds for every path, however it is spelt.
+//! Properties that hold for every spelling of a path.
 
 use std::sync::LazyLock;
 
@@ -7,9 +7,9 @@ use countersign_verify::policy::{Policy, Refusal, Rule};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::claims;
+use super::claims;
 
-/// Strict rules, each within reach of looser ones that any caller passes.
+/// Strict rules, each next to a less strict rule that admits any caller.
 const GUARDED: &str = r#"
 [[rule]]
 methods = ["GET"]
@@ -41,16 +41,17 @@ path = "/{area}/{page}/{*rest}"
 
 static POLICY: LazyLock<Policy> = LazyLock::new(|| Policy::from_toml(GUARDED).unwrap());
 
-/// A path that a forgiving server reads as `path`: every character raw or encoded, in any case and once or twice, with
-/// detours, path parameters and slashes that such a server takes away.
-fn respelt(path: &'static str) -> impl Strategy<Value = String> {
+/// Generates a path that a forgiving server reads as `path`. Every character is raw, encoded once
+/// or encoded twice, in any case. Detours, path parameters and slashes that such a server removes
+/// are added.
+fn respelled(path: &'static str) -> impl Strategy<Value = String> {
     let characters: Vec<BoxedStrategy<String>> =
-        path.chars().map(|one| respelt_character(one).boxed()).collect();
+        path.chars().map(|one| respelled_character(one).boxed()).collect();
     let end = select(vec!["", "", "", "/", "//", "/.", "/x/..", "%2f", ";x", "%00", "?x", "#", "%20/.."]);
     (characters, end).prop_map(|(characters, end)| characters.concat() + end)
 }
 
-fn respelt_character(character: char) -> impl Strategy<Value = String> {
+fn respelled_character(character: char) -> impl Strategy<Value = String> {
     if character == '/' {
         let slashes = [
             "/", "/", "/", "/", "/", "//", "/./", "/%2e/", "/x/../", "/x/%2E./", ";v=1/", "%2F", "%2f", "\\",
@@ -86,17 +87,17 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 8_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_spelling_of_a_guarded_path_lets_a_caller_through(
-        path in prop_oneof![respelt("/files/secret"), respelt("/Admin/Tasks/"), respelt("/brands/globex/risk")],
+    fn no_spelling_of_a_guarded_path_admits_a_caller_without_rights(
+        path in prop_oneof![respelled("/files/secret"), respelled("/Admin/Tasks/"), respelled("/brands/globex/risk")],
     ) {
-        // The looser rules let this caller through wherever they are reached.
-        let stranger = claims("other", &["other"]);
-        let decided = POLICY.decide("GET", &path, &stranger);
-        prop_assert!(decided.is_err(), "{path} passes by line {:?}", decided.map(Rule::line));
+        // The less strict rules admit this caller wherever they match.
+        let no_rights = claims("other", &["other"]);
+        let decided = POLICY.decide("GET", &path, &no_rights);
+        prop_assert!(decided.is_err(), "{path} is allowed by line {:?}", decided.map(Rule::line));
     }
 
     #[test]
-    fn a_parameter_equals_its_claim_in_any_encoding_and_nothing_else_does(
+    fn a_parameter_equals_its_claim_in_any_encoding_and_no_other_value_does(
         value in "[a-zA-Z0-9 ._~@ä-]{1,12}",
         encode in prop::collection::vec(any::<bool>(), 24),
         brand in "[a-zA-Z0-9 ._~@ä-]{1,2}",
@@ -113,12 +114,12 @@ proptest! {
     }
 }
 
-/// Segments of a few names, so that paths and patterns meet.
+/// Generates segments from a few names, so that paths often match patterns.
 fn segment() -> impl Strategy<Value = &'static str> {
     select(vec!["a", "b", "ab", "abc", "c"])
 }
 
-/// Patterns of segments; the parameter in the nth place is always called the same.
+/// Generates patterns. The parameter in the nth position always has the same name.
 fn pattern() -> impl Strategy<Value = String> {
     let part = prop_oneof![3 => segment().prop_map(Some), 2 => Just(None)];
     (prop::collection::vec(part, 1..5), any::<bool>()).prop_map(|(parts, has_catch_all)| {
@@ -132,7 +133,8 @@ fn pattern() -> impl Strategy<Value = String> {
     })
 }
 
-/// How well each segment of the pattern fits, if the whole fits: literal, parameter, catch-all.
+/// Returns the kind of each segment if the pattern matches: 0 for a literal, 1 for a parameter, 2
+/// for a catch-all. A lower rank is a better match.
 fn rank(pattern: &str, path: &str) -> Option<Vec<u8>> {
     let mut path = path[1..].split('/');
     let mut rank = Vec::new();
@@ -155,11 +157,11 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 1_000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn the_pattern_that_fits_best_from_the_left_is_the_one_that_decides(
+    fn the_pattern_that_matches_best_from_the_left_decides(
         patterns in prop::collection::hash_set(pattern(), 1..12),
         segments in prop::collection::vec(segment(), 1..6),
     ) {
-        // Of patterns that cannot stand beside each other, those that came first.
+        // Of conflicting patterns, keep the first.
         let (mut kept, mut text) = (Vec::new(), String::new());
         for pattern in patterns {
             let more = format!("{text}[[rule]]\nmethods = [\"GET\"]\npath = \"{pattern}\"\n");
@@ -179,7 +181,7 @@ proptest! {
     }
 
     #[test]
-    fn no_path_and_no_file_is_too_odd_for_an_answer(
+    fn odd_paths_and_files_never_panic(
         path in prop_oneof![any::<String>(), "/[a-c/%.;2eEfF\\\\ſKé-]{0,40}"],
         file in prop_oneof![any::<String>(), r#"(\[\[rule\]\]|\n|methods|path|equal| = |\["GET"\]|"/[a{}*/.]{0,8}"|\{|\}){0,20}"#],
     ) {

@@ -1,19 +1,18 @@
-//! Tokens that are accepted, and odd and foreign ones that are not, though the issuer's own key signed them: by name,
-//! with the reason of each refusal.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
+//! Tokens that are accepted, and odd ones that are rejected although the issuer's own key signed
+//! them. Each has a name and the expected reason.
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD as BASE64URL};
 use countersign_verify::TokenError::{self, Malformed, UnknownKey, WrongAudience, WrongIssuer};
 use countersign_verify::{BuildError, JwkSet, Verifier, jws};
-use forge::{AUDIENCE, Forge, HEADER, ISSUER, NOW, Row, all_refused, claims, nested, with, without};
 use serde_json::{Value, json};
 
+use crate::forge::{
+    AUDIENCE, Forge, HEADER, ISSUER, NOW, Row, assert_all_rejected, claims, nested, with, without,
+};
+
 const SEGMENTS: TokenError = Malformed("not three segments");
-const PAYLOAD: TokenError = Malformed("the payload is not a JSON object without repeated members");
+const PAYLOAD: TokenError = Malformed("the payload is not a JSON object with unique member names");
 const CLAIM: TokenError = Malformed("a claim is missing or of the wrong type");
 const BASE64_HEADER: TokenError = Malformed("the header is not unpadded base64url");
 const BASE64_PAYLOAD: TokenError = Malformed("the payload is not unpadded base64url");
@@ -21,7 +20,7 @@ const BASE64_SIGNATURE: TokenError = Malformed("the signature is not unpadded ba
 const TOO_LONG: TokenError = Malformed("the token is too long");
 
 #[test]
-fn a_token_as_the_issuer_mints_it_is_accepted() {
+fn a_token_that_the_issuer_mints_is_accepted() {
     let forge = Forge::new();
     let token = forge.sign(&forge.header().to_string(), &claims().to_string());
     let verified = forge.verify(&token).unwrap();
@@ -31,7 +30,7 @@ fn a_token_as_the_issuer_mints_it_is_accepted() {
 }
 
 #[test]
-fn what_the_issuer_may_add_later_is_accepted() {
+fn claims_that_the_issuer_may_add_later_are_accepted() {
     let forge = Forge::new();
     for (claim, value) in [
         ("unknown", json!({ "nested": [1, 2.5, true, null, "é\u{1F600}"] })),
@@ -45,7 +44,7 @@ fn what_the_issuer_may_add_later_is_accepted() {
 }
 
 #[test]
-fn times_that_are_no_whole_seconds_of_this_era_are_refused() {
+fn times_that_are_not_whole_seconds_up_to_the_year_9999_are_rejected() {
     let forge = Forge::new();
     let spelled = [
         r#""1800000060""#,
@@ -102,11 +101,11 @@ fn times_that_are_no_whole_seconds_of_this_era_are_refused() {
         let payload = with(claims(), claim, json!(value));
         table.push((format!("{claim} {value}"), forge.sign(&forge.header().to_string(), &payload), expected));
     }
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
 #[test]
-fn claims_that_are_missing_or_of_another_value_or_type_are_refused() {
+fn claims_that_are_missing_or_have_the_wrong_value_or_type_are_rejected() {
     let forge = Forge::new();
     let rows = [
         ("iss", json!("https://issuer.example.com/"), WrongIssuer),
@@ -155,11 +154,11 @@ fn claims_that_are_missing_or_of_another_value_or_type_are_refused() {
     for name in ["iss", "sub", "aud", "jti", "client_id", "roles"] {
         table.push((format!("no {name}"), forge.sign(&header, &without(claims(), name)), CLAIM));
     }
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
 #[test]
-fn payloads_that_parsers_read_differently_are_refused() {
+fn payloads_that_parsers_read_differently_are_rejected() {
     let forge = Forge::new();
     let (header, payload) = (forge.header().to_string(), claims().to_string());
     let before = |members: &str| payload.replacen('{', &format!("{{{members},"), 1).into_bytes();
@@ -200,13 +199,14 @@ fn payloads_that_parsers_read_differently_are_refused() {
         let expected = if name == "an empty object" { CLAIM } else { PAYLOAD };
         (name.to_owned(), forge.sign_bytes(&header, &payload), expected)
     });
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
 #[test]
-fn one_token_has_one_spelling() {
+fn a_token_has_only_one_encoding() {
     let forge = Forge::new();
-    // The tilde and the question mark give base64url its - and _, and the lengths leave bits over in each segment.
+    // `~` and `?` produce the - and _ of base64url, and the lengths leave unused bits in each
+    // segment.
     let header = format!(" {}", forge.header());
     let (header, payload) = (pad_to(&header, 1), pad_to(&with(claims(), "x", json!("~~~???>>>")), 1));
     let token = forge.sign(&header, &payload);
@@ -217,7 +217,7 @@ fn one_token_has_one_spelling() {
     for (place, (part, expected)) in parts.iter().zip(errors).enumerate() {
         let bytes = BASE64URL.decode(part).unwrap();
         let last = part.chars().last().unwrap();
-        // The last character's unused bits: these two differ in nothing else.
+        // The two last characters differ only in their unused bits.
         let twin = char::from(u8::try_from(last).unwrap() + 1);
         for (name, spelled) in [
             ("padded", URL_SAFE.encode(&bytes)),
@@ -232,7 +232,7 @@ fn one_token_has_one_spelling() {
             let mut respelled = parts.clone();
             respelled[place] = &spelled;
             table.push((format!("segment {place} {name}"), respelled.join("."), expected));
-            // The issuer's own signature does not make a spelling good.
+            // Even the issuer's signature over this encoding does not make it valid.
             if place < 2 {
                 let signed = forge.sign_segments(respelled[0], respelled[1]);
                 table.push((format!("segment {place} {name}, signed"), signed, expected));
@@ -242,11 +242,11 @@ fn one_token_has_one_spelling() {
     let standard = STANDARD_NO_PAD.encode(&payload);
     assert!(standard.contains(['+', '/']));
     table.push(("the other alphabet".into(), forge.sign_segments(parts[0], &standard), BASE64_PAYLOAD));
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
 #[test]
-fn anything_but_the_compact_serialisation_is_refused() {
+fn only_the_compact_serialisation_is_accepted() {
     let forge = Forge::new();
     let token = forge.sign(&forge.header().to_string(), &claims().to_string());
     let parts: Vec<&str> = token.split('.').collect();
@@ -262,8 +262,8 @@ fn anything_but_the_compact_serialisation_is_refused() {
         ("an empty payload", format!("{header}..{signature}"), TokenError::BadSignature),
         ("an empty header", format!(".{payload}.{signature}"), HEADER),
         ("only dots", "..".into(), HEADER),
-        ("a segment more", format!("{token}.{signature}"), BASE64_PAYLOAD),
-        ("an empty segment more", format!("{token}."), BASE64_PAYLOAD),
+        ("an extra segment", format!("{token}.{signature}"), BASE64_PAYLOAD),
+        ("an extra empty segment", format!("{token}."), BASE64_PAYLOAD),
         ("an empty segment before", format!(".{token}"), HEADER),
         (
             "five segments, as a JWE has",
@@ -285,19 +285,19 @@ fn anything_but_the_compact_serialisation_is_refused() {
         ),
         ("1 MB of dots", ".".repeat(1 << 20), TOO_LONG),
     ];
-    all_refused(&forge, table.map(|(name, token, expected)| (name.to_owned(), token, expected)));
+    assert_all_rejected(&forge, table.map(|(name, token, expected)| (name.to_owned(), token, expected)));
 }
 
 #[test]
-fn the_size_limit_is_where_it_says() {
+fn a_token_of_the_maximum_size_is_accepted_and_a_longer_one_is_rejected() {
     let forge = Forge::new();
-    let of_length = |filling: usize| {
+    let token_with_filling = |filling: usize| {
         let claims = with(claims(), "x", json!("a".repeat(filling)));
         forge.sign(&forge.header().to_string(), &claims)
     };
-    // Three bytes of a claim are four of the token.
-    let filling = (jws::MAX_TOKEN_BYTES - of_length(0).len()) / 4 * 3;
-    let longest = of_length(filling);
+    // Three bytes of a claim are four characters of the token.
+    let filling = (jws::MAX_TOKEN_BYTES - token_with_filling(0).len()) / 4 * 3;
+    let longest = token_with_filling(filling);
     assert!((jws::MAX_TOKEN_BYTES - 3..=jws::MAX_TOKEN_BYTES).contains(&longest.len()), "{}", longest.len());
     assert!(forge.verify(&longest).is_ok());
     let too_long = format!("{longest:A<width$}", width = jws::MAX_TOKEN_BYTES + 1);
@@ -305,7 +305,7 @@ fn the_size_limit_is_where_it_says() {
 }
 
 #[test]
-fn a_verifier_is_told_its_audience_and_its_keys() {
+fn a_verifier_needs_an_audience_and_keys() {
     let forge = Forge::new();
     let keys = || JwkSet::new(vec![forge.jwk.clone()]);
     let no_audience = Verifier::builder(ISSUER).keys(keys()).build();
@@ -317,7 +317,7 @@ fn a_verifier_is_told_its_audience_and_its_keys() {
     assert_eq!(keyless.verify_with(&token, &JwkSet::default()), Err(UnknownKey));
 }
 
-/// The JSON text with spaces after it, so that its length leaves `rest` when divided by three.
+/// Appends spaces to the JSON text until its length modulo three is `rest`.
 fn pad_to(json: &str, rest: usize) -> String {
     let mut padded = json.to_owned();
     while padded.len() % 3 != rest {

@@ -1,27 +1,24 @@
-//! Signatures that are out of range, in another encoding, another token's, or changed by a byte.
-
-#![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
-
-mod forge;
+//! Signatures that are out of range, in another encoding, taken from another token, or changed.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_verify::TokenError::{self, BadSignature, Malformed};
-use forge::{Forge, Row, all_refused, claims, with};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::json;
 
+use crate::forge::{Forge, Row, assert_all_rejected, claims, with};
+
 const LENGTH: TokenError = Malformed("the signature is not 64 bytes");
 
-/// The order of the group of P-256 (FIPS 186-4 section D.1.2.3): r and s lie between it and zero.
+/// The order of the group of P-256 (FIPS 186-4 section D.1.2.3). r and s are between zero and it.
 const N: [u8; 32] = [
     0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x00, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, //
     0xbc, 0xe6, 0xfa, 0xad, 0xa7, 0x17, 0x9e, 0x84, 0xf3, 0xb9, 0xca, 0xc2, 0xfc, 0x63, 0x25, 0x51,
 ];
 const ZERO: [u8; 32] = [0; 32];
 
-/// A token of the forge in its parts: what is signed, r and s.
+/// Returns the parts of a token of the forge: the signing input, r and s.
 fn parts(forge: &Forge) -> (String, [u8; 32], [u8; 32]) {
     let token = forge.sign(&forge.header().to_string(), &claims().to_string());
     let (input, signature) = token.rsplit_once('.').unwrap();
@@ -29,8 +26,8 @@ fn parts(forge: &Forge) -> (String, [u8; 32], [u8; 32]) {
     (input.to_owned(), signature[..32].try_into().unwrap(), signature[32..].try_into().unwrap())
 }
 
-/// a − b, for a ≥ b.
-fn minus(a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
+/// Returns a − b, for a ≥ b.
+fn subtract(a: [u8; 32], b: [u8; 32]) -> [u8; 32] {
     let (mut difference, mut borrow) = (ZERO, 0);
     for place in (0..32).rev() {
         let digit = i16::from(a[place]) - i16::from(b[place]) - borrow;
@@ -47,7 +44,7 @@ fn one() -> [u8; 32] {
 }
 
 #[test]
-fn signatures_out_of_range_are_refused() {
+fn signatures_out_of_range_are_rejected() {
     let forge = Forge::new();
     let (input, r, s) = parts(&forge);
     let beyond = {
@@ -64,14 +61,14 @@ fn signatures_out_of_range_are_refused() {
         ("r = s = n", N, N),
         ("r > n", beyond, s),
         ("s > n", r, beyond),
-        ("r and s as high as 32 bytes go", [0xff; 32], [0xff; 32]),
+        ("r and s at the maximum of 32 bytes", [0xff; 32], [0xff; 32]),
         ("r = s = 1", one(), one()),
-        ("r and s changed places", s, r),
-        ("r = n - r", minus(N, r), s),
-        ("r = r - 1", minus(r, one()), s),
-        ("s = s - 1", r, minus(s, one())),
+        ("r and s swapped", s, r),
+        ("r = n - r", subtract(N, r), s),
+        ("r = r - 1", subtract(r, one()), s),
+        ("s = s - 1", r, subtract(s, one())),
     ];
-    all_refused(
+    assert_all_rejected(
         &forge,
         table.map(|(name, r, s)| {
             let signature = BASE64URL.encode([r, s].concat());
@@ -80,23 +77,25 @@ fn signatures_out_of_range_are_refused() {
     );
 }
 
-/// ECDSA holds for (r, s) and (r, n - s) alike, and RFC 7518 does not choose. So a token's string is no name for it,
-/// in a list of the used or the refused for instance; its `jti` is, and nobody can change that.
+/// ECDSA accepts both (r, s) and (r, n - s), and RFC 7518 does not exclude either. So the token's
+/// string does not identify the token, for example in a list of used or revoked tokens. Its `jti`
+/// does, and an attacker cannot change it.
 #[test]
-fn a_token_has_a_twin_with_the_same_claims() {
+fn a_token_has_a_second_valid_signature_for_the_same_claims() {
     let forge = Forge::new();
     let (input, r, s) = parts(&forge);
     let token = |s| format!("{input}.{}", BASE64URL.encode([r, s].concat()));
-    assert_ne!(token(s), token(minus(N, s)));
-    assert_eq!(forge.verify(&token(s)), forge.verify(&token(minus(N, s))));
-    assert!(forge.verify(&token(minus(N, s))).is_ok());
+    assert_ne!(token(s), token(subtract(N, s)));
+    assert_eq!(forge.verify(&token(s)), forge.verify(&token(subtract(N, s))));
+    assert!(forge.verify(&token(subtract(N, s))).is_ok());
 }
 
 #[test]
-fn signatures_in_other_encodings_are_refused() {
+fn signatures_in_other_encodings_are_rejected() {
     let forge = Forge::new();
     let (input, r, s) = parts(&forge);
-    // DER (SEC 1 appendix C.5): integers without leading zeros, and with one where the first bit is set.
+    // DER (SEC 1 appendix C.5): integers without leading zeros, but with one if the first bit is
+    // set.
     let integer = |digits: &[u8]| {
         let significant = &digits[digits.iter().take_while(|digit| **digit == 0).count()..];
         let sign: &[u8] = if significant[0] < 0x80 { &[] } else { &[0] };
@@ -124,7 +123,7 @@ fn signatures_in_other_encodings_are_refused() {
             LENGTH,
         ),
     ];
-    all_refused(
+    assert_all_rejected(
         &forge,
         table.into_iter().map(|(name, signature, expected)| {
             (name.to_owned(), format!("{input}.{}", BASE64URL.encode(signature)), expected)
@@ -133,7 +132,7 @@ fn signatures_in_other_encodings_are_refused() {
 }
 
 #[test]
-fn a_signature_holds_for_its_own_token_alone() {
+fn a_signature_verifies_only_its_own_token() {
     let forge = Forge::new();
     let header = forge.header().to_string();
     let token = forge.sign(&header, &claims().to_string());
@@ -145,12 +144,12 @@ fn a_signature_holds_for_its_own_token_alone() {
     let table: Vec<Row> = vec![
         ("another payload".into(), join(&token[0], &other[1], &token[2]), BadSignature),
         ("another signature".into(), join(&token[0], &token[1], &other[2]), BadSignature),
-        ("the same header, spelled otherwise".into(), join(&spaced, &token[1], &token[2]), BadSignature),
+        ("the same header, spelled differently".into(), join(&spaced, &token[1], &token[2]), BadSignature),
     ];
-    all_refused(&forge, table);
+    assert_all_rejected(&forge, table);
 }
 
-/// One change to a token's bytes.
+/// One change to the bytes of a token.
 #[derive(Debug, Clone)]
 enum Change {
     Flip(Index, u8),
@@ -160,7 +159,7 @@ enum Change {
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
-    // Half of what is put in is of the alphabet, so that a change gets past the decoding.
+    // Half of the inserted bytes are in the base64url alphabet, so that the change passes decoding.
     let byte = prop_oneof![
         prop::char::ranges(vec!['A'..='Z', 'a'..='z', '0'..='9'].into()),
         prop::char::range('!', '~')
@@ -192,7 +191,7 @@ fn change(token: &str, changes: Vec<Change>) -> String {
             }
         }
     }
-    // Masks below 128 keep it ASCII.
+    // Masks below 128 keep the text ASCII.
     String::from_utf8(bytes).unwrap()
 }
 
@@ -200,7 +199,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 2000, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn a_changed_token_is_not_accepted(changes in changes()) {
+    fn a_changed_token_is_rejected(changes in changes()) {
         thread_local!(static FORGE: (Forge, String) = {
             let forge = Forge::new();
             let token = forge.sign(&forge.header().to_string(), &claims().to_string());
