@@ -17,6 +17,7 @@ use std::error::Error;
 use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::StoreConfig;
 use countersign_issuer::credentials::Secret;
 use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, Rotator};
@@ -156,7 +157,9 @@ impl Administration {
 async fn rotator_of(target: &Target) -> Outcome<Rotator> {
     let (config, envelope) = StoreConfig::with_envelope_from_lookup(target.lookup().await?)?;
     let envelope = envelope.into_envelope(&config.aws);
-    Ok(Rotator::new(&config, &dynamodb(&config.aws), envelope, Clock::system(), Random::system()))
+    let db = dynamodb(&config.aws);
+    let (clock, random, audit) = (Clock::system(), Random::system(), AuditLog::tracing());
+    Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
 }
 
 /// The ring of keys: needs no key that wraps.

@@ -74,7 +74,7 @@ impl World {
         // The clock is passed in, so nothing here waits.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-        let within = runtime.block_on(InProcess::unwatched(&clock.clock(), &[]));
+        let within = runtime.block_on(InProcess::start_with_audit(&clock.clock(), &[], AuditLog::tracing()));
         Self { runtime, clock, within }
     }
 

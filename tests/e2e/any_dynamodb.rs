@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use countersign_dev::{EmbeddedDynamoDb, create_tables};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::issuer::Issuer;
 use countersign_issuer::keys::Rotator;
@@ -45,11 +46,18 @@ impl World {
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
         let random = Random::system();
         for _ in 0..2 {
-            let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clock(), random.clone());
+            let rotator = Rotator::new(
+                &db,
+                &config.store.table_prefix,
+                config.store.schedule,
+                envelope.clone(),
+                clock.clock(),
+                random.clone(),
+            );
             rotator.rotate().await.unwrap();
         }
         create_records(&db, &prefix, clock.now()).await;
-        let issuer = Issuer::new(&config, &db, envelope, clock.clock(), random);
+        let issuer = Issuer::new(&config, &db, envelope, clock.clock(), random, AuditLog::tracing());
         Self { issuer, clients: Table::new(db, &prefix), clock, _embedded: embedded }
     }
 

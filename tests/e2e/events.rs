@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Response};
 use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::lambda;
@@ -55,8 +56,11 @@ impl Functions {
         let clock = issuer.clock.clock();
         let (config, envelope) = issuer.config();
         let db = dynamodb(&config.store.aws);
-        let publisher = Publisher::new(&config, &db, clock.clone());
-        Self { issuer: Issuer::new(&config, &db, envelope, clock, Random::system()), publisher }
+        let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
+        Self {
+            issuer: Issuer::new(&config, &db, envelope, clock, Random::system(), AuditLog::tracing()),
+            publisher,
+        }
     }
 
     async fn answer(&self, event: &Value) -> Response {

@@ -19,6 +19,7 @@ mod events;
 mod grants;
 mod guessing;
 mod keys;
+mod layers;
 mod log;
 mod openapi;
 mod published_documents;

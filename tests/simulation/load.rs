@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use countersign_dev::{TIMEOUT, router, serve};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::random::Random;
@@ -64,8 +65,8 @@ impl Servers {
         .await;
         let (config, envelope) = http.config();
         let db = dynamodb(&config.store.aws);
-        let issuer = Issuer::new(&config, &db, envelope, http.clock.clock(), random);
-        let publisher = Publisher::new(&config, &db, http.clock.clock());
+        let issuer = Issuer::new(&config, &db, envelope, http.clock.clock(), random, AuditLog::tracing());
+        let publisher = Publisher::new(&config, &db, http.clock.clock(), AuditLog::tracing());
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let second = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(serve(listener, router(issuer, publisher, TIMEOUT), TIMEOUT, std::future::pending()));

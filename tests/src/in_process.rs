@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
 use countersign_issuer::Authorizer;
 use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::context::SourceAddress;
 use countersign_issuer::credentials::{ClientSecret, Secret};
@@ -39,6 +40,7 @@ pub struct InProcess {
     pub issuer: Arc<Issuer>,
     /// The issuer's configuration.
     pub config: Config,
+    audit: AuditLog,
 }
 
 impl InProcess {
@@ -46,23 +48,31 @@ impl InProcess {
     /// `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
         canaries::watch();
-        Self::unwatched(clock, more).await
+        Self::start_with_audit(clock, more, AuditLog::tracing()).await
     }
 
-    /// Like [`start`](Self::start), but nothing searches the log. For benchmarks: they install a
-    /// log themselves, or have none.
-    pub async fn unwatched(clock: &Clock, more: &[(&str, &str)]) -> Self {
+    /// Like [`start`](Self::start), but with `audit` as the audit log, and nothing searches the log for
+    /// secrets.
+    pub async fn start_with_audit(clock: &Clock, more: &[(&str, &str)], audit: AuditLog) -> Self {
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
         let envelope = store.envelope(&config.store.aws);
         let db = store.client(&config.store.aws);
         create_tables(&db, &config.store.table_prefix).await.unwrap();
-        let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), Random::system());
+        let rotator = Rotator::new(
+            &db,
+            &config.store.table_prefix,
+            config.store.schedule,
+            envelope.clone(),
+            clock.clone(),
+            Random::system(),
+            audit.clone(),
+        );
         rotator.rotate().await.unwrap();
-        let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system());
+        let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system(), audit.clone());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
         store.take_calls();
-        Self { store, issuer: Arc::new(issuer), config }
+        Self { store, issuer: Arc::new(issuer), config, audit }
     }
 
     /// Like [`start`](Self::start), with a new test clock.
@@ -108,7 +118,8 @@ impl InProcess {
 
     /// An issuer with empty caches over `db`.
     pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, random: Random) -> Arc<Issuer> {
-        Arc::new(Issuer::new(&self.config, db, self.envelope(), clock.clone(), random))
+        let audit = self.audit.clone();
+        Arc::new(Issuer::new(&self.config, db, self.envelope(), clock.clone(), random, audit))
     }
 
     /// A new key envelope, which has a separate retry quota.
@@ -121,7 +132,15 @@ impl InProcess {
         let StoreConfig { aws, .. } = &self.config.store;
         let store = self.store.as_caller(caller);
         let (db, envelope) = (store.client(aws), store.envelope(aws));
-        Rotator::new(&self.config.store, &db, envelope, clock.clone(), Random::system())
+        Rotator::new(
+            &db,
+            &self.config.store.table_prefix,
+            self.config.store.schedule,
+            envelope,
+            clock.clone(),
+            Random::system(),
+            AuditLog::tracing(),
+        )
     }
 
     /// An authorizer of the API [`AUDIENCE`] with `policy`, whose calls the network names after
@@ -136,14 +155,16 @@ impl InProcess {
 
     /// A publisher of the key set.
     pub fn publisher(&self, clock: &Clock) -> Publisher {
-        Publisher::new(&self.config, &self.store.client(&self.config.store.aws), clock.clone())
+        let db = self.store.client(&self.config.store.aws);
+        Publisher::new(&self.config, &db, clock.clone(), self.audit.clone())
     }
 
     /// The key that signs at the time of `clock`.
     pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
         let StoreConfig { aws, table_prefix, schedule } = &self.config.store;
         let table = KeyTable::new(self.store.client(aws), table_prefix);
-        Signer::new(table, self.envelope(), *schedule, clock.clone()).signing_key().await.unwrap()
+        let signer = Signer::new(table, self.envelope(), *schedule, clock.clone(), self.audit.clone());
+        signer.signing_key(clock.now()).await.unwrap()
     }
 
     /// A table of the store, through the network.

@@ -26,6 +26,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::{DevServer, Options, start_on};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::keys::{KeyEnvelope, Rotator};
@@ -151,7 +152,15 @@ impl TestIssuer {
     pub fn rotator(&self) -> Rotator {
         let (config, envelope) = self.config();
         let db = dynamodb(&config.store.aws);
-        Rotator::new(&config.store, &db, envelope, self.clock.clock(), Random::system())
+        Rotator::new(
+            &db,
+            &config.store.table_prefix,
+            config.store.schedule,
+            envelope,
+            self.clock.clock(),
+            Random::system(),
+            AuditLog::tracing(),
+        )
     }
 
     /// A table of the embedded store, to change records in.

@@ -125,7 +125,7 @@ impl Name {
     }
 
     fn key(&self, kind: Kind) -> Outcome<PrincipalKey> {
-        let username = username(&self.username)?;
+        let username = Username::parse(&self.username)?.into_string();
         match (kind, self.brands.as_slice()) {
             (Kind::Operator, _) => Ok(PrincipalKey::Operator { username }),
             (Kind::User, [brand]) => Ok(PrincipalKey::User { brand: brand.clone(), username }),

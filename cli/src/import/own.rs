@@ -1,7 +1,7 @@
 //! Records as `export` writes them.
 
 use countersign_issuer::records::Lifetimes;
-use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem};
+use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem, Username};
 use countersign_issuer::store::Record;
 use countersign_verify::Timestamp;
 use serde::Serialize;
@@ -37,7 +37,7 @@ pub(crate) fn principal(row: &Row, is_of_kind: impl Fn(&PrincipalKey) -> bool) -
         let key = PrincipalKey::parse(&principal.key());
         let is_right = key.is_some_and(|key| {
             is_of_kind(&key)
-                && countersign_issuer::records::username(key.username()).as_deref() == Ok(key.username())
+                && Username::parse(key.username()).is_ok_and(|username| username.as_str() == key.username())
         });
         if !is_right {
             problems

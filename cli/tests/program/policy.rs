@@ -113,12 +113,12 @@ fn a_decision_is_explained() {
     for (method, path, why) in [
         ("POST", "/api/reports", "line 18: the token lacks scope reports:write"),
         ("POST", "/api/calls", "the token has none of the roles voice-admin"),
-        ("GET", "/api/brands/globex/reports", "{brandKey} is not what the token's brandKey says"),
+        ("GET", "/api/brands/globex/reports", "{brandKey} differs from the token's brandKey"),
         ("PUT", "/api/reports", "the path has rules for GET, POST"),
-        ("GET", "/api/nothing", "no rule is for this path"),
+        ("GET", "/api/nothing", "no rule matches this path"),
         ("GET", "/api/Reports", "the path is ambiguous"),
         ("GET", "/api/x/../reports", "dot segment"),
-        ("GET", "/api/reports?month=1", "the query is no part of the path"),
+        ("GET", "/api/reports?month=1", "the query is not part of the path"),
     ] {
         let refused = explain(method, path);
         assert_eq!(refused.status.code(), Some(1), "{method} {path}");

@@ -14,6 +14,7 @@ use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::{Extension, Router};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::context::SourceAddress;
 use countersign_issuer::http::{self, MAX_BODY_BYTES};
@@ -112,7 +113,15 @@ pub async fn start_on(
     let envelope = envelope.into_envelope(&config.store.aws);
     let db = dynamodb(&config.store.aws);
     create_tables(&db, &config.store.table_prefix).await?;
-    let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), random.clone());
+    let rotator = Rotator::new(
+        &db,
+        &config.store.table_prefix,
+        config.store.schedule,
+        envelope.clone(),
+        clock.clone(),
+        random.clone(),
+        AuditLog::tracing(),
+    );
     rotator.rotate().await.map_err(DevError::setup)?;
     let ring = rotator.ring().await.map_err(DevError::setup)?;
     let longest = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.max_lifetimes);
@@ -122,12 +131,12 @@ pub async fn start_on(
     }
     demo::create_records(&db, &clock, &random).await?;
 
-    let issuer = Issuer::new(&config, &db, envelope, clock.clone(), random);
+    let issuer = Issuer::new(&config, &db, envelope, clock.clone(), random, AuditLog::tracing());
     issuer.ready().await.map_err(|error| DevError::DataFolder {
         path: folder.clone(),
         error: format!("{error} (the signing keys are encrypted under the key in its file env; if that file is lost, delete the folder)"),
     })?;
-    let publisher = Publisher::new(&config, &db, clock.clone());
+    let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
     let app = router(issuer, publisher, TIMEOUT).merge(api::router(&url, clock)?);
     let period = config.store.schedule.settings().rotation_period;
     let rotating = tokio::spawn(rotate_on_schedule(rotator, period));

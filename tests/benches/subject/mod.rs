@@ -31,7 +31,7 @@ impl Subject {
     pub(crate) fn new(clock: &Clock) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let (world, key) = runtime.block_on(async {
-            let world = InProcess::unwatched(clock, &[]).await;
+            let world = InProcess::start_with_audit(clock, &[], audit.clone()).await;
             let table = world.table::<Client>();
             let mut client = table.get("service").await.unwrap().unwrap();
             client.scopes = ["reports:read", "reports:write", "calls:read"].map(Into::into).into();

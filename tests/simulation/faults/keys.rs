@@ -7,6 +7,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::Authorizer;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::issuer::Publisher;
 use countersign_issuer::keys::{ChangeRefused, Rotator};
@@ -67,6 +68,7 @@ fn publisher(world: &InProcess, clock: &Clock) -> Publisher {
         &world.config,
         &world.store.as_caller("jwks").client(&world.config.store.aws),
         clock.clone(),
+        AuditLog::tracing(),
     )
 }
 
@@ -226,7 +228,15 @@ impl History<'_> {
         let store = self.world.store.without_faults();
         let config = &self.world.config.store;
         let (db, envelope) = (store.client(&config.aws), store.envelope(&config.aws));
-        let rotator = Rotator::new(config, &db, envelope, self.clock.clone(), Random::system());
+        let rotator = Rotator::new(
+            &db,
+            &config.table_prefix,
+            config.schedule,
+            envelope,
+            self.clock.clone(),
+            Random::system(),
+            AuditLog::tracing(),
+        );
         self.keys.has_forced = true;
         rotator.withdraw(kid, true).await.unwrap();
         self.keys.note(self.world, self.clock.now(), &self.met);

@@ -4,16 +4,14 @@ use std::fmt;
 use std::str::FromStr;
 
 use countersign_verify::Timestamp;
+use countersign_verify::claims::{ROLE_RULE, is_role, is_scope_token};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::client_secret::ClientSecret;
 use crate::records::Lifetimes;
 use crate::records::brand::{ANY_BRAND, is_brand_key};
 use crate::records::principal::{self, Username};
-use crate::records::scope::is_scope_token;
-use crate::records::validation::{
-    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
-};
+use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, RecordField, RecordProblem};
 use crate::store::table::{CLIENTS, Record};
 
 /// A client, as stored in the `clients` table.
@@ -32,7 +30,7 @@ pub struct Client {
     /// The scopes that it gets when it asks for none; all its scopes where not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_scopes: Option<Vec<String>>,
-    /// The roles of its own tokens (`client_credentials`).
+    /// The roles of its `client_credentials` tokens.
     pub roles: Vec<String>,
     /// The brands it serves; [`ANY_BRAND`] for all.
     pub brands: Vec<String>,

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::Duration;
 
 use countersign_verify::Timestamp;
+use countersign_verify::claims::{ROLE_RULE, is_role};
 use precis_profiles::UsernameCaseMapped;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use serde::{Deserialize, Serialize};
@@ -13,9 +14,7 @@ use crate::records::brand::{self, ANY_BRAND, is_brand_key};
 use crate::credentials::password::{self, PasswordError};
 use crate::credentials::spring::{self, SpringValue};
 use crate::random::{Random, RandomError};
-use crate::records::validation::{
-    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
-};
+use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, RecordField, RecordProblem};
 use crate::store::table::{PRINCIPALS, Record};
 
 /// The prefix of a user's stable id.

@@ -1,5 +1,7 @@
 //! Scope (RFC 6749 section 3.3).
 
+use countersign_verify::claims::is_scope_token;
+
 /// The most scopes of a request, and of a client.
 pub(crate) const MAX_SCOPES: usize = 100;
 
@@ -61,11 +63,6 @@ impl Scope {
     fn tokens(&self) -> impl Iterator<Item = &str> {
         self.as_member().into_iter().flat_map(|scopes| scopes.split(' '))
     }
-}
-
-/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`
-pub(crate) fn is_scope_token(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
 }
 
 #[cfg(test)]

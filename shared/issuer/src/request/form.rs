@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use countersign_verify::jws::MAX_TOKEN_BYTES;
+use countersign_verify::percent;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
 use crate::credentials::MAX_PASSWORD_BYTES;
@@ -21,7 +22,7 @@ fn max_bytes(name: &str) -> usize {
         "client_id" | "client_secret" | "username" | "password" | "operator" | "brandKey" | "resource"
         | "grant_type" => MAX_VALUE_BYTES,
         "refresh_token" | "token" => MAX_TOKEN_BYTES,
-        // `scope` has a limit of its own, and unknown parameters are ignored (RFC 6749 section 3.2).
+        // `scope` has its own limit, and unknown parameters are ignored (RFC 6749 section 3.2).
         _ => MAX_BODY_BYTES,
     }
 }
@@ -91,21 +92,10 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
 }
 
 fn decode_bytes(encoded: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.iter();
-    while let Some(&byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => match (hex(rest.next()), hex(rest.next())) {
-                #[expect(clippy::cast_possible_truncation, reason = "two hexadecimal digits are one byte")]
-                (Some(high), Some(low)) => (high * 16 + low) as u8,
-                _ => return Err("a parameter has broken percent-encoding"),
-            },
-            other => other,
-        });
-    }
-    Ok(bytes)
+    let space_or =
+        |byte: percent::Byte| if byte.value == b'+' && !byte.is_encoded { b' ' } else { byte.value };
+    let decoded: Result<Vec<u8>, _> = percent::decode(encoded).map(|byte| byte.map(space_or)).collect();
+    decoded.map_err(|_| "a parameter has broken percent-encoding")
 }
 
 /// Accepts `application/x-www-form-urlencoded` in any letter case, alone or with `charset=UTF-8`.
