@@ -3,7 +3,7 @@
 //! discarded.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot set itself up has failed")]
-#![allow(clippy::print_stdout, reason = "for whoever runs it by hand")]
+#![allow(clippy::print_stdout, reason = "for a run by hand")]
 
 mod subject;
 

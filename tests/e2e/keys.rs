@@ -364,7 +364,7 @@ async fn a_ring_without_a_signing_key_is_503_until_a_rotation_repairs_it() {
     issuer.rotator().rotate().await.unwrap();
     token(&issuer).await.ok();
 
-    // The same after every key has been withdrawn, one after the other.
+    // It also recovers after every key has been withdrawn, one after the other.
     for lifecycle in issuer.rotator().ring().await.unwrap().lifecycles() {
         issuer.rotator().withdraw(lifecycle.key.jwk.kid(), true).await.unwrap();
     }

@@ -20,7 +20,7 @@ use tokio::time::Instant;
 const CLIENTS: usize = 64;
 const FAMILIES: usize = 16;
 const GRACE: Duration = Duration::from_secs(10);
-/// How far the issuers' clock may be off: a task moves it.
+/// The tolerance for the issuers' clock, which a task moves.
 const BLUR: Duration = Duration::from_millis(500);
 
 /// An action of a client, with the times of its request and its response.

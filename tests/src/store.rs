@@ -103,13 +103,13 @@ impl FaultyStore {
         }
     }
 
-    /// The same store and network, which names these calls after `caller`.
+    /// A handle to this store and network that names its calls after `caller`.
     #[must_use]
     pub fn as_caller(&self, caller: &'static str) -> Self {
         Self { caller, ..self.clone() }
     }
 
-    /// The same records behind a network without faults.
+    /// A handle to the same records behind a network without faults.
     #[must_use]
     pub fn without_faults(&self) -> Self {
         Self { db: self.db.clone(), keys_made: Arc::clone(&self.keys_made), ..Self::new() }

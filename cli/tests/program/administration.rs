@@ -69,7 +69,7 @@ async fn a_secret_is_replaced_without_downtime() {
 
     let chosen =
         shell.ok("client secret add billing --secret-stdin --expire-others 1s", "chosen elsewhere\n");
-    assert_eq!(chosen.get("client_secret"), None, "whoever gave it knows it");
+    assert_eq!(chosen.get("client_secret"), None, "the caller knows it already");
     token(&issuer, "billing", "chosen elsewhere").await.ok();
 }
 
@@ -156,7 +156,7 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
     let output = shell.run(&verify, &response.text);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    for said in [
+    for expected in [
         "demo-service",
         "reports:read",
         "reporting",
@@ -166,7 +166,7 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
         "until",
         &issuer.url,
     ] {
-        assert!(text.contains(said), "{said} in {text}");
+        assert!(text.contains(expected), "{expected} in {text}");
     }
     let claims = &shell.ok(&format!("{verify} --audience https://api.example.com"), &response.access_token())
         ["claims"];
@@ -217,11 +217,11 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
 
     let output = shell.run(&format!("key withdraw {kid} --force --yes"), "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     for consequence in
         ["log in again", "no verifier that reaches the issuer knows the key any more", successor]
     {
-        assert!(said.contains(consequence), "{consequence} in {said}");
+        assert!(text.contains(consequence), "{consequence} in {text}");
     }
     let listed = shell.ok("key list", "");
     let states: Vec<&str> =

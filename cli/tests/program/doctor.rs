@@ -34,9 +34,10 @@ fn run(issuer: &TestIssuer, more: &[(&str, &str)], arguments: &[&str]) -> Output
 /// Runs the doctor and returns whether everything is healthy, and the findings.
 fn doctor(issuer: &TestIssuer, more: &[(&str, &str)]) -> (bool, Vec<Value>) {
     let output = run(issuer, more, &["doctor", "--json"]);
-    let told: Value = serde_json::from_slice(&output.stdout).expect(&String::from_utf8_lossy(&output.stderr));
-    assert_eq!(told["healthy"], output.status.success());
-    let findings = told["findings"].as_array().unwrap().clone();
+    let report: Value =
+        serde_json::from_slice(&output.stdout).expect(&String::from_utf8_lossy(&output.stderr));
+    assert_eq!(report["healthy"], output.status.success());
+    let findings = report["findings"].as_array().unwrap().clone();
     for finding in &findings {
         assert_eq!(finding["state"] == "ok", finding["remedy"].is_null(), "{finding}");
     }
@@ -118,7 +119,7 @@ async fn a_wrong_prefix_region_or_endpoint_is_reported_with_the_missing_tables()
             let output = run(&issuer, place, &[&command[..], &flags].concat());
             assert_eq!(output.status.code(), Some(1));
             let error = String::from_utf8(output.stderr).unwrap();
-            for said in [
+            for expected in [
                 problem,
                 "other-clients, other-principals",
                 "us-east-1",
@@ -126,7 +127,7 @@ async fn a_wrong_prefix_region_or_endpoint_is_reported_with_the_missing_tables()
                 "--prefix",
                 "doctor",
             ] {
-                assert!(error.contains(said), "{said} in {error}");
+                assert!(error.contains(expected), "{expected} in {error}");
             }
         }
     }
@@ -188,14 +189,14 @@ async fn clients_without_a_live_secret_now_or_soon_are_found() {
         .await;
     let (healthy, findings) = doctor(&issuer, &[]);
     assert!(!healthy);
-    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    let told = told.join("\n");
+    let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let text = text.join("\n");
     assert!(
-        told.contains("the last secret of demo-app ends at") && told.contains("secret add demo-app"),
-        "{told}"
+        text.contains("the last secret of demo-app ends at") && text.contains("secret add demo-app"),
+        "{text}"
     );
-    assert!(told.contains("demo-voice has no live secret"), "{told}");
-    assert!(!told.contains("demo-service"), "a disabled client needs no secret: {told}");
+    assert!(text.contains("demo-voice has no live secret"), "{text}");
+    assert!(!text.contains("demo-service"), "a disabled client needs no secret: {text}");
 
     issuer
         .change_client("demo-app", |client| {

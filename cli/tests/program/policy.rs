@@ -69,13 +69,13 @@ fn every_problem_of_a_file_is_reported_with_file_and_line() {
     std::fs::write(file, "[[rule]]\nmethods = [\"get\"]\npath = \"reports\"\n").unwrap();
     let output = run(&["check", file], "");
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
-    let said = stderr(&output);
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    assert!(lines[1].starts_with(&format!("{file}:2: ")) && lines[1].contains("write \"GET\""), "{said}");
+    let errors = stderr(&output);
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{errors}");
+    assert!(lines[1].starts_with(&format!("{file}:2: ")) && lines[1].contains("write \"GET\""), "{errors}");
     assert!(
         lines[2].starts_with(&format!("{file}:3: ")) && lines[2].contains("write \"/reports\""),
-        "{said}"
+        "{errors}"
     );
 
     let output = run(&["check", file, "--json"], "");
@@ -96,7 +96,7 @@ fn a_decision_is_explained() {
     let explain = |method: &str, path: &str| run(&["explain", DEMO, method, path, "--token", &token], "");
     let allowed = explain("GET", "/api/brands/acme/reports");
     assert_eq!(allowed.status.code(), Some(0), "{}", stderr(&allowed));
-    for said in [
+    for expected in [
         "request   GET /api/brands/acme/reports\n",
         "rule      line 23: GET /api/brands/{brandKey}/reports\n",
         "asks      every scope of reports:read\n",
@@ -108,7 +108,7 @@ fn a_decision_is_explained() {
         "not checked: signature",
         "\nallowed\n",
     ] {
-        assert!(stdout(&allowed).contains(said), "{said:?} in {}", stdout(&allowed));
+        assert!(stdout(&allowed).contains(expected), "{expected:?} in {}", stdout(&allowed));
     }
     for (method, path, why) in [
         ("POST", "/api/reports", "line 18: the token lacks scope reports:write"),

@@ -51,8 +51,8 @@ pub struct Options {
     pub dynamodb_port: u16,
     /// The folder for the data; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
-    /// How long a key signs, with every other timer shortened in proportion; `None` keeps the real
-    /// timers.
+    /// The time for which a key signs. Every other timer is shortened in proportion; `None` keeps
+    /// the real timers.
     pub rotate_every: Option<Duration>,
 }
 

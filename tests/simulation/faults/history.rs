@@ -70,7 +70,7 @@ pub(super) struct History<'a> {
     user: (&'static str, &'static str, &'static str),
     clients: HashMap<&'static str, Standing>,
     principals: HashMap<&'static str, Standing>,
-    /// How often the principal's sessions have been ended.
+    /// Counts how often the principal's sessions have been ended.
     session: u64,
     tokens: Vec<Token>,
     revoked: HashSet<String>,

@@ -21,7 +21,7 @@ use serde_json::Value;
 use super::history::History;
 use super::truth::{self, Change, KeyOnRecord, Met, READING_RING};
 
-/// How long a verifier may cache a key set, whatever its `Cache-Control`.
+/// The time for which a verifier may cache a key set, whatever its `Cache-Control`.
 const KEPT: Duration = Duration::from_secs(2 * 3600);
 
 const POLICY: &str = "
@@ -57,9 +57,9 @@ pub(super) struct Keys {
     withdrawn: HashMap<String, Change>,
     issued: Vec<Issued>,
     fetched: Vec<KeySet>,
-    /// Whether the administrator may withdraw a key although no verifier knows its successor, and
-    /// whether that happened.
+    /// The administrator may withdraw a key although no verifier knows its successor.
     may_force: bool,
+    /// That has happened.
     has_forced: bool,
 }
 

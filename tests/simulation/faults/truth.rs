@@ -119,7 +119,7 @@ impl Change {
 
 pub(super) const READING_RING: &str = "Query signing-keys";
 
-/// Whether a client or a principal is enabled in the store.
+/// The state of a client or a principal in the store.
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) is_enabled: bool,
