@@ -20,7 +20,7 @@ pub async fn token(issuer: &Issuer, request: Request) -> Response {
     .await
 }
 
-/// Serves the refresh grant alone, so that a stampede of refreshes has a function of its own; `grant_type` may be
+/// Serves the refresh grant alone, so that a stampede of refreshes has a separate function; `grant_type` may be
 /// omitted.
 pub async fn refresh(issuer: &Issuer, request: Request) -> Response {
     serve("refresh", issuer, request, async |client, mut form, cx| {

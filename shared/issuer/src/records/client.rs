@@ -30,7 +30,7 @@ pub struct Client {
     /// The scopes that it gets when it asks for none; all its scopes where not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_scopes: Option<Vec<String>>,
-    /// The roles of its own tokens (`client_credentials`).
+    /// The roles of its `client_credentials` tokens.
     pub roles: Vec<String>,
     /// The brands it serves; [`ANY_BRAND`] for all.
     pub brands: Vec<String>,

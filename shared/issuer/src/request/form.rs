@@ -22,7 +22,7 @@ fn max_bytes(name: &str) -> usize {
         "client_id" | "client_secret" | "username" | "password" | "operator" | "brandKey" | "resource"
         | "grant_type" => MAX_VALUE_BYTES,
         "refresh_token" | "token" => MAX_TOKEN_BYTES,
-        // `scope` has a limit of its own, and unknown parameters are ignored (RFC 6749 section 3.2).
+        // `scope` has its own limit, and unknown parameters are ignored (RFC 6749 section 3.2).
         _ => MAX_BODY_BYTES,
     }
 }

@@ -8,7 +8,7 @@ use crate::records::scope::Scope;
 use crate::request::error::OAuthError;
 use crate::request::form::Form;
 
-/// What an authenticated client asks for.
+/// The parsed request of an authenticated client.
 #[derive(Debug)]
 pub(crate) struct TokenRequest {
     /// The grant, with its own parameters.
