@@ -17,6 +17,7 @@ use std::error::Error;
 use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, Rotator};
 use countersign_issuer::records::Lifetimes;
 use countersign_issuer::{Random, Record, RecordProblem, Secret, StoreConfig, StoreError, Table, dynamodb};
@@ -152,7 +153,15 @@ impl Administration {
 async fn rotator_of(target: &Target) -> Outcome<Rotator> {
     let (config, envelope) = StoreConfig::with_envelope_from_lookup(target.lookup().await?)?;
     let envelope = envelope.into_envelope(&config.aws);
-    Ok(Rotator::new(&config, &dynamodb(&config.aws), envelope, Clock::system(), Random::system()))
+    Ok(Rotator::new(
+        &dynamodb(&config.aws),
+        &config.table_prefix,
+        config.schedule,
+        envelope,
+        Clock::system(),
+        Random::system(),
+        AuditLog::tracing(),
+    ))
 }
 
 /// The ring of keys: needs no key that wraps.

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use countersign_dev::{EmbeddedDynamoDb, create_tables};
-use countersign_issuer::keys::Rotator;
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::keys::{Rotator, install_crypto_provider};
 use countersign_issuer::{Client, Config, Issuer, Random, Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
@@ -22,6 +23,7 @@ struct World {
 
 impl World {
     async fn start() -> Self {
+        install_crypto_provider().unwrap();
         #[expect(clippy::disallowed_methods, reason = "which store to judge is the caller's choice")]
         let given = std::env::var("COUNTERSIGN_TEST_DYNAMODB").ok();
         let embedded = match given {
@@ -40,7 +42,15 @@ impl World {
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
         let random = Random::system();
         for _ in 0..2 {
-            let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clock(), random.clone());
+            let rotator = Rotator::new(
+                &db,
+                &prefix,
+                config.store.schedule,
+                envelope.clone(),
+                clock.clock(),
+                random.clone(),
+                AuditLog::tracing(),
+            );
             rotator.rotate().await.unwrap();
         }
         create_records(&db, &prefix, clock.now()).await;

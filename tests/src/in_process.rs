@@ -11,8 +11,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request, Response};
-use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
+use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey, install_crypto_provider};
 use countersign_issuer::{
     AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
     Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table,
@@ -45,12 +46,21 @@ impl InProcess {
 
     /// The same with nobody reading the log: for benchmarks, which have a log of their own or none.
     pub async fn unwatched(clock: &Clock, more: &[(&str, &str)]) -> Self {
+        install_crypto_provider().unwrap();
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
         let envelope = store.envelope(&config.store.aws);
         let db = store.client(&config.store.aws);
         create_tables(&db, &config.store.table_prefix).await.unwrap();
-        let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), Random::system());
+        let rotator = Rotator::new(
+            &db,
+            &config.store.table_prefix,
+            config.store.schedule,
+            envelope.clone(),
+            clock.clone(),
+            Random::system(),
+            AuditLog::tracing(),
+        );
         rotator.rotate().await.unwrap();
         let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
@@ -110,10 +120,18 @@ impl InProcess {
 
     /// Whoever changes the ring, `caller` by name at the network.
     pub fn rotator(&self, caller: &'static str, clock: &Clock) -> Rotator {
-        let StoreConfig { aws, .. } = &self.config.store;
+        let StoreConfig { aws, table_prefix, schedule } = &self.config.store;
         let store = self.store.of(caller);
         let (db, envelope) = (store.client(aws), store.envelope(aws));
-        Rotator::new(&self.config.store, &db, envelope, clock.clone(), Random::system())
+        Rotator::new(
+            &db,
+            table_prefix,
+            *schedule,
+            envelope,
+            clock.clone(),
+            Random::system(),
+            AuditLog::tracing(),
+        )
     }
 
     /// An authorizer of the API [`AUDIENCE`] that decides by `policy`, `caller` by name at the network.
@@ -134,7 +152,8 @@ impl InProcess {
     pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
         let StoreConfig { aws, table_prefix, schedule } = &self.config.store;
         let table = KeyTable::new(self.store.client(aws), table_prefix);
-        Signer::new(table, self.envelope(), *schedule, clock.clone()).signing_key().await.unwrap()
+        let signer = Signer::new(table, self.envelope(), *schedule, clock.clone(), AuditLog::tracing());
+        signer.signing_key(clock.now()).await.unwrap()
     }
 
     /// A table of the store.

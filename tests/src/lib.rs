@@ -25,8 +25,9 @@ use std::time::Duration;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::{DevServer, Options, start_on};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::keys::{KeyEnvelope, Rotator};
+use countersign_issuer::keys::{KeyEnvelope, Rotator, install_crypto_provider};
 use countersign_issuer::{Client, Config, Principal, PrincipalKey, Random, Record, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
@@ -120,6 +121,7 @@ impl TestIssuer {
     }
 
     async fn start_in(folder: TempDir, clock: TestClock, listener: TcpListener) -> Self {
+        install_crypto_provider().unwrap();
         canaries::watch();
         let data_dir = Some(folder.path().to_owned());
         let options = Options { port: 0, dynamodb_port: 0, data_dir, rotate_every: None };
@@ -146,7 +148,15 @@ impl TestIssuer {
     pub fn rotator(&self) -> Rotator {
         let (config, envelope) = self.config();
         let db = dynamodb(&config.store.aws);
-        Rotator::new(&config.store, &db, envelope, self.clock.clock(), Random::system())
+        Rotator::new(
+            &db,
+            &config.store.table_prefix,
+            config.store.schedule,
+            envelope,
+            self.clock.clock(),
+            Random::system(),
+            AuditLog::tracing(),
+        )
     }
 
     /// The embedded store, to change records in.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use countersign_issuer::keys::install_crypto_provider;
 use countersign_issuer::{ClientSecret, Config, Issuer, Random, Secret, Table, dynamodb};
 use countersign_tests::in_process::{APP_SECRET, Post};
 use countersign_tests::{JANE, canaries};
@@ -231,6 +232,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_answered() {
+    install_crypto_provider().unwrap();
     let folder = tempfile::TempDir::new().unwrap();
     let first = Server::start(folder.path(), "0", "0");
     let env = std::fs::read_to_string(folder.path().join("env")).unwrap();

@@ -14,6 +14,7 @@ use axum::http::header::CONNECTION;
 use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::{Extension, Router};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, MAX_BODY_BYTES};
 use countersign_issuer::keys::Rotator;
 use countersign_issuer::{Config, Issuer, Publisher, Random, SourceAddress, dynamodb};
@@ -104,7 +105,15 @@ pub async fn start_on(
     let envelope = envelope.into_envelope(&config.store.aws);
     let db = dynamodb(&config.store.aws);
     create_tables(&db, &config.store.table_prefix).await?;
-    let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), random.clone());
+    let rotator = Rotator::new(
+        &db,
+        &config.store.table_prefix,
+        config.store.schedule,
+        envelope.clone(),
+        clock.clone(),
+        random.clone(),
+        AuditLog::tracing(),
+    );
     rotator.rotate().await.map_err(DevError::setup)?;
     let ring = rotator.ring().await.map_err(DevError::setup)?;
     let longest = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.max_lifetimes);

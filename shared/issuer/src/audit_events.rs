@@ -10,7 +10,6 @@ use tracing::{Span, field};
 use crate::authn::client::AuthenticatedClient;
 use crate::records::client::{Client, GrantType};
 use crate::request::error::{ClientRefusal, GrantRefusal, OAuthError};
-use crate::store::table::StoreError;
 use crate::tokens::refresh::RefreshClaims;
 
 /// The span that a request is judged in, with room for what is learnt of it.
@@ -76,12 +75,6 @@ pub(crate) fn refused(
             tracing::info!(target: "audit", event = "refused", endpoint, client_id, error = code, reason = %error);
         }
     }
-}
-
-/// A cached record, or the ring of keys, that DynamoDB could not be asked about.
-pub(crate) fn served_stale(table: &'static str, key: &str, age: Duration, reason: Option<&StoreError>) {
-    let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
-    tracing::warn!(target: "audit", event = "served stale", table, key, age_seconds = age.as_secs(), reason);
 }
 
 /// Whatever becomes of the request, this secret is in use.

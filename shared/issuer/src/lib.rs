@@ -33,6 +33,7 @@ pub use random::{Random, RandomError};
 pub use records::*;
 pub use store::*;
 
+use audit::AuditLog;
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::Clock;
 
@@ -79,14 +80,16 @@ impl Issuer {
                 config.authentication.max_stale,
                 clock.clone(),
                 breaker.for_table(),
+                AuditLog::tracing(),
             ),
             families: Families::new(db.clone(), prefix),
-            signer: Signer::beside(
+            signer: Signer::with_breaker(
                 breaker,
                 KeyTable::new(db.clone(), prefix),
                 envelope,
                 config.store.schedule,
                 clock.clone(),
+                AuditLog::tracing(),
             ),
             clock,
             random,
@@ -97,7 +100,7 @@ impl Issuer {
 impl Issuer {
     /// Opens the key that signs now, so that whatever stands in the way shows before the first request.
     pub async fn ready(&self) -> Result<(), keys::KeyError> {
-        self.signer.signing_key().await.map(|_| ())
+        self.signer.signing_key(self.clock.now()).await.map(|_| ())
     }
 }
 
@@ -115,7 +118,8 @@ impl Publisher {
     pub fn new(config: &Config, db: &DynamoDb, clock: Clock) -> Self {
         let table = KeyTable::new(db.clone(), &config.store.table_prefix);
         let schedule = config.store.schedule;
-        let ring = RingCache::new(table, schedule, clock.clone(), CircuitBreaker::new(clock.clone()));
+        let breaker = CircuitBreaker::new(clock.clone());
+        let ring = RingCache::new(table, schedule, clock.clone(), breaker, AuditLog::tracing());
         Self { url: config.issuer.clone(), schedule, ring, clock }
     }
 }

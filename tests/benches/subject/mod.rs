@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::keys::SigningKey;
-use countersign_issuer::{AccessTokenType, Client, lambda};
+use countersign_issuer::{Client, lambda};
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_verify::{Claims, Clock};
@@ -59,7 +59,7 @@ impl Subject {
     /// Claims to a signed token, and nothing else.
     pub(crate) fn mint(&self) -> impl FnMut() {
         let claims = claims();
-        move || drop(black_box(self.key.access_token(AccessTokenType::AtJwt, black_box(&claims)).unwrap()))
+        move || drop(black_box(self.key.sign("at+jwt", black_box(&claims)).unwrap()))
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::keys::{ChangeRefused, Rotator};
 use countersign_issuer::{Authorizer, Publisher, Random};
@@ -212,7 +213,15 @@ impl History<'_> {
         let store = self.world.store.without_faults();
         let config = &self.world.config.store;
         let (db, envelope) = (store.client(&config.aws), store.envelope(&config.aws));
-        let rotator = Rotator::new(config, &db, envelope, self.clock.clone(), Random::system());
+        let rotator = Rotator::new(
+            &db,
+            &config.table_prefix,
+            config.schedule,
+            envelope,
+            self.clock.clone(),
+            Random::system(),
+            AuditLog::tracing(),
+        );
         self.keys.has_forced = true;
         rotator.withdraw(kid, true).await.unwrap();
         self.keys.note(self.world, self.clock.now(), &self.met);

@@ -10,6 +10,7 @@ use http::header::{AUTHORIZATION, HeaderMap};
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 
+use crate::audit::AuditLog;
 use crate::audit_events as audit;
 use crate::authn::hashing_pool::{HashingPool, Turn};
 use crate::authn::throttle::LoginThrottle;
@@ -204,7 +205,13 @@ impl ClientAuthenticator {
         breaker: CircuitBreaker,
     ) -> Self {
         Self {
-            clients: Cache::new(Table::new(db.clone(), prefix), config.max_stale, clock.clone(), breaker),
+            clients: Cache::new(
+                Table::new(db.clone(), prefix),
+                config.max_stale,
+                clock.clone(),
+                breaker,
+                AuditLog::tracing(),
+            ),
             verified_secrets: VerifiedSecretCache::new(&random),
             throttle: LoginThrottle::new(db.clone(), prefix, config.throttle, clock.clone(), random),
             hashing_pool: HashingPool::new(),

@@ -32,7 +32,7 @@ pub(super) async fn authorize<'client>(
 
     // Everything that can fail comes before the write, which is what uses the token up.
     let successor = issuer.successor(&claims)?;
-    let signing_key = issuer.signer.signing_key().await?;
+    let signing_key = issuer.signer.signing_key(issuer.clock.now()).await?;
     let refusal = match issuer.families.advance(&claims, issuer.clock.now()).await? {
         Advance::Advanced | Advance::Repeated => None,
         Advance::LateRetry => Some(GrantRefusal::LateRetry),

@@ -70,7 +70,7 @@ async fn access_token(
         .build()
         .map_err(|error| OAuthError::Defect(error.to_string()))?;
     let verify = |ring: &Ring| verifier.verify_with(token, &ring.published(issuer.clock.now()));
-    let (_, verified) = issuer.signer.judge(verify).await?;
+    let (_, verified) = issuer.signer.ring().verify_against_ring(verify).await?;
     Ok(match verified {
         Ok(claims) if claims.client_id == client.client_id || client.audiences.contains(&claims.aud) => {
             Some(ActiveToken::Access { token_type: "Bearer", claims: Claims::clone(&claims) })

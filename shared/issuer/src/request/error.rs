@@ -5,7 +5,6 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use serde::Serialize;
 
-use crate::keys::{EnvelopeError, KeyError};
 use crate::random::RandomError;
 use crate::store::table::StoreError;
 
@@ -100,23 +99,6 @@ impl From<StoreError> for OAuthError {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable(error.to_string()),
             StoreError::Refused { .. } | StoreError::Corrupt { .. } => Self::Defect(error.to_string()),
-        }
-    }
-}
-
-impl From<KeyError> for OAuthError {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Store(error) => error.into(),
-            KeyError::NoSigningKey
-            | KeyError::NoAnswer { .. }
-            | KeyError::KeyEnvelope { error: EnvelopeError::Unavailable(_), .. } => {
-                Self::Unavailable(error.to_string())
-            }
-            KeyError::KeyEnvelope { .. }
-            | KeyError::Erased { .. }
-            | KeyError::Unusable { .. }
-            | KeyError::Signing => Self::Defect(error.to_string()),
         }
     }
 }

@@ -23,18 +23,6 @@ pub(crate) enum TokenType {
 }
 
 impl TokenType {
-    pub(crate) const ALL: [Self; 3] =
-        [Self::Access(AccessTokenType::AtJwt), Self::Access(AccessTokenType::Jwt), Self::Refresh];
-
-    /// Its place in [`Self::ALL`].
-    pub(crate) const fn index(self) -> usize {
-        match self {
-            Self::Access(AccessTokenType::AtJwt) => 0,
-            Self::Access(AccessTokenType::Jwt) => 1,
-            Self::Refresh => 2,
-        }
-    }
-
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Access(AccessTokenType::AtJwt) => "at+jwt",
@@ -80,7 +68,7 @@ impl Issuer {
     ) -> Result<TokenResponse, OAuthError> {
         let key = match authorization.key {
             Some(key) => key,
-            None => self.signer.signing_key().await?,
+            None => self.signer.signing_key(self.clock.now()).await?,
         };
         let now = self.clock.now().seconds();
         // The caps of now, and those that the key was made under: the key set keeps it for no longer.
@@ -100,12 +88,12 @@ impl Issuer {
             operator: authorization.operator.as_deref(),
             brand_key: authorization.brand_key.as_deref(),
         };
-        let access_token = key.access_token(client.typ, &claims)?;
+        let access_token = key.sign(TokenType::Access(client.typ).as_str(), &claims)?;
         let refresh = authorization
             .refresh
             .map(|refresh| refresh.under(key.seq(), now.saturating_add(max_lifetimes.refresh)));
         let refresh_token = match &refresh {
-            Some(refresh) => Some(key.refresh_token(refresh)?),
+            Some(refresh) => Some(key.sign(TokenType::Refresh.as_str(), refresh)?),
             None => None,
         };
         audit::issued(client, &claims, key.kid(), refresh.as_ref());

@@ -120,7 +120,7 @@ impl Issuer {
             let keys = ring.accepted_at_refresh(self.clock.now());
             jws::verify::<RefreshClaims>(token, &keys, &[TokenType::Refresh.as_str()])
         };
-        let (ring, verified) = self.signer.judge(verify).await?;
+        let (ring, verified) = self.signer.ring().verify_against_ring(verify).await?;
         let (claims, kid) =
             verified.map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
         let own = self.url.as_str();
