@@ -27,7 +27,8 @@ const CLI: &[&[&str]] = &[
     &["import"],
     &["records"],
     &["context"],
-    &["logging", "outcome", "output", "prompt"],
+    &["logging", "output", "prompt"],
+    &["outcome"],
 ];
 
 #[test]
