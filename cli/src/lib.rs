@@ -15,10 +15,15 @@ mod records;
 use std::process::ExitCode;
 
 use clap::Parser;
+use countersign_issuer::keys::install_crypto_provider;
 
 /// Runs the command that the program's arguments name.
 pub async fn run() -> ExitCode {
-    match commands::Arguments::parse().run().await {
+    let outcome = async {
+        install_crypto_provider()?;
+        commands::Arguments::parse().run().await
+    };
+    match outcome.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "a program's errors go to standard error")]

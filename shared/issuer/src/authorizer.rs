@@ -18,6 +18,7 @@ use countersign_verify::policy::{Policy, PolicyError};
 use countersign_verify::{BuildError, Claims, Clock, JwkSet, TokenError, Verifier};
 use tracing::Instrument;
 
+use crate::audit::AuditLog;
 use crate::authn::client::{ClientAuthenticator, PresentedCredentials};
 use crate::grants::authorize_for;
 use crate::keys::{KeyTable, RingCache};
@@ -139,7 +140,13 @@ impl Authorizer {
             audience: config.audience.clone(),
             caching: config.caching,
             policy,
-            ring: RingCache::new(keys, config.store.schedule, clock.clone(), breaker.for_table()),
+            ring: RingCache::new(
+                keys,
+                config.store.schedule,
+                clock.clone(),
+                breaker.for_table(),
+                AuditLog::tracing(),
+            ),
             verifier,
             authentication: ClientAuthenticator::new(
                 db,

@@ -14,8 +14,9 @@ use serde::de::IgnoredAny;
 use tracing::{Instrument, Span};
 
 use self::event::{Answer, Api, Asked};
+use crate::audit::AuditLog;
 use crate::http::{self, Request, Response};
-use crate::keys::Rotator;
+use crate::keys::{Rotator, install_crypto_provider};
 use crate::{Authorizer, AuthorizerConfig, Config, Issuer, Publisher, Random, StoreConfig, dynamodb};
 
 pub use self::event::{NotAnEvent, request};
@@ -28,6 +29,7 @@ const ANSWERING: Duration = Duration::from_millis(200);
 
 /// The issuer that the environment describes.
 pub fn issuer() -> Result<Issuer, Error> {
+    install_crypto_provider()?;
     log::start(Clock::system(), variable);
     let (config, envelope) = Config::with_envelope_from_lookup(variable)?;
     let envelope = envelope.into_envelope(&config.store.aws);
@@ -49,7 +51,15 @@ pub fn rotator() -> Result<Rotator, Error> {
     let (config, envelope) = StoreConfig::with_envelope_from_lookup(variable)?;
     let envelope = envelope.into_envelope(&config.aws);
     let db = dynamodb(&config.aws);
-    Ok(Rotator::new(&config, &db, envelope, Clock::system(), Random::system()))
+    Ok(Rotator::new(
+        &db,
+        &config.table_prefix,
+        config.schedule,
+        envelope,
+        Clock::system(),
+        Random::system(),
+        AuditLog::tracing(),
+    ))
 }
 
 /// The authorizer that the environment describes, deciding by the policy in `policy`.
