@@ -1,4 +1,5 @@
-//! The store that a command administers, with the clock and the randomness that writing to it needs.
+//! The store that a command administers, with the clock and the randomness that writing to it
+//! needs.
 
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_issuer::config::StoreConfig;

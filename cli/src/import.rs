@@ -1,4 +1,5 @@
-//! Imports records from files. Each row is converted by itself, and its record is written whole or not at all.
+//! Imports records from files. Each row is converted by itself, and its record is written whole or
+//! not at all.
 
 mod columns;
 mod conversion;

@@ -1,7 +1,7 @@
 //! The `countersign` program: a local issuer to try, and the administration of a deployed one.
 //!
-//! Imports point downwards: `commands` (arguments and output) → `import` → `records` (what administration does
-//! to records) → `context`, `prompt`, `output`, `outcome`.
+//! Imports point downwards: `commands` (arguments and output) → `import` → `records` (what
+//! administration does to records) → `context`, `prompt`, `output`, `outcome`.
 
 mod commands;
 mod context;

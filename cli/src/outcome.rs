@@ -11,7 +11,7 @@ pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 /// The result of a command.
 pub(crate) type Outcome<T = ()> = Result<T, AnyError>;
 
-/// An error with an exit code of its own; every other error exits with 1.
+/// An error with a special exit code; every other error exits with 1.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 pub(crate) struct ExitError {

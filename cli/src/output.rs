@@ -38,7 +38,7 @@ pub(crate) fn list(records: &[Value], columns: &[&str], json: bool) {
 }
 
 /// Formats a time as RFC 3339 in UTC.
-pub(crate) fn moment(at: Timestamp) -> String {
+pub(crate) fn format_time(at: Timestamp) -> String {
     let millis = i64::try_from(at.millis()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis)
         .map_or_else(|_| format!("{} ms", at.millis()), |at| at.to_string())

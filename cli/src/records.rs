@@ -1,4 +1,5 @@
-//! What administration does to clients and principals, without arguments and output: `commands` adds those.
+//! What administration does to clients and principals, without arguments and output: `commands`
+//! adds those.
 
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem};
@@ -111,8 +112,8 @@ impl<'a> Clients<'a> {
         Ok(self.table.save(client).await?)
     }
 
-    /// Applies a change that breaks no rule. The rules are not checked again, so that an old problem elsewhere in the
-    /// record does not block it: disabling a client must always work.
+    /// Applies a change that breaks no rule. The rules are not checked again, so that an old
+    /// problem elsewhere in the record does not block it: disabling a client must always work.
     pub(crate) async fn change(&self, client_id: &str, change: impl FnOnce(&mut Client)) -> Outcome<Client> {
         let mut client = self.find(client_id).await?;
         change(&mut client);

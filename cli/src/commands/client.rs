@@ -88,11 +88,13 @@ pub(super) enum ClientCommand {
         #[arg(long)]
         yes: bool,
     },
-    /// Export the clients as JSON with the hashes of their secrets, for a backup or for another stack
+    /// Export the clients as JSON with the hashes of their secrets, for a backup or for another
+    /// stack
     Export(ClientExport),
     /// Import clients from an export or from Spring
     Import(ClientImport),
-    /// Administer the secrets of a client; it can have two, so that one is replaced without downtime
+    /// Administer the secrets of a client; it can have two, so that one is replaced without
+    /// downtime
     #[command(subcommand, after_help = secret::EXAMPLES)]
     Secret(SecretCommand),
 }

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::target::Target;
 use crate::logging::log_to_stderr;
 use crate::outcome::{AnyError, Outcome};
-use crate::output::{line, list, moment, show};
+use crate::output::{format_time, line, list, show};
 use crate::prompt::confirm;
 
 pub(super) const EXAMPLES: &str = "\
@@ -24,7 +24,8 @@ pub(super) enum KeyCommand {
     /// List the signing keys with their states and the times of their changes
     #[command(after_help = "Example:\n  countersign key list")]
     List,
-    /// Let the announced successor sign from now on and announce the next key; no verifier is affected
+    /// Let the announced successor sign from now on and announce the next key; no verifier is
+    /// affected
     #[command(after_help = "\
 Example:
   countersign key rotate
@@ -103,7 +104,7 @@ async fn withdraw(
     confirm(&format!("Withdraw key {kid}? Every token that it signed becomes invalid."), yes)?;
     let rotation = rotator.withdraw(kid, force).await.map_err(with_remedy)?;
     let forgotten = rotator.forgotten_after();
-    let by = moment(clock.now().plus(forgotten));
+    let by = format_time(clock.now().plus(forgotten));
     let ring = rotator.ring().await?;
     if json {
         let signing = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.jwk.kid());
@@ -147,8 +148,8 @@ fn with_remedy(refused: ChangeRefused) -> AnyError {
         ChangeRefused::NotYetKnown { since, known } => format!(
             "the successor was announced only at {}, and verifiers may not know it before {}: wait until then, or \
              withdraw a compromised key with --force, which lets verifiers fail until they read the key set again",
-            moment(since),
-            moment(known),
+            format_time(since),
+            format_time(known),
         )
         .into(),
         ChangeRefused::NoSuccessor => "no successor is announced: make one with `countersign key rotate`, which every \
@@ -168,16 +169,17 @@ fn view((lifecycle, state): (&KeyLifecycle, KeyState)) -> Value {
         KeyState::Withdrawn => "withdrawn",
     };
     // A withdrawn key left the key set at once and may never have signed.
-    let unless_withdrawn = |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(moment);
+    let unless_withdrawn =
+        |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(format_time);
     json!({
         "seq": lifecycle.key.seq,
         "state": state_name,
         "kid": lifecycle.key.jwk.kid(),
-        "announced_at": moment(lifecycle.key.announced_at),
+        "announced_at": format_time(lifecycle.key.announced_at),
         "signs_from": unless_withdrawn(Some(lifecycle.signs_from)),
-        "signs_until": lifecycle.signs_until.map(moment),
+        "signs_until": lifecycle.signs_until.map(format_time),
         "published_until": unless_withdrawn(lifecycle.published_until),
-        "kept_until": lifecycle.kept_until.map(moment),
-        "withdrawn_at": lifecycle.key.withdrawn_at.map(moment),
+        "kept_until": lifecycle.kept_until.map(format_time),
+        "withdrawn_at": lifecycle.key.withdrawn_at.map(format_time),
     })
 }

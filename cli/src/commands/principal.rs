@@ -129,7 +129,8 @@ pub(super) enum PrincipalCommand {
         #[command(flatten)]
         name: Name,
     },
-    /// Export the records as JSON with the hashes of their passwords, for a backup or for another stack
+    /// Export the records as JSON with the hashes of their passwords, for a backup or for another
+    /// stack
     Export(PrincipalExport),
     /// Import records from an export, from CSV or from JSON
     Import(PrincipalImport),
@@ -148,7 +149,8 @@ pub(super) enum PrincipalCommand {
 pub(super) struct Name {
     /// Username, in upper or lower case
     username: String,
-    /// Brand of a user; for an operator to create or update, a brand to serve ('*' for all, repeatable)
+    /// Brand of a user; for an operator to create or update, a brand to serve ('*' for all,
+    /// repeatable)
     #[arg(long = "brand", value_name = "BRAND")]
     brands: Vec<String>,
 }

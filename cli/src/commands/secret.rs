@@ -15,7 +15,7 @@ use serde_json::Value;
 use super::arguments::parse_duration;
 use super::views;
 use crate::outcome::Outcome;
-use crate::output::{line, list, moment, show};
+use crate::output::{format_time, line, list, show};
 use crate::prompt::{confirm, read_secret};
 use crate::records::Clients;
 
@@ -116,7 +116,7 @@ impl SecretCommand {
                         shown["age"] = ago(now, secret.created).into();
                         shown["last_used"] = match &uses {
                             None => "unknown".into(),
-                            Some(uses) => uses.get(&secret.id).copied().map(moment).into(),
+                            Some(uses) => uses.get(&secret.id).copied().map(format_time).into(),
                         };
                         shown
                     })
@@ -212,7 +212,7 @@ fn warnings(
     if let Some(used) = last_uses(audit_logs)?.remove(secret_id)
         && now.since(used) < RECENT_USE
     {
-        warnings.push(format!("It was used {} ago, at {}.", ago(now, used), moment(used)));
+        warnings.push(format!("It was used {} ago, at {}.", ago(now, used), format_time(used)));
     }
     if !client.secrets.iter().any(|secret| secret.id != secret_id && secret.is_live(now)) {
         warnings.push(format!("{} has no other live secret.", client.client_id));
@@ -242,8 +242,9 @@ fn read_uses(path: &Path, uses: &mut HashMap<String, Timestamp>) -> std::io::Res
     Ok(())
 }
 
-/// Reads the secret's id and the time from a log line of a request that authenticated with a secret. The line is JSON,
-/// possibly after a prefix by a log tool, or the text of `countersign dev`.
+/// Reads the secret's id and the time from a log line of a request that authenticated with a
+/// secret. The line is JSON, possibly after a prefix by a log tool, or the text of `countersign
+/// dev`.
 fn read_use(line: &str) -> Option<(String, Timestamp)> {
     let from_json = || {
         let object: Value = serde_json::from_str(line.get(line.find('{')?..)?.trim_end()).ok()?;

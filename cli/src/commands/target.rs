@@ -1,5 +1,5 @@
-//! The issuer that a command administers: its account, region and table prefix, from flags, the environment and AWS
-//! profiles.
+//! The issuer that a command administers: its account, region and table prefix, from flags, the
+//! environment and AWS profiles.
 
 use std::collections::HashMap;
 
@@ -41,7 +41,8 @@ impl Target {
         Ok(Context::new(store_config(&self.lookup().await?)?))
     }
 
-    /// Reads the signing keys' public halves. Needs no access to the key that encrypts signing keys.
+    /// Reads the signing keys' public halves. Needs no access to the key that encrypts signing
+    /// keys.
     pub(super) async fn ring(&self) -> Outcome<Ring> {
         let config = store_config(&self.lookup().await?)?;
         Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.schedule).await?)
@@ -58,7 +59,8 @@ impl Target {
         Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
     }
 
-    /// The environment, overridden by AWS's credential chain (profiles, SSO, roles) and by the flags.
+    /// The environment, overridden by AWS's credential chain (profiles, SSO, roles) and by the
+    /// flags.
     pub(super) async fn lookup(&self) -> Outcome<Lookup> {
         let mut known = HashMap::new();
         if self.profile.is_some() || variable("AWS_ACCESS_KEY_ID").is_none() {
@@ -100,7 +102,8 @@ impl Target {
         Ok(())
     }
 
-    /// Adds to the error of a missing or unreachable table which tables the command used, and where.
+    /// Adds to the error of a missing or unreachable table which tables the command used, and
+    /// where.
     pub(super) fn explain(&self, error: AnyError) -> AnyError {
         let Some(StoreError::MissingTable { .. } | StoreError::Unavailable { .. }) = store_error(&*error)
         else {

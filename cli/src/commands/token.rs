@@ -9,7 +9,7 @@ use countersign_verify::{Claims, Clock, JwkSet, Timestamp, Verifier, jws};
 use serde_json::json;
 
 use crate::outcome::Outcome;
-use crate::output::{line, moment, show};
+use crate::output::{format_time, line, show};
 use crate::prompt::read_token;
 
 pub(super) const EXAMPLES: &str = "\
@@ -100,8 +100,8 @@ fn describe(claims: &Claims, kid: &str, audience_checked: bool, now: Timestamp) 
         ("roles", Some(claims.roles.join(" ")).filter(|roles| !roles.is_empty())),
         ("operator", claims.operator.clone()),
         ("brandKey", claims.brand_key.clone()),
-        ("iat", Some(moment(issued))),
-        ("exp", Some(format!("{} ({} left)", moment(expires), format_rounded(expires.since(now))))),
+        ("iat", Some(format_time(issued))),
+        ("exp", Some(format!("{} ({} left)", format_time(expires), format_rounded(expires.since(now))))),
     ];
     let present = members.into_iter().filter_map(|(name, value)| Some(format!("{name:<9}  {}", value?)));
     std::iter::once("valid".to_owned()).chain(present).collect()

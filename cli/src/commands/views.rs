@@ -5,7 +5,7 @@ use countersign_issuer::records::{Client, Principal, PrincipalKey};
 use countersign_issuer::store::Record;
 use serde_json::{Value, json};
 
-use crate::output::moment;
+use crate::output::format_time;
 
 pub(super) fn client(client: &Client) -> Value {
     let secrets: Vec<Value> = client.secrets.iter().map(secret).collect();
@@ -25,8 +25,8 @@ pub(super) fn client(client: &Client) -> Value {
         "refresh_ttl": client.refresh_ttl,
         "typ": client.typ,
         "secrets": secrets,
-        "created": moment(client.created),
-        "updated": moment(client.updated),
+        "created": format_time(client.created),
+        "updated": format_time(client.updated),
         "version": client.version,
     })
 }
@@ -35,8 +35,8 @@ pub(super) fn secret(secret: &ClientSecret) -> Value {
     json!({
         "id": secret.id,
         "kind": secret.scheme(),
-        "created": moment(secret.created),
-        "expires": secret.expires.map(moment),
+        "created": format_time(secret.created),
+        "expires": secret.expires.map(format_time),
     })
 }
 
@@ -48,9 +48,9 @@ pub(super) fn principal(principal: &Principal) -> Value {
         "brands": principal.brands,
         "roles": principal.roles,
         "enabled": principal.enabled,
-        "sessions_valid_from": moment(principal.sessions_valid_from),
-        "created": moment(principal.created),
-        "updated": moment(principal.updated),
+        "sessions_valid_from": format_time(principal.sessions_valid_from),
+        "created": format_time(principal.created),
+        "updated": format_time(principal.updated),
         "version": principal.version,
     })
 }

@@ -41,8 +41,9 @@ pub(super) fn required<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a
     }
 }
 
-/// Returns the reason to refuse a row if one of the columns for which `has_no_hash` is true contains a hash. Then the
-/// columns are mixed up: no value of the row can be trusted, and none is repeated, because it may be a secret.
+/// Returns the reason to refuse a row if one of the columns for which `has_no_hash` is true
+/// contains a hash. Then the columns are mixed up: no value of the row can be trusted, and none is
+/// repeated, because it may be a secret.
 pub(super) fn misplaced_hash(row: &Row, place: &str, has_no_hash: impl Fn(&str) -> bool) -> Option<String> {
     let is_hash = |value: &Value| {
         let is_marked = |text: &str| text.split(',').any(|item| SpringValue::is_marked(item.trim()));

@@ -64,8 +64,8 @@ fn as_text(problems: &[RecordProblem]) -> Vec<String> {
     problems.iter().map(ToString::to_string).collect()
 }
 
-/// Returns true for ids as they are generated, or as a person might choose them. They are used in lists, logs and
-/// commands.
+/// Returns true for ids as they are generated, or as a person might choose them. They are used in
+/// lists, logs and commands.
 fn is_secret_id(id: &str) -> bool {
     (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-'))
 }

@@ -21,8 +21,8 @@ pub(crate) trait Importable: Record + Clone + Debug + Send + Sync + 'static {
         now: Timestamp,
         random: &Random,
     ) -> Result<(), PasswordError>;
-    /// Copies from the stored record the members that an import does not set. Copies the stored credential too and
-    /// returns true if it is the same as `credential`.
+    /// Copies from the stored record the members that an import does not set. Copies the stored
+    /// credential too and returns true if it is the same as `credential`.
     fn keep_stored(&mut self, stored: &Self, credential: Option<&Credential>) -> bool;
     /// The version that an import wrote last, and the time of the last change.
     fn import_marks(&mut self) -> (&mut Option<u64>, &mut Timestamp);
@@ -92,7 +92,8 @@ impl Importable for Principal {
         if is_same {
             self.copy_password(stored);
         }
-        // An exported hash that differs, and disabling, end sessions here; a new credential does so when it is set.
+        // An exported hash that differs, and disabling, end sessions here; a new credential does so
+        // when it is set.
         let is_replaced = credential.is_none() && !self.has_password_of(stored);
         if is_replaced || (stored.enabled && !self.enabled) {
             self.end_sessions(stored.sessions_valid_from);

@@ -22,7 +22,8 @@ pub(super) enum RowOutcome {
     Updated(Vec<String>),
     Unchanged,
     Refused(String),
-    /// The store failed or the run was stopped. If the store did not answer, the record may have been written.
+    /// The store failed or the run was stopped. If the store did not answer, the record may have
+    /// been written.
     Failed(AnyError),
 }
 
@@ -51,7 +52,8 @@ impl<R: Importable> Importer<R> {
         self.stopped.load(Ordering::Relaxed)
     }
 
-    /// Imports a record. The first failure of the store stops the run: every other record would wait for a timeout too.
+    /// Imports a record. The first failure of the store stops the run: every other record would
+    /// wait for a timeout too.
     pub(super) async fn import(self: Arc<Self>, record: NewRecord<R>) -> RowOutcome {
         if self.is_stopped() {
             return RowOutcome::Failed("not tried".into());
@@ -91,8 +93,8 @@ impl<R: Importable> Importer<R> {
         }
     }
 
-    /// Hashes the credential into the record, on a thread for blocking work. A credential that cannot be hashed refuses
-    /// this record alone.
+    /// Hashes the credential into the record, on a thread for blocking work. A credential that
+    /// cannot be hashed refuses this record alone.
     async fn set_credential(
         self: &Arc<Self>,
         mut record: R,
@@ -142,7 +144,8 @@ impl<R: Importable> Importer<R> {
         record.mark_imported(version, self.now);
         match self.table.save(&mut record).await {
             Ok(()) => Ok(RowOutcome::Updated(differing)),
-            // The SDK repeats a write whose answer was lost; the repeated write then fails its condition.
+            // The SDK repeats a write whose answer was lost; the repeated write then fails its
+            // condition.
             Err(WriteError::Changed) => match self.table.get(&record.key()).await? {
                 Some(stored) if differing_members(&record, &stored).is_ok_and(|names| names.is_empty()) => {
                     Ok(RowOutcome::Updated(differing))

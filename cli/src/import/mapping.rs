@@ -1,4 +1,5 @@
-//! The mapping file: values that a dump lacks, and new names for those that it has. Command-line flags add defaults.
+//! The mapping file: values that a dump lacks, and new names for those that it has. Command-line
+//! flags add defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -114,7 +115,8 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// A list of a client: the mapping's list for this client, else the list in the row, else the default.
+    /// A list of a client: the mapping's list for this client, else the list in the row, else the
+    /// default.
     pub(crate) fn client_list(
         &self,
         field: Field,
@@ -153,7 +155,8 @@ impl Mapping {
             None => column.map(|column| list(column, row.columns.get(column))).transpose()?.flatten(),
             pointed => pointed,
         };
-        // An empty list is deliberate, and so is one whose values were all dropped: a default must not widen it.
+        // An empty list is deliberate, and so is one whose values were all dropped: a default must
+        // not widen it.
         Ok(match (from_row, field) {
             (None, _) => self.default.get(field).cloned().unwrap_or_default(),
             (Some(values), Field::Roles) => self.rename(RenamedList::Roles, values),
@@ -241,13 +244,16 @@ impl Mapping {
     }
 }
 
-/// Reads a list: a JSON array of texts, with or without the name of a Java class before them, or one text with commas.
-/// A missing or blank value is no list, as in Spring (`StringUtils.hasText` in `BaseClientDetails`).
+/// Reads a list: a JSON array of texts, with or without the name of a Java class before them, or
+/// one text with commas. A missing or blank value is no list, as in Spring (`StringUtils.hasText`
+/// in `BaseClientDetails`).
 ///
-/// Spring splits at commas only (`StringUtils.commaDelimitedListToSet` in `BaseClientDetails`, which
-/// `JdbcClientDetailsService` makes, and in `JdbcRegisteredClientRepository.RegisteredClientRowMapper`), so white space
-/// inside an item belongs to it. Spring removes white space around an item from authorities only
-/// (`AuthorityUtils.commaSeparatedStringToAuthorityList`); in other lists no request could have named such an item.
+/// Spring splits at commas only (`StringUtils.commaDelimitedListToSet` in `BaseClientDetails`,
+/// which `JdbcClientDetailsService` makes, and in
+/// `JdbcRegisteredClientRepository.RegisteredClientRowMapper`), so white space inside an item
+/// belongs to it. Spring removes white space around an item from authorities only
+/// (`AuthorityUtils.commaSeparatedStringToAuthorityList`); in other lists no request could have
+/// named such an item.
 pub(crate) fn list(name: &str, value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
     let not_a_list = || format!("{name}: neither text nor a list of texts");
     let items: Vec<&str> = match value {

@@ -186,7 +186,8 @@ impl Report {
 
 /// Replaces characters that control a terminal.
 fn printable(text: &str) -> String {
-    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section 2).
+    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section
+    // 2).
     let is_directional = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     text.replace(|c: char| c.is_control() || is_directional(c), "\u{fffd}")
 }

@@ -1,4 +1,5 @@
-//! Reads rows from CSV and JSON files one at a time. A broken row is reported with its line and hides no other row.
+//! Reads rows from CSV and JSON files one at a time. A broken row is reported with its line and
+//! hides no other row.
 
 mod csv;
 mod json;
@@ -183,19 +184,19 @@ mod tests {
                 Err(Error::other("spoilt"))
             }
         }
-        let said = "the file cannot be read any further: spoilt";
-        assert_eq!(read(b"{\"id\":\"a\"}\n".chain(Spoilt)), ["1: a".to_owned(), format!("2! {said}")]);
+        let problem = "the file cannot be read any further: spoilt";
+        assert_eq!(read(b"{\"id\":\"a\"}\n".chain(Spoilt)), ["1: a".to_owned(), format!("2! {problem}")]);
         assert_eq!(
             read(b"{\"id\":\"a\"}\n{\"id\"".chain(Spoilt)),
             [
                 "1: a".to_owned(),
                 "2! the object is not closed; the file may be cut off".into(),
-                format!("2! {said}")
+                format!("2! {problem}")
             ]
         );
         assert_eq!(
             read(b"id\na\nb\n".chain(Spoilt)),
-            ["2: a".to_owned(), "3: b".into(), format!("4! {said}")]
+            ["2: a".to_owned(), "3: b".into(), format!("4! {problem}")]
         );
     }
 

@@ -1,5 +1,6 @@
-//! Clients from Spring's two tables: `oauth_client_details` of spring-security-oauth, and `oauth2_registered_client` of
-//! Spring Authorization Server. Every column is used, or reported as lost or dropped.
+//! Clients from Spring's two tables: `oauth_client_details` of spring-security-oauth, and
+//! `oauth2_registered_client` of Spring Authorization Server. Every column is used, or reported as
+//! lost or dropped.
 
 mod reasons;
 mod settings;
@@ -148,7 +149,8 @@ impl SpringClients {
             name: name.unwrap_or_else(|| client_id.to_owned()),
             grant_types,
             scopes: self.mapping.rename(RenamedList::Scopes, take(column(table.scopes))),
-            // For a request without a scope, spring-security-oauth gave all scopes and Spring Authorization Server none.
+            // For a request without a scope, spring-security-oauth gave all scopes and Spring
+            // Authorization Server none.
             default_scopes: is_registered.then(Vec::new),
             roles: take(mapped(Field::Roles, Some("authorities"))),
             brands: take(mapped(Field::Brands, None)),

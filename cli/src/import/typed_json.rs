@@ -1,5 +1,5 @@
-//! Reads a record from JSON, with errors that name the place and the expected type but never the value, which may be a
-//! secret in the wrong place.
+//! Reads a record from JSON, with errors that name the place and the expected type but never the
+//! value, which may be a secret in the wrong place.
 
 use std::fmt;
 
@@ -196,7 +196,7 @@ mod tests {
 
     #[test]
     fn an_error_names_the_place_and_the_type_but_not_the_value() {
-        for (pointer, value, said) in [
+        for (pointer, value, expected) in [
             ("/flag", json!("s3cret"), "flag is not a boolean"),
             ("/kinds", json!({ "s3cret": 1 }), "kinds is not a sequence"),
             ("/kinds/1", json!("s3cret"), "kinds[1] is not one of `One`, `Two`"),
@@ -208,7 +208,7 @@ mod tests {
         ] {
             let mut spoilt = outer();
             *spoilt.pointer_mut(pointer).unwrap() = value;
-            assert_eq!(read(&spoilt).unwrap_err(), said);
+            assert_eq!(read(&spoilt).unwrap_err(), expected);
         }
         assert_eq!(read(&json!({ "s3cret": 1 })).unwrap_err(), "missing field `flag`");
     }

@@ -7,7 +7,7 @@ use countersign_issuer::store::Table;
 use countersign_verify::Timestamp;
 
 use super::finding::Finding;
-use crate::output::moment;
+use crate::output::format_time;
 
 const CHECK: &str = "clients";
 
@@ -64,7 +64,11 @@ fn check_client(client: &Client, now: Timestamp) -> Vec<Finding> {
     let latest = ending.filter_map(|secret| secret.expires).max();
     let found = latest.map(|end| {
         let left = format_duration(end.since(now));
-        Finding::warning(CHECK, format!("{which} of {id} expires at {} ({left} left)", moment(end)), remedy)
+        Finding::warning(
+            CHECK,
+            format!("{which} of {id} expires at {} ({left} left)", format_time(end)),
+            remedy,
+        )
     });
     found.into_iter().collect()
 }

@@ -8,7 +8,7 @@ use countersign_verify::Timestamp;
 
 use super::Lookup;
 use super::finding::Finding;
-use crate::output::moment;
+use crate::output::format_time;
 
 /// Rotation runs every hour; one that is later than this was missed.
 const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
@@ -35,13 +35,15 @@ pub(super) fn check_ring(ring: &Ring, now: Timestamp, schedule: &RotationSchedul
              Scheduler",
         ));
     } else {
-        findings
-            .push(Finding::ok(CHECK, format!("{kid} has been signing since {}", moment(signing.signs_from))));
+        findings.push(Finding::ok(
+            CHECK,
+            format!("{kid} has been signing since {}", format_time(signing.signs_from)),
+        ));
     }
     match ring.announced(now) {
         Some(next) => findings.push(Finding::ok(
             CHECK,
-            format!("{} is announced, and signs from {}", next.key.jwk.kid(), moment(next.signs_from)),
+            format!("{} is announced, and signs from {}", next.key.jwk.kid(), format_time(next.signs_from)),
         )),
         None => findings.push(Finding::broken(
             CHECK,

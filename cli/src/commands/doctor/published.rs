@@ -1,4 +1,5 @@
-//! The metadata and the key set as the issuer publishes them, and this machine's clock compared with the issuer's.
+//! The metadata and the key set as the issuer publishes them, and this machine's clock compared
+//! with the issuer's.
 
 use std::time::Duration;
 

@@ -10,7 +10,8 @@ use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
 /// The most lines that a row with quoted values may have.
 const MAX_ROW_LINES: usize = 200;
 
-/// Reads CSV line by line, so that a quotation mark without an end breaks one row and not the rest of the file.
+/// Reads CSV line by line, so that a quotation mark without an end breaks one row and not the rest
+/// of the file.
 pub(super) struct CsvRows {
     bytes: Bytes,
     /// Lines of a broken row, to be read again.
@@ -77,7 +78,8 @@ impl CsvRows {
         Some(Ok(line))
     }
 
-    /// Reads a row's bytes into `row`, and into `starts` where each line after the first begins in them.
+    /// Reads a row's bytes into `row`, and into `starts` where each line after the first begins in
+    /// them.
     fn read_row(&mut self, row: &mut Vec<u8>, starts: &mut Vec<usize>) -> Option<Result<(), BrokenRow>> {
         while row.is_empty() {
             match self.read_line()? {
@@ -176,7 +178,8 @@ enum Quoting {
     Wrong,
 }
 
-/// RFC 4180 section 2: a quoted value starts and ends at a delimiter; elsewhere a quotation mark means itself.
+/// RFC 4180 section 2: a quoted value starts and ends at a delimiter; elsewhere a quotation mark
+/// means itself.
 fn quoting(row: &[u8], delimiter: u8) -> Quoting {
     let is_end = |byte: &u8| *byte == delimiter || matches!(byte, b'\r' | b'\n');
     let mut at = 0;

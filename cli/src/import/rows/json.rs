@@ -13,7 +13,8 @@ use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
 /// The most lines that an object may have.
 const MAX_ROW_LINES: u64 = 1000;
 
-/// Cuts JSON into its objects by counting braces, because one document may contain a million of them.
+/// Cuts JSON into its objects by counting braces, because one document may contain a million of
+/// them.
 pub(super) struct JsonRows {
     bytes: Bytes,
     /// Bytes of a broken object, to be read again.
@@ -163,7 +164,8 @@ fn wrapper_length(start: &[u8]) -> Option<usize> {
     list.trim_start().starts_with(['{', ']']).then(|| start.len() - list.len())
 }
 
-/// The members of an object with repeated names; `serde_json`'s map keeps only the last of each name.
+/// The members of an object with repeated names; `serde_json`'s map keeps only the last of each
+/// name.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -188,10 +190,11 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// Returns the members by their names in lower case, without those that are null. A repeated name is an error.
+/// Returns the members by their names in lower case, without those that are null. A repeated name
+/// is an error.
 fn columns(object: &[u8]) -> Result<Map<String, Value>, String> {
     let Members(members) = serde_json::from_str(text(object)?).map_err(|error| {
-        // The position within the row is of no use: remove it.
+        // Remove the position: it counts within the row, not in the file.
         let position = format!(" at line {} column {}", error.line(), error.column());
         let text = error.to_string();
         format!("not JSON: {}", text.strip_suffix(&position).unwrap_or(&text))

@@ -1,4 +1,5 @@
-//! Lifetimes and other settings: separate columns in the older table, JSON as Jackson writes it in the newer one.
+//! Lifetimes and other settings: separate columns in the older table, JSON as Jackson writes it in
+//! the newer one.
 
 use countersign_issuer::records::{Client, Lifetimes};
 use countersign_verify::Timestamp;
@@ -31,7 +32,8 @@ const DROPPED: [(&str, &str); 8] = [
 ];
 const CLIENTS_HAVE_SECRETS: &str = "clients authenticate with a secret here";
 
-/// The settings of a client. Lifetimes are in seconds; in the older table zero and less mean without an end.
+/// The settings of a client. Lifetimes are in seconds; in the older table zero and less mean
+/// without an end.
 #[derive(Default)]
 pub(super) struct Settings {
     access: i64,
@@ -43,7 +45,8 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Reads `oauth_client_details`, with the defaults of its `DefaultTokenServices`: 12 hours and 30 days.
+    /// Reads `oauth_client_details`, with the defaults of its `DefaultTokenServices`: 12 hours and
+    /// 30 days.
     pub(super) fn read_details(row: &Row) -> Result<Self, String> {
         let seconds = |column: &str, default: i64| match row.columns.get(column) {
             None => Ok(default),
@@ -56,7 +59,8 @@ impl Settings {
         })
     }
 
-    /// Reads `oauth2_registered_client`, with the defaults of its `TokenSettings`: 5 minutes and an hour.
+    /// Reads `oauth2_registered_client`, with the defaults of its `TokenSettings`: 5 minutes and an
+    /// hour.
     pub(super) fn read_registered(row: &Row) -> Result<Self, String> {
         let token = object(row, TOKEN)?;
         object(row, CLIENT)?;
@@ -64,7 +68,8 @@ impl Settings {
             None => Ok(default),
             Some(value) => match parse_duration(value) {
                 None => Err(format!("{TOKEN} {name}: not a duration")),
-                // Spring does not allow these (`TokenSettings.Builder`: "must be greater than Duration.ZERO").
+                // Spring does not allow these (`TokenSettings.Builder`: "must be greater than
+                // Duration.ZERO").
                 Some(..=0) => Err(format!("{TOKEN} {name}: not greater than zero")),
                 Some(seconds) => Ok(seconds),
             },
@@ -160,8 +165,9 @@ fn object(row: &Row, column: &str) -> Result<Map<String, Value>, String> {
     }
 }
 
-/// Parses every form that Jackson has for a `java.time.Duration`: 300, 300.000000000, "PT5M", `{"seconds": 300,
-/// "nano": 0}`, each with or without the class before it; a CSV has 300 as text. A fraction counts as a whole second.
+/// Parses every form that Jackson has for a `java.time.Duration`: 300, 300.000000000, "PT5M",
+/// `{"seconds": 300, "nano": 0}`, each with or without the class before it; a CSV has 300 as text.
+/// A fraction counts as a whole second.
 fn parse_duration(value: &Value) -> Option<i64> {
     match without_class(value) {
         #[expect(clippy::cast_possible_truncation, reason = "a cast beyond i64 gives the longest duration")]
@@ -180,7 +186,8 @@ fn parse_duration(value: &Value) -> Option<i64> {
     }
 }
 
-/// Parses a time as databases dump it: with an offset, in UTC without one, or as a number since 1970.
+/// Parses a time as databases dump it: with an offset, in UTC without one, or as a number since
+/// 1970.
 fn parse_timestamp(value: &Value) -> Option<Timestamp> {
     /// Numbers below this are seconds (until the year 5138), others milliseconds (since 1973).
     const MAX_SECONDS: u64 = 100_000_000_000;
