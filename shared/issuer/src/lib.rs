@@ -12,8 +12,6 @@ pub mod credentials;
 pub mod fuzzing;
 pub mod http;
 pub mod keys;
-#[cfg(feature = "lambda")]
-pub mod lambda;
 pub mod random;
 pub mod records;
 pub mod store;
