@@ -17,9 +17,14 @@ use std::error::Error;
 use std::io::{IsTerminal, Read};
 
 use clap::{Parser, Subcommand};
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::config::StoreConfig;
+use countersign_issuer::credentials::Secret;
 use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, Rotator};
+use countersign_issuer::random::Random;
 use countersign_issuer::records::Lifetimes;
-use countersign_issuer::{Random, Record, RecordProblem, Secret, StoreConfig, StoreError, Table, dynamodb};
+use countersign_issuer::records::RecordProblem;
+use countersign_issuer::store::{Record, StoreError, Table, dynamodb};
 use countersign_verify::Clock;
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
@@ -152,7 +157,9 @@ impl Administration {
 async fn rotator_of(target: &Target) -> Outcome<Rotator> {
     let (config, envelope) = StoreConfig::with_envelope_from_lookup(target.lookup().await?)?;
     let envelope = envelope.into_envelope(&config.aws);
-    Ok(Rotator::new(&config, &dynamodb(&config.aws), envelope, Clock::system(), Random::system()))
+    let db = dynamodb(&config.aws);
+    let (clock, random, audit) = (Clock::system(), Random::system(), AuditLog::tracing());
+    Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
 }
 
 /// The ring of keys: needs no key that wraps.
@@ -185,14 +192,14 @@ fn read_stdin() -> Outcome<String> {
 /// A secret from standard input, or typed twice and not shown.
 fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
     if from_stdin {
-        return Ok(Secret::given(read_stdin()?));
+        return Ok(Secret::from_string(read_stdin()?));
     }
     if !std::io::stdin().is_terminal() {
         let flag = format!("--{}-stdin", what.rsplit(' ').next().unwrap_or_default().to_lowercase());
         return Err(format!("there is no terminal to ask at: give it on standard input with {flag}").into());
     }
-    let typed = Secret::given(rpassword::prompt_password(format!("{what}: "))?);
-    let again = Secret::given(rpassword::prompt_password(format!("{what}, again: "))?);
+    let typed = Secret::from_string(rpassword::prompt_password(format!("{what}: "))?);
+    let again = Secret::from_string(rpassword::prompt_password(format!("{what}, again: "))?);
     if typed.expose() == again.expose() {
         Ok(typed)
     } else {

@@ -13,10 +13,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use countersign_issuer::{
-    Client, ClientSecret, PasswordError, Principal, Random, Record, SpringValue, StoreError, Table,
-    WriteError,
-};
+use countersign_issuer::credentials::{ClientSecret, PasswordError, SpringValue};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, Principal};
+use countersign_issuer::store::{Record, StoreError, Table, WriteError};
 use countersign_verify::Timestamp;
 use futures_util::{StreamExt, stream};
 use serde_json::Value;

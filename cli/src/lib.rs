@@ -1,6 +1,5 @@
 //! The `countersign` program: a local issuer to try, and the administration of a deployed one.
 
 pub mod commands;
-pub mod dev;
 mod import;
 mod output;

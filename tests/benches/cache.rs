@@ -18,7 +18,10 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
 use countersign_issuer::http::{self, Request};
-use countersign_issuer::{Client, Issuer, Random, Record};
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::random::Random;
+use countersign_issuer::records::Client;
+use countersign_issuer::store::Record;
 use countersign_tests::TestClock;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
@@ -70,7 +73,7 @@ impl World {
         // Time is passed in; nothing here waits.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-        let within = runtime.block_on(InProcess::unwatched(&clock.clock(), &[]));
+        let within = runtime.block_on(InProcess::start_with_audit(&clock.clock(), &[], AuditLog::tracing()));
         Self { runtime, clock, within }
     }
 

@@ -69,7 +69,7 @@ fn rank_test(one: &[Duration], other: &[Duration]) -> (f64, f64) {
 #[tokio::main(flavor = "current_thread")]
 async fn main() {
     let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-    let world = InProcess::unwatched(&clock.clock(), &UNLIMITED).await;
+    let world = InProcess::start_with_audit(&clock.clock(), &UNLIMITED, AuditLog::tracing()).await;
     world.create_disabled_records(&clock.clock()).await;
     let (clients, users) = (2000, 200);
     let wrong_secret = || client("service", WRONG_SECRET);

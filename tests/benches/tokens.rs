@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_sdk_dynamodb::types::AttributeValue;
-use countersign_issuer::Principal;
 use countersign_issuer::http::{self, Request};
+use countersign_issuer::records::Principal;
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{APP_SECRET, PASSWORD, Post, SERVICE_SECRET};
 use countersign_verify::{Clock, JwkSet, Verifier};

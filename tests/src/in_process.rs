@@ -10,16 +10,23 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_dev::create_tables;
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::Authorizer;
+use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::config::{Config, StoreConfig};
+use countersign_issuer::context::SourceAddress;
+use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::http::{self, Request, Response};
+use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
-use countersign_issuer::{
-    AccessTokenType, Authorizer, AuthorizerConfig, Client, ClientSecret, Config, GrantType, Issuer,
-    Principal, PrincipalKey, Publisher, Random, Secret, SourceAddress, StoreConfig, Table, create_tables,
-};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::store::Table;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
-use crate::{AUDIENCE, Answer, START_SECONDS, TestClock, canaries, encode};
+use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, canaries, encode};
 
 /// The users' and operators' password.
 pub const PASSWORD: &str = "correct horse";
@@ -33,28 +40,38 @@ pub struct InProcess {
     pub issuer: Arc<Issuer>,
     /// What the issuer was set up with.
     pub config: Config,
+    audit: AuditLog,
 }
 
 impl InProcess {
     /// With the records of [`create_records`], the variables of `more`, and the time of `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
         canaries::watch();
-        Self::unwatched(clock, more).await
+        Self::start_with_audit(clock, more, AuditLog::tracing()).await
     }
 
-    /// The same with nobody reading the log: for benchmarks, which have a log of their own or none.
-    pub async fn unwatched(clock: &Clock, more: &[(&str, &str)]) -> Self {
+    /// Starts an issuer with an audit log of the caller's, and without canaries.
+    pub async fn start_with_audit(clock: &Clock, more: &[(&str, &str)], audit: AuditLog) -> Self {
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
         let envelope = store.envelope(&config.store.aws);
         let db = store.client(&config.store.aws);
         create_tables(&db, &config.store.table_prefix).await.unwrap();
-        let rotator = Rotator::new(&config.store, &db, envelope.clone(), clock.clone(), Random::system());
+        let rotator = Rotator::new(
+            &db,
+            &config.store.table_prefix,
+            config.store.schedule,
+            envelope.clone(),
+            clock.clone(),
+            Random::system(),
+            audit.clone(),
+        );
         rotator.rotate().await.unwrap();
-        let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system());
+        let issuer =
+            Issuer::new(&config, &db, envelope, clock.clone(), Random::system(), audit.clone());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
         store.take_calls();
-        Self { store, issuer: Arc::new(issuer), config }
+        Self { store, issuer: Arc::new(issuer), config, audit }
     }
 
     /// The same over a clock of the test's own.
@@ -99,7 +116,8 @@ impl InProcess {
 
     /// The same over a DynamoDB of the caller's.
     pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, random: Random) -> Arc<Issuer> {
-        Arc::new(Issuer::new(&self.config, db, self.envelope(), clock.clone(), random))
+        let audit = self.audit.clone();
+        Arc::new(Issuer::new(&self.config, db, self.envelope(), clock.clone(), random, audit))
     }
 
     /// What wraps keys, with a retry quota of its own.
@@ -112,7 +130,15 @@ impl InProcess {
         let StoreConfig { aws, .. } = &self.config.store;
         let store = self.store.of(caller);
         let (db, envelope) = (store.client(aws), store.envelope(aws));
-        Rotator::new(&self.config.store, &db, envelope, clock.clone(), Random::system())
+        Rotator::new(
+            &db,
+            &self.config.store.table_prefix,
+            self.config.store.schedule,
+            envelope,
+            clock.clone(),
+            Random::system(),
+            AuditLog::tracing(),
+        )
     }
 
     /// An authorizer of the API [`AUDIENCE`] that decides by `policy`, `caller` by name at the network.
@@ -126,18 +152,20 @@ impl InProcess {
 
     /// What publishes the key set.
     pub fn publisher(&self, clock: &Clock) -> Publisher {
-        Publisher::new(&self.config, &self.store.client(&self.config.store.aws), clock.clone())
+        let db = self.store.client(&self.config.store.aws);
+        Publisher::new(&self.config, &db, clock.clone(), self.audit.clone())
     }
 
     /// The key that the issuer signs with.
     pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
         let StoreConfig { aws, table_prefix, schedule } = &self.config.store;
         let table = KeyTable::new(self.store.client(aws), table_prefix);
-        Signer::new(table, self.envelope(), *schedule, clock.clone()).signing_key().await.unwrap()
+        let signer = Signer::new(table, self.envelope(), *schedule, clock.clone(), self.audit.clone());
+        signer.signing_key(clock.now()).await.unwrap()
     }
 
     /// A table of the store.
-    pub fn table<R: countersign_issuer::Record>(&self) -> Table<R> {
+    pub fn table<R: countersign_issuer::store::Record>(&self) -> Table<R> {
         Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
     }
 }
@@ -170,7 +198,7 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
         ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
         ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
     ] {
-        let secret = ClientSecret::of(&Secret::given(secret.into()), now, None, &random).unwrap();
+        let secret = ClientSecret::new(&Secret::from_string(secret.into()), now, None, &random).unwrap();
         let client = Client {
             client_id: id.into(),
             name: id.into(),
@@ -265,7 +293,7 @@ impl Post {
     }
 
     /// What the issuer answers.
-    pub async fn to(&self, issuer: &Issuer) -> Answer {
+    pub async fn to(&self, issuer: &Issuer) -> TestResponse {
         let response = match self.path.as_str() {
             "/oauth/token" => http::token(issuer, self.request()).await,
             _ => http::refresh_function(issuer, self.request()).await,
@@ -274,7 +302,7 @@ impl Post {
     }
 }
 
-impl From<Response> for Answer {
+impl From<Response> for TestResponse {
     fn from(response: Response) -> Self {
         let (parts, text) = response.into_parts();
         Self::new(parts.status, parts.headers, text)

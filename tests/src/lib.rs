@@ -14,25 +14,31 @@ pub mod in_process;
 mod kms;
 pub mod log;
 pub mod store;
+pub mod token_verifier;
 
 use std::fmt::Write;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign::dev::{DevServer, Options, start};
+use countersign_dev::{DevServer, Options, start_on};
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::config::Config;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::keys::{KeyEnvelope, Rotator};
-use countersign_issuer::{Client, Config, Principal, PrincipalKey, Random, Record, Table, dynamodb};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, Principal, PrincipalKey};
+use countersign_issuer::store::{Record, Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
-use jsonwebtoken::jwk::{JwkSet, ThumbprintHash};
-use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use reqwest::header::{AUTHORIZATION, HeaderMap};
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 use tempfile::TempDir;
+
+use token_verifier::Expected;
 
 /// The audience of the demo clients.
 pub const AUDIENCE: &str = "https://api.example.com";
@@ -93,6 +99,8 @@ pub struct TestIssuer {
     /// The running server.
     pub server: DevServer,
     http: reqwest::Client,
+    /// Listens from the first start on, so that a restart finds its port.
+    listener: TcpListener,
     folder: TempDir,
 }
 
@@ -106,22 +114,22 @@ impl TestIssuer {
     pub async fn start_at(now: Timestamp) -> Self {
         let clock = TestClock::at(now);
         let folder = TempDir::new().unwrap();
-        Self::start_in(folder, clock, 0).await
+        Self::start_in(folder, clock, TcpListener::bind("127.0.0.1:0").unwrap()).await
     }
 
     /// Stops, and starts again over the same data.
     pub async fn restart(self) -> Self {
-        let port = self.url.rsplit_once(':').unwrap().1.parse().unwrap();
         self.server.stop().await;
-        Self::start_in(self.folder, self.clock, port).await
+        Self::start_in(self.folder, self.clock, self.listener).await
     }
 
-    async fn start_in(folder: TempDir, clock: TestClock, port: u16) -> Self {
+    async fn start_in(folder: TempDir, clock: TestClock, listener: TcpListener) -> Self {
         canaries::watch();
-        let options =
-            Options { port, dynamodb_port: 0, data_dir: Some(folder.path().to_owned()), rotate_every: None };
-        let server = start(&options, clock.clock(), Random::system()).await.expect("the server starts");
-        Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), folder }
+        let data_dir = Some(folder.path().to_owned());
+        let options = Options { port: 0, dynamodb_port: 0, data_dir, rotate_every: None };
+        let server = start_on(listener.try_clone().unwrap(), &options, clock.clock(), Random::system());
+        let server = server.await.expect("the server starts");
+        Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), listener, folder }
     }
 
     /// A variable of the `env` file.
@@ -142,7 +150,15 @@ impl TestIssuer {
     pub fn rotator(&self) -> Rotator {
         let (config, envelope) = self.config();
         let db = dynamodb(&config.store.aws);
-        Rotator::new(&config.store, &db, envelope, self.clock.clock(), Random::system())
+        Rotator::new(
+            &db,
+            &config.store.table_prefix,
+            config.store.schedule,
+            envelope,
+            self.clock.clock(),
+            Random::system(),
+            AuditLog::tracing(),
+        )
     }
 
     /// The embedded store, to change records in.
@@ -191,18 +207,18 @@ impl TestIssuer {
     }
 
     /// Sends a form as a demo client, with HTTP Basic.
-    pub async fn post(&self, path: &str, client_id: &str, form: &[(&str, &str)]) -> Answer {
+    pub async fn post(&self, path: &str, client_id: &str, form: &[(&str, &str)]) -> TestResponse {
         let basic = BASE64.encode(format!("{client_id}:{client_id}-secret"));
         self.send(path, &[("authorization", &format!("Basic {basic}"))], encode(form)).await
     }
 
     /// A token request as a demo client: `form` and `more`.
-    pub async fn token(&self, client_id: &str, form: &[(&str, &str)], more: &[(&str, &str)]) -> Answer {
+    pub async fn token(&self, client_id: &str, form: &[(&str, &str)], more: &[(&str, &str)]) -> TestResponse {
         self.post("/oauth/token", client_id, &[form, more].concat()).await
     }
 
     /// A refresh as `demo-app`.
-    pub async fn refresh(&self, refresh_token: &str) -> Answer {
+    pub async fn refresh(&self, refresh_token: &str) -> TestResponse {
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
         self.token("demo-app", &form, &[]).await
     }
@@ -213,7 +229,7 @@ impl TestIssuer {
     }
 
     /// A POST with exactly this body, as a form unless `headers` say otherwise.
-    pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Answer {
+    pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> TestResponse {
         let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
         if headers.iter().any(|(name, _)| *name == "content-type") {
             all.clear();
@@ -223,17 +239,17 @@ impl TestIssuer {
     }
 
     /// A GET.
-    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+    pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.request(Method::GET, path, headers, Vec::new()).await
     }
 
     /// A call of the demo API with a token.
-    pub async fn call(&self, method: Method, path: &str, token: &str) -> Answer {
+    pub async fn call(&self, method: Method, path: &str, token: &str) -> TestResponse {
         self.request(method, path, &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))], Vec::new()).await
     }
 
     /// A call of the demo API with a client's id and secret.
-    pub async fn call_with(&self, method: Method, path: &str, id: &str, secret: &str) -> Answer {
+    pub async fn call_with(&self, method: Method, path: &str, id: &str, secret: &str) -> TestResponse {
         let basic = format!("Basic {}", BASE64.encode(format!("{id}:{secret}")));
         self.request(method, path, &[(AUTHORIZATION.as_str(), &basic)], Vec::new()).await
     }
@@ -245,52 +261,26 @@ impl TestIssuer {
         path: &str,
         headers: &[(&str, &str)],
         body: Vec<u8>,
-    ) -> Answer {
+    ) -> TestResponse {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap();
-        Answer::new(response.status(), response.headers().clone(), response.text().await.unwrap())
+        TestResponse::new(response.status(), response.headers().clone(), response.text().await.unwrap())
     }
 
-    /// The claims of an access token, judged by its signature under the published key that its `kid` names.
-    pub async fn judge(&self, token: &str) -> Value {
-        let (header, claims) = self.judge_as("at+jwt", AUDIENCE, token).await;
-        assert_eq!(header.len(), 3, "alg, typ and kid, and nothing else: {header:?}");
-        claims
+    /// Verifies an access token for [`AUDIENCE`] under the published key set and returns its claims.
+    pub async fn verify_token(&self, token: &str) -> Value {
+        self.verify_token_as("at+jwt", AUDIENCE, token).await
     }
 
-    /// The header and the claims of a token of that type and audience.
-    pub async fn judge_as(
-        &self,
-        typ: &str,
-        audience: &str,
-        token: &str,
-    ) -> (serde_json::Map<String, Value>, Value) {
-        let published: JwkSet =
-            serde_json::from_str(&self.get("/.well-known/jwks.json", &[]).await.text).unwrap();
-        let header = jsonwebtoken::decode_header(token).unwrap();
-        assert_eq!(header.typ.as_deref(), Some(typ));
-        let kid = header.kid.unwrap();
-        let key = published.find(&kid).expect("the key is published");
-        assert_eq!(key.thumbprint(ThumbprintHash::SHA256).unwrap(), kid, "RFC 7638");
-
-        let mut rules = Validation::new(Algorithm::ES256);
-        rules.set_issuer(&[&self.url]);
-        rules.set_audience(&[audience]);
-        rules.set_required_spec_claims(&["exp", "iss", "aud", "sub"]);
-        let key = DecodingKey::from_jwk(key).unwrap();
-        let claims = jsonwebtoken::decode::<Value>(token, &key, &rules).unwrap().claims;
-        (segment(token, 0), claims)
+    /// Verifies a token of another type or audience, and returns its claims.
+    pub async fn verify_token_as(&self, typ: &str, audience: &str, token: &str) -> Value {
+        let expected = Expected { typ, audience, issuer: &self.url, now: self.clock.now() };
+        let jwks = self.get("/.well-known/jwks.json", &[]).await.text;
+        expected.verify(&jwks, token).expect("the token is valid").into()
     }
-}
-
-/// One decoded segment of a token.
-fn segment(token: &str, at: usize) -> serde_json::Map<String, Value> {
-    let segment = token.split('.').nth(at).unwrap();
-    let bytes = base64::engine::general_purpose::URL_SAFE_NO_PAD.decode(segment).unwrap();
-    serde_json::from_slice(&bytes).unwrap()
 }
 
 /// A form, encoded as a browser does.
@@ -311,7 +301,7 @@ pub fn encode(form: &[(&str, &str)]) -> String {
 
 /// What came back.
 #[derive(Debug)]
-pub struct Answer {
+pub struct TestResponse {
     /// The status.
     pub status: StatusCode,
     /// The headers.
@@ -320,7 +310,7 @@ pub struct Answer {
     pub text: String,
 }
 
-impl Answer {
+impl TestResponse {
     /// A refusal is searched for secrets; where all is well a token is what was asked for.
     pub fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
         if status != StatusCode::OK {
@@ -395,7 +385,7 @@ impl Answer {
 }
 
 #[expect(clippy::panic, reason = "a test's assertion")]
-fn panic_on(answer: &Answer) -> Value {
+fn panic_on(answer: &TestResponse) -> Value {
     panic!("not JSON: {} {:?}", answer.status, answer.text)
 }
 

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::keys::{KeyEnvelope, KmsEnvelope};
 use countersign_issuer::store::AwsConfig;
-use countersign_issuer::{dynamodb, table_shapes};
+use countersign_issuer::store::{dynamodb, table_shapes};
 use dynoxide::{Database, DynoxideError};
 use http_body::{Body, Frame};
 use serde::Serialize;

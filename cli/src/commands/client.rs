@@ -1,7 +1,9 @@
 //! `countersign client`.
 
 use clap::{Args, Subcommand, ValueEnum};
-use countersign_issuer::{AccessTokenType, Client, ClientSecret, GrantType, Secret, Table};
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::records::{AccessTokenType, Client, GrantType};
+use countersign_issuer::store::Table;
 use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 
@@ -255,7 +257,7 @@ pub(super) fn new_secret(
     if secret.expose().is_empty() {
         return Err("the secret on standard input is empty".into());
     }
-    let stored = ClientSecret::of(&secret, now, None, &to.random)?;
+    let stored = ClientSecret::new(&secret, now, None, &to.random)?;
     Ok(((!from_stdin).then_some(secret), stored))
 }
 

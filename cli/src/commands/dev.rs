@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use countersign_issuer::Random;
+use countersign_dev::{DevServer, Options, curl_commands, start};
 use countersign_issuer::keys::RotationSchedule;
+use countersign_issuer::random::Random;
 use countersign_verify::Clock;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Outcome, log_to_stderr};
-use crate::dev::{DevServer, Options, curl_commands, start};
 use crate::output::{line, show};
 
 #[derive(Debug, Args)]

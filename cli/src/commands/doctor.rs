@@ -7,8 +7,11 @@ use std::time::Duration;
 
 use clap::Args;
 use countersign_issuer::config::EnvelopeConfig;
+use countersign_issuer::config::StoreConfig;
+use countersign_issuer::credentials::SECRET_NOTICE;
 use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, format_duration};
-use countersign_issuer::{Client, SECRET_NOTICE, StoreConfig, Table, dynamodb};
+use countersign_issuer::records::Client;
+use countersign_issuer::store::{Table, dynamodb};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 

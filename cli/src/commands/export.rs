@@ -6,7 +6,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_issuer::{ANY_BRAND, Client, Principal, Record};
+use countersign_issuer::records::{ANY_BRAND, Client, Principal};
+use countersign_issuer::store::Record;
 
 use super::principal::Kind;
 use super::{Administration, Outcome, split};

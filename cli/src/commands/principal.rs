@@ -1,7 +1,8 @@
 //! `countersign user` and `countersign operator`.
 
 use clap::{Args, Subcommand};
-use countersign_issuer::{Principal, PrincipalKey, Record, Table, username};
+use countersign_issuer::records::{Principal, PrincipalKey, Username};
+use countersign_issuer::store::{Record, Table};
 use serde_json::{Value, json};
 
 use super::export::PrincipalExport;
@@ -124,7 +125,7 @@ impl Name {
     }
 
     fn key(&self, kind: Kind) -> Outcome<PrincipalKey> {
-        let username = username(&self.username)?;
+        let username = Username::parse(&self.username)?.into_string();
         match (kind, self.brands.as_slice()) {
             (Kind::Operator, _) => Ok(PrincipalKey::Operator { username }),
             (Kind::User, [brand]) => Ok(PrincipalKey::User { brand: brand.clone(), username }),

@@ -6,8 +6,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
+use countersign_issuer::credentials::ClientSecret;
 use countersign_issuer::keys::format_duration;
-use countersign_issuer::{Client, ClientSecret, MAX_SECRETS, Table};
+use countersign_issuer::records::{Client, MAX_SECRETS};
+use countersign_issuer::store::Table;
 use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 

@@ -8,7 +8,7 @@ use aws_config::Region;
 use aws_sdk_dynamodb::config::ProvideCredentials;
 use clap::Args;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::{HttpsClient, table_shapes};
+use countersign_issuer::store::{HttpsClient, table_shapes};
 
 use super::Outcome;
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use countersign_issuer::SpringValue;
+use countersign_issuer::credentials::SpringValue;
 use serde::Deserialize;
 use serde_json::Value;
 

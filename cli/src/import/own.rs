@@ -1,7 +1,8 @@
 //! Records as `export` writes them.
 
 use countersign_issuer::records::Lifetimes;
-use countersign_issuer::{Client, Principal, PrincipalKey, Record, RecordProblem};
+use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem, Username};
+use countersign_issuer::store::Record;
 use countersign_verify::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -14,7 +15,7 @@ use super::{Candidate, Judgement};
 pub(crate) fn client(row: &Row, limits: Lifetimes) -> Judgement<Client> {
     judge(row, "client_id", |client: &Client| {
         let mut problems = in_words(client.problems(limits));
-        if !client.secrets.iter().all(countersign_issuer::ClientSecret::is_verifiable) {
+        if !client.secrets.iter().all(countersign_issuer::credentials::ClientSecret::is_verifiable) {
             problems.push("secrets: a hash is of no kind, or too costly, to be verified here".into());
         }
         let ids: Vec<&str> = client.secrets.iter().map(|secret| secret.id.as_str()).collect();
@@ -35,7 +36,8 @@ pub(crate) fn principal(row: &Row, is_of_kind: impl Fn(&PrincipalKey) -> bool) -
         let mut problems = in_words(principal.problems());
         let key = PrincipalKey::parse(&principal.key());
         let is_right = key.is_some_and(|key| {
-            is_of_kind(&key) && countersign_issuer::username(key.username()).as_deref() == Ok(key.username())
+            is_of_kind(&key)
+                && Username::parse(key.username()).is_ok_and(|username| username.as_str() == key.username())
         });
         if !is_right {
             problems

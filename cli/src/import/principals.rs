@@ -1,6 +1,7 @@
 //! Users and operators out of tables: Spring's `users`, or anything with a name and a password.
 
-use countersign_issuer::{Principal, PrincipalKey, Random, username};
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Principal, PrincipalKey, Username};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
@@ -60,7 +61,8 @@ impl Principals {
         let of = |part, column| self.mapping.of_principal(part, name, row, column);
         let brands = of(Part::Brands, column(&["brands", "brand"]))?;
         let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]))?;
-        let username = username(name).map_err(|error| format!("username: {error}"))?;
+        let username =
+            Username::parse(name).map(Username::into_string).map_err(|error| format!("username: {error}"))?;
         let key = match brands.as_slice() {
             _ if self.is_operator => PrincipalKey::Operator { username },
             [brand] => PrincipalKey::User { brand: brand.clone(), username },

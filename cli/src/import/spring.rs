@@ -3,8 +3,9 @@
 
 mod settings;
 
+use countersign_issuer::credentials::SpringValue;
 use countersign_issuer::records::Lifetimes;
-use countersign_issuer::{AccessTokenType, Client, GrantType, RecordField, RecordProblem, SpringValue};
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, RecordField, RecordProblem};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ impl Values {
     /// The value of the column, if it may be imported; it is never repeated in what is said of it.
     pub(crate) fn read(self, column: &str, value: Option<&Value>) -> Result<SpringValue, String> {
         let value = required(column, value)?;
-        match SpringValue::read(value).map_err(|refused| format!("{column} {refused}"))? {
+        match SpringValue::parse(value).map_err(|refused| format!("{column} {refused}"))? {
             SpringValue::Plain(_) if !self.hash_plain => {
                 Err(format!("{column} is plain text; --hash-plain keeps it as argon2id"))
             }

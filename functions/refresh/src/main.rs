@@ -1,12 +1,12 @@
 //! `POST /oauth/refresh`, `/oauth/revoke` and `/oauth/introspect`.
 
 use countersign_issuer::http;
-use countersign_lambda::{Error, Function};
+use countersign_lambda::{Error, Process};
 
 // One request at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let function = Function::start()?;
-    let issuer = &function.issuer()?;
-    function.serve_http(move |request| http::refresh_function(issuer, request)).await
+    let process = Process::start()?;
+    let issuer = &process.issuer()?;
+    process.serve_http(move |request| http::refresh_function(issuer, request)).await
 }

@@ -2,17 +2,17 @@
 
 use countersign_issuer::audit::{AuditLog, Event, Record};
 use countersign_issuer::keys::{KeyError, Rotator};
-use countersign_lambda::{Error, Function};
+use countersign_lambda::{Error, Process};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
 // One event at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let function = Function::start()?;
-    let rotator = &function.rotator()?;
-    let audit = function.audit();
-    function.serve(move |_: IgnoredAny| rotate(rotator, audit)).await
+    let process = Process::start()?;
+    let rotator = &process.rotator()?;
+    let audit = process.audit();
+    process.serve(move |_: IgnoredAny| rotate(rotator, audit)).await
 }
 
 /// The keys that a run changed.

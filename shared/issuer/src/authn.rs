@@ -3,6 +3,6 @@
 pub(crate) mod client;
 pub(crate) mod hashing_pool;
 pub(crate) mod throttle;
-pub(crate) mod verified_secrets;
+mod verified_secrets;
 
 pub use throttle::ThrottleLimits;

@@ -1,4 +1,4 @@
-//! What the environment says, read once at start-up and reported whole: every missing or wrong variable at once.
+//! The configuration: environment variables, read once at start-up. Every missing or wrong variable is reported at once.
 
 use std::fmt;
 use std::str::FromStr;
@@ -8,60 +8,61 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 
 use crate::authn::throttle::ThrottleLimits;
-use crate::authorizer::AuthorizerConfig;
 use crate::keys::{KeyEnvelope, KmsEnvelope, LocalEnvelope, RotationSchedule, ScheduleSettings};
 use crate::records::Lifetimes;
 use crate::store::HttpsClient;
 use crate::store::aws::{self, AwsConfig};
+use crate::tokens::IssuerUrl;
 
-/// What every function needs to know.
+/// The configuration of a function that serves tokens or keys.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The `iss` of every token, and where the endpoints are reached. `COUNTERSIGN_ISSUER`.
+    /// The issuer's URL: the `iss` of every token. `COUNTERSIGN_ISSUER`.
     pub issuer: IssuerUrl,
-    /// Where the records are, and what they may say.
+    /// The tables and their limits.
     pub store: StoreConfig,
-    /// How clients are known and guesses slowed down.
+    /// Client authentication and the throttle.
     pub authentication: AuthenticationConfig,
 }
 
-/// What whoever authenticates clients needs to know.
+/// The configuration of client authentication.
 #[derive(Debug, Clone)]
 pub struct AuthenticationConfig {
-    /// For how long past its freshness a cached client is served while DynamoDB is away; zero is off.
+    /// How long a cached client may be used beyond its minute while DynamoDB is unavailable; zero switches this off.
     /// `COUNTERSIGN_MAX_STALE`, in seconds.
     pub max_stale: Duration,
-    /// From how many failures on guesses are slowed down. The variables that [`ThrottleLimits`] names.
+    /// The limits of the throttle. [`ThrottleLimits`] names the variables.
     pub throttle: ThrottleLimits,
 }
 
 const DEFAULT_MAX_STALE_SECONDS: u32 = 15 * 60;
 
-/// What administration needs to know.
+/// The configuration of the tables: all that administration needs.
 #[derive(Debug, Clone)]
 pub struct StoreConfig {
     /// The region, endpoint and credentials of DynamoDB. The `AWS_…` variables.
     pub aws: AwsConfig,
-    /// What every table's name starts with. `COUNTERSIGN_TABLE_PREFIX`.
+    /// The prefix of every table's name. `COUNTERSIGN_TABLE_PREFIX`.
     pub table_prefix: String,
-    /// Rotation, and the longest lifetimes. The `COUNTERSIGN_…` variables that [`ScheduleSettings`] names.
+    /// The rotation schedule and the longest lifetimes. [`ScheduleSettings`] names the variables.
     pub schedule: RotationSchedule,
 }
 
 impl Config {
-    /// Reads the configuration through `lookup`, which gives a variable's value by its name.
+    /// Reads the configuration through `lookup`, which returns a variable's value.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         Variables::read(&lookup, Self::read)
     }
 
-    /// The same together with how private keys are wrapped: for the functions that sign.
+    /// Reads the configuration and that of the key envelope, for functions that sign.
     pub fn with_envelope_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, EnvelopeConfig), ConfigErrors> {
         Variables::read(&lookup, |variables| Self::read(variables).zip(EnvelopeConfig::read(variables)))
     }
 
-    fn read(variables: &mut Variables<'_>) -> Option<Self> {
+    /// Reads the configuration from `variables`.
+    pub fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
         let authentication = AuthenticationConfig::read(variables);
@@ -88,32 +89,13 @@ fn read_guess_limits(variables: &mut Variables<'_>) -> ThrottleLimits {
     }
 }
 
-impl AuthorizerConfig {
-    /// Reads the configuration through `lookup`, which gives a variable's value by its name.
-    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
-        Variables::read(&lookup, |variables| {
-            let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
-            let audience = variables.required("COUNTERSIGN_AUDIENCE", |value| Ok(value.to_owned()));
-            let caching = variables.optional("COUNTERSIGN_AUTHORIZER_CACHING", |value| match value {
-                "on" => Ok(true),
-                "off" => Ok(false),
-                _ => Err("must be on or off".to_owned()),
-            });
-            let store = StoreConfig::read(variables);
-            let authentication = AuthenticationConfig::read(variables);
-            let caching = caching.unwrap_or(false);
-            Some(Self { issuer: issuer?, audience: audience?, caching, store: store?, authentication })
-        })
-    }
-}
-
 impl StoreConfig {
-    /// Reads the configuration through `lookup`, which gives a variable's value by its name.
+    /// Reads the configuration through `lookup`, which returns a variable's value.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, ConfigErrors> {
         Variables::read(&lookup, Self::read)
     }
 
-    /// The same together with how private keys are wrapped: for whoever rotates.
+    /// Reads the configuration and that of the key envelope, for rotation.
     pub fn with_envelope_from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<(Self, EnvelopeConfig), ConfigErrors> {
@@ -167,13 +149,13 @@ fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<Rotation
     schedule.map_err(|refused| variables.wrong.push(refused.to_string())).ok()
 }
 
-/// How private keys are wrapped: by KMS, or by a key of this machine's.
+/// The envelope encryption of private keys: by KMS, or by a local key.
 pub enum EnvelopeConfig {
     /// `COUNTERSIGN_KMS_KEY_ID`: an id, an alias or an ARN; `AWS_ENDPOINT_URL_KMS` for a local KMS.
     Kms {
         /// The KMS key.
         key_id: String,
-        /// Another endpoint than AWS's own.
+        /// The endpoint, where it is not AWS's own.
         endpoint: Option<String>,
     },
     /// `COUNTERSIGN_LOCAL_KEY`: 32 bytes in base64url, for a developer's machine.
@@ -199,7 +181,7 @@ impl EnvelopeConfig {
                 }
                 None
             }
-            // What is malformed is set.
+            // A malformed key still counts as configured; report the conflict.
             (Some(_), _) => {
                 let both = "COUNTERSIGN_KMS_KEY_ID and COUNTERSIGN_LOCAL_KEY exclude each other: unset one";
                 variables.wrong.push(both.into());
@@ -208,7 +190,7 @@ impl EnvelopeConfig {
         }
     }
 
-    /// The wrapping itself, with a client for KMS where that is what wraps.
+    /// Builds the envelope, with a KMS client where KMS encrypts.
     pub fn into_envelope(self, aws: &AwsConfig) -> KeyEnvelope {
         match self {
             Self::Kms { key_id, endpoint } => {
@@ -226,11 +208,11 @@ fn url(value: &str) -> Result<String, String> {
     }
 }
 
-/// The prefix of the tables' names where `COUNTERSIGN_TABLE_PREFIX` is not set.
+/// The prefix of the tables' names unless `COUNTERSIGN_TABLE_PREFIX` is set.
 pub const DEFAULT_TABLE_PREFIX: &str = "countersign-";
 
 impl AwsConfig {
-    /// Whether the store is on a developer's machine: nothing else speaks plain http.
+    /// Reports whether the store is on a developer's machine: only a local one is reached over plain http.
     fn is_local(&self) -> bool {
         self.endpoint.as_deref().is_some_and(|endpoint| endpoint.starts_with("http://"))
     }
@@ -266,7 +248,7 @@ fn read_https(variables: &mut Variables<'_>) -> HttpsClient {
 }
 
 fn table_prefix(value: &str) -> Result<String, String> {
-    // What DynamoDB allows in a table's name.
+    // The characters that DynamoDB allows in a table's name.
     let allowed = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
     if value.len() <= 200 && value.chars().all(allowed) {
         Ok(value.to_owned())
@@ -275,43 +257,7 @@ fn table_prefix(value: &str) -> Result<String, String> {
     }
 }
 
-/// The issuer identifier: an https URL without query, fragment or a slash at its end (RFC 8414 section 2); plain
-/// http for this machine only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IssuerUrl(String);
-
-impl IssuerUrl {
-    /// The URL as it stands in `iss`.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Display for IssuerUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl FromStr for IssuerUrl {
-    type Err = String;
-
-    fn from_str(value: &str) -> Result<Self, String> {
-        let uri: http::Uri = value.parse().map_err(|_| "must be a URL".to_owned())?;
-        let local = matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]" | "host.docker.internal"));
-        match uri.scheme_str() {
-            Some("https") => {}
-            Some("http") if local => {}
-            _ => return Err("must be an https URL (http is for 127.0.0.1 and localhost)".to_owned()),
-        }
-        if value.contains(['?', '#']) || value.ends_with('/') {
-            return Err("must have no query, no fragment and no '/' at its end".to_owned());
-        }
-        Ok(Self(value.to_owned()))
-    }
-}
-
-/// Every variable that is missing or wrong.
+/// The variables that are missing or wrong.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ConfigErrors(Vec<String>);
 
@@ -323,16 +269,16 @@ impl fmt::Display for ConfigErrors {
 
 impl std::error::Error for ConfigErrors {}
 
-/// Reads variables one by one and remembers what is wrong with them. An empty one counts as not set: that is how
-/// SAM declares what a deployment leaves out.
-struct Variables<'a> {
+/// Reads variables one by one and collects the problems. An empty variable counts as unset: that is how SAM declares
+/// variables that a deployment omits.
+pub struct Variables<'a> {
     lookup: &'a dyn Fn(&str) -> Option<String>,
     wrong: Vec<String>,
 }
 
 impl<'a> Variables<'a> {
-    /// What `read` makes of the variables, if nothing was wrong with them. Where it gives none, it has said why.
-    fn read<T>(
+    /// Runs `read`, and returns its result if there was no problem. `read` returns `None` only after it reported one.
+    pub fn read<T>(
         lookup: &'a dyn Fn(&str) -> Option<String>,
         read: impl FnOnce(&mut Self) -> Option<T>,
     ) -> Result<T, ConfigErrors> {
@@ -343,18 +289,20 @@ impl<'a> Variables<'a> {
         }
     }
 
-    fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    /// Parses a variable, if it is set.
+    pub fn optional<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         let value = (self.lookup)(name).filter(|value| !value.is_empty())?;
         parse(&value).map_err(|problem| self.wrong.push(format!("{name} {problem}"))).ok()
     }
 
-    /// A whole number, of which 0 switches something off; `unset` where it is left out.
+    /// Parses a whole number, where 0 switches something off; `unset` is its default.
     fn count(&mut self, name: &str, unset: u32) -> u32 {
         let problem = |_| "must be a whole number (0 is off)".to_owned();
         self.optional(name, |value| value.parse().map_err(problem)).unwrap_or(unset)
     }
 
-    fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
+    /// Parses a variable that must be set.
+    pub fn required<T>(&mut self, name: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Option<T> {
         if (self.lookup)(name).is_none_or(|value| value.is_empty()) {
             self.wrong.push(format!("{name} is not set"));
             return None;
@@ -396,7 +344,7 @@ mod tests {
     }
 
     #[test]
-    fn two_ways_of_wrapping_are_refused_whatever_is_wrong_with_either() {
+    fn two_envelopes_are_refused_even_if_one_is_malformed() {
         let read = |kms: &str, local: &str| {
             let mut variables = vec![("COUNTERSIGN_KMS_KEY_ID", kms), ("COUNTERSIGN_LOCAL_KEY", local)];
             variables.retain(|(_, value)| !value.is_empty());

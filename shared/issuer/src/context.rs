@@ -11,8 +11,7 @@ use crate::audit::Record;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceAddress(pub IpAddr);
 
-/// What is known of a request while it is handled. Passed down explicitly; whoever learns something that belongs in
-/// the audit record writes it there.
+/// The context of one request. It is passed down explicitly, and each layer adds to its audit record.
 #[derive(Debug)]
 pub struct RequestContext {
     /// The time of the request. Everything that is decided about it is decided as of this moment.

@@ -1,205 +1,213 @@
 //! The four grants, one file each.
 
 mod client_credentials;
+mod login;
 mod operator_password;
 mod password;
 mod refresh_token;
+mod terms;
 
-pub(crate) use client_credentials::authorize_for;
-pub(crate) use refresh_token::check_session;
+pub(crate) use client_credentials::without_operator;
 
-use std::borrow::Cow;
+use std::sync::Arc;
 
-use crate::Issuer;
-use crate::audit_events as audit;
+use countersign_verify::{Claims, Timestamp};
+
 use crate::authn::client::AuthenticatedClient;
-use crate::authn::hashing_pool::Turn;
-use crate::credentials::client_secret::Secret;
-use crate::credentials::password as passwords;
-use crate::records::brand;
-use crate::records::client::{Client, GrantType};
-use crate::records::principal::{self, Principal, PrincipalKey};
-use crate::records::scope::Scope;
+use crate::authn::hashing_pool::HashingPool;
+use crate::authn::throttle::LoginThrottle;
+use crate::context::RequestContext;
+use crate::grants::login::PasswordLogin;
+use crate::grants::terms::{Terms, operator_claim};
+use crate::keys::{KeyError, Signer};
+use crate::records::{Client, GrantType, Principal, PrincipalKey};
 use crate::request::error::{GrantRefusal, OAuthError};
-use crate::request::form::Form;
-use crate::tokens::access::Authorization;
-use crate::tokens::refresh::Login;
+use crate::request::token_request::{Grant, TokenRequest};
+use crate::store::Table;
+use crate::store::cache::Cache;
+use crate::tokens::access::{AccessTokens, Authorization, claims_to_be_access_token};
+use crate::tokens::refresh::{RefreshClaims, RefreshTokens, Session};
 
-impl Issuer {
-    /// What the client is granted for this request.
-    pub(crate) async fn authorize<'client>(
+/// Decides token requests and issues the tokens.
+#[derive(Debug)]
+pub(crate) struct Grants {
+    /// Operators on whose behalf clients act. A principal that logs in or refreshes is read from its table instead.
+    operators: Cache<Principal>,
+    principals: Table<Principal>,
+    login: PasswordLogin,
+    signer: Signer,
+    access_tokens: AccessTokens,
+    refresh_tokens: RefreshTokens,
+}
+
+impl Grants {
+    pub(crate) fn new(
+        operators: Cache<Principal>,
+        principals: Table<Principal>,
+        throttle: Arc<LoginThrottle>,
+        hashing: Arc<HashingPool>,
+        signer: Signer,
+        access_tokens: AccessTokens,
+        refresh_tokens: RefreshTokens,
+    ) -> Self {
+        let login = PasswordLogin::new(principals.clone(), throttle, hashing);
+        Self { operators, principals, login, signer, access_tokens, refresh_tokens }
+    }
+
+    /// Issues the tokens of a request, and returns the response as JSON.
+    pub(crate) async fn issue(
+        &self,
+        client: &AuthenticatedClient,
+        request: &TokenRequest,
+        cx: &mut RequestContext,
+    ) -> Result<String, OAuthError> {
+        // Futures that wait for DynamoDB are large. They are boxed where most requests have none, or each request
+        // would carry and move their space.
+        let authorization = match &request.grant {
+            Grant::ClientCredentials { operator } => {
+                client_credentials::authorize(&self.operators, client, operator.as_ref(), request, cx).await?
+            }
+            Grant::Password(login) => {
+                let terms = Terms::new(client, request, cx)?;
+                let (key, user) = Box::pin(password::log_in(&self.login, login, &terms, cx)).await?;
+                self.authorize_login(client, key, user, terms, cx)?
+            }
+            Grant::OperatorPassword(login) => {
+                let terms = Terms::new(client, request, cx)?;
+                let (key, operator) =
+                    Box::pin(operator_password::log_in(&self.login, login, &terms, cx)).await?;
+                self.authorize_login(client, key, operator, terms, cx)?
+            }
+            Grant::RefreshToken { refresh_token } => {
+                return Box::pin(self.refresh(client, refresh_token, request, cx)).await;
+            }
+        };
+        let key = self.signer.signing_key(cx.now).await?;
+        let issued = self.access_tokens.issue(&key, client, authorization, cx.now.seconds())?;
+        Ok(issued.record(client.secret(), cx))
+    }
+
+    /// Authorizes a login. A refresh token goes with it where the client may use one.
+    fn authorize_login<'client>(
         &self,
         client: &'client AuthenticatedClient,
-        grant_type: &str,
-        form: &mut Form<'_>,
+        key: PrincipalKey,
+        principal: Principal,
+        terms: Terms<'client>,
+        cx: &RequestContext,
     ) -> Result<Authorization<'client>, OAuthError> {
-        let grant: GrantType = grant_type.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
-        audit::asked_for(grant);
-        if !client.grant_types.contains(&grant) {
-            return Err(OAuthError::UnauthorizedClient);
-        }
-        // What a wait for DynamoDB takes room for is boxed wherever most requests have none: each request would carry it
-        // along otherwise, and move it about four times.
-        match grant {
-            GrantType::ClientCredentials => client_credentials::authorize(self, client, form).await,
-            GrantType::Password => Box::pin(password::authorize(self, client, form)).await,
-            GrantType::OperatorPassword => Box::pin(operator_password::authorize(self, client, form)).await,
-            GrantType::RefreshToken => Box::pin(refresh_token::authorize(self, client, form)).await,
-        }
-    }
-}
-
-/// What a request asks for beside its subject, checked against the client.
-struct Terms<'client> {
-    brand_key: Option<Cow<'client, str>>,
-    scope: Scope,
-    audience: &'client str,
-}
-
-impl<'client> Terms<'client> {
-    fn of(client: &'client Client, form: &mut Form<'_>) -> Result<Self, OAuthError> {
-        let brand_key = brand::choose(&client.brands, form.take("brandKey"))?;
-        audit::at_brand(brand_key.as_deref());
-        let scope = match requested_scope(form)? {
-            None => Scope::of(client.default_scopes()),
-            Some(scope) if scope.is_within(&client.scopes) => scope,
-            Some(_) => {
-                return Err(OAuthError::InvalidScope("a scope is not one that the client may ask for"));
-            }
-        };
-        let audience = match form.take("resource") {
-            Some(resource) => {
-                let known = client.audiences.iter().find(|audience| **audience == resource);
-                known.ok_or(OAuthError::InvalidTarget)?
-            }
-            None => client
-                .audiences
-                .first()
-                .ok_or_else(|| OAuthError::Defect(format!("client {} has no audience", client.client_id)))?,
-        };
-        Ok(Self { brand_key, scope, audience })
-    }
-}
-
-fn requested_scope(form: &mut Form<'_>) -> Result<Option<Scope>, OAuthError> {
-    let requested = form.take("scope").map(|value| Scope::parse(&value)).transpose();
-    requested.map_err(|_| OAuthError::InvalidScope("scope is not a list of scope tokens, or too long a one"))
-}
-
-/// What both password grants ask for.
-struct LoginForm<'client> {
-    username: String,
-    password: Secret,
-    terms: Terms<'client>,
-}
-
-impl<'client> LoginForm<'client> {
-    fn read(client: &'client Client, form: &mut Form<'_>) -> Result<Self, OAuthError> {
-        Ok(Self {
-            username: form.require("username", "username is missing")?.into_owned(),
-            password: Secret::given(form.require("password", "password is missing")?.into_owned()),
-            terms: Terms::of(client, form)?,
-        })
-    }
-
-    /// The principal of that name and password; `key` makes a record's key of a username. The guess is counted before
-    /// anything is read or hashed, and whatever is wrong with the name costs the time of a wrong password.
-    async fn log_in(
-        &self,
-        issuer: &Issuer,
-        client: &AuthenticatedClient,
-        key: impl FnOnce(String) -> PrincipalKey,
-    ) -> Result<(PrincipalKey, Principal), OAuthError> {
-        // What cannot be a username is nobody's, and counted by what was typed.
-        let (is_username, username) = match principal::username(&self.username) {
-            Ok(username) => (true, username),
-            Err(_) => (false, self.username.clone()),
-        };
-        let key = key(username);
-        let turn = issuer.authentication.hashing_pool.turn().await?;
-        let reservation = issuer
-            .authentication
-            .throttle
-            .reserve_for_principal(&key.to_string(), client.source_address())
-            .await?;
-        let judged = self.judge(issuer, &turn, is_username.then_some(&key)).await;
-        if !matches!(judged, Ok(Err(_))) {
-            issuer.authentication.throttle.release(reservation).await;
-        }
-        match judged? {
-            Ok(principal) => Ok((key, principal)),
-            Err(refusal) => {
-                audit::login_refused(&self.username, refusal);
-                Err(OAuthError::InvalidGrant(refusal))
-            }
-        }
-    }
-
-    async fn judge(
-        &self,
-        issuer: &Issuer,
-        turn: &Turn,
-        key: Option<&PrincipalKey>,
-    ) -> Result<Result<Principal, GrantRefusal>, OAuthError> {
-        let principal = match key {
-            Some(key) => issuer.principals.get(&key.to_string()).await?,
-            None => None,
-        };
-        let password = Secret::given(self.password.expose().to_owned());
-        let hash = move || {
-            let Some(principal) = principal else {
-                passwords::verify_stand_in(password.expose());
-                return None;
+        let refresh = if client.grant_types.contains(&GrantType::RefreshToken) {
+            let session = Session {
+                principal: &principal,
+                brand_key: terms.brand_key.as_deref(),
+                scope: &terms.scope,
+                resource: terms.audience,
             };
-            Some((principal.has_password(password.expose()), principal))
+            Some(self.refresh_tokens.first(client, &session, cx.now)?)
+        } else {
+            None
         };
-        Ok(match turn.run(hash).await? {
-            None => Err(GrantRefusal::UnknownPrincipal),
-            Some((false, _)) => Err(GrantRefusal::WrongPassword),
-            Some((true, principal)) if !principal.enabled => Err(GrantRefusal::Disabled),
-            Some((true, principal)) if !principal.serves(self.terms.brand_key.as_deref()) => {
-                Err(GrantRefusal::OperatorOutsideBrand)
-            }
-            Some((true, principal)) => Ok(principal),
+        Ok(Authorization {
+            sub: principal.id.into(),
+            roles: principal.roles.into(),
+            operator: operator_claim(key),
+            brand_key: terms.brand_key,
+            scope: terms.scope,
+            audience: terms.audience.into(),
+            refresh,
         })
     }
-}
 
-/// The tokens of somebody who has logged in: with a refresh token where the client may use one.
-fn authorize_login<'client>(
-    issuer: &Issuer,
-    client: &'client AuthenticatedClient,
-    key: PrincipalKey,
-    principal: Principal,
-    terms: Terms<'client>,
-) -> Result<Authorization<'client>, OAuthError> {
-    let refresh = if client.grant_types.contains(&GrantType::RefreshToken) {
-        let login = Login {
-            principal: &principal,
-            brand_key: terms.brand_key.as_deref(),
-            scope: &terms.scope,
-            resource: terms.audience,
-        };
-        Some(issuer.first_refresh_token(client, &login)?)
-    } else {
-        None
-    };
-    Ok(Authorization {
-        sub: principal.id.into(),
-        roles: principal.roles.into(),
-        operator: operator_claim(key),
-        brand_key: terms.brand_key,
-        scope: terms.scope,
-        audience: terms.audience.into(),
-        refresh,
-        key: None,
-    })
-}
-
-/// The `operator` claim: an operator's username; a user has none.
-fn operator_claim<'any>(key: PrincipalKey) -> Option<Cow<'any, str>> {
-    match key {
-        PrincipalKey::User { .. } => None,
-        PrincipalKey::Operator { username } => Some(username.into()),
+    /// Refreshes. Everything that can fail comes before the conditional write, which uses the token up: the new tokens
+    /// are signed and the response is rendered by then.
+    async fn refresh(
+        &self,
+        client: &AuthenticatedClient,
+        refresh_token: &str,
+        request: &TokenRequest,
+        cx: &mut RequestContext,
+    ) -> Result<String, OAuthError> {
+        let used = self.refresh_tokens.verify(self.signer.ring(), refresh_token, cx.now).await?;
+        let successor = self.refresh_tokens.successor(&used, cx.now)?;
+        let authorization =
+            refresh_token::authorize(&self.principals, client, &used, successor, request).await?;
+        let key = self.signer.signing_key(cx.now).await?;
+        let issued = self.access_tokens.issue(&key, client, authorization, cx.now.seconds())?;
+        match self.refresh_tokens.redeem(&used).await {
+            Ok(()) => Ok(issued.record(client.secret(), cx)),
+            Err(error) => {
+                if matches!(error, OAuthError::InvalidGrant(_)) {
+                    record_refresh_token(&used, cx);
+                }
+                Err(error)
+            }
+        }
     }
+
+    /// Revokes the family of a refresh token of this client, and reports whether there was anything to revoke: a token
+    /// that is not valid is answered like one that was revoked (RFC 7009 section 2.2).
+    pub(crate) async fn revoke(
+        &self,
+        client: &Client,
+        token: &str,
+        cx: &mut RequestContext,
+    ) -> Result<bool, OAuthError> {
+        // RFC 7009 section 2.1: a hint may be wrong, so the token itself decides.
+        match self.refresh_tokens.verify(self.signer.ring(), token, cx.now).await {
+            Ok(claims) if claims.client_id == client.client_id => {
+                self.refresh_tokens.revoke(&claims, cx.now).await?;
+                record_refresh_token(&claims, cx);
+                Ok(true)
+            }
+            Ok(_) => Err(OAuthError::InvalidGrant(GrantRefusal::ForeignClient)),
+            Err(OAuthError::InvalidGrant(_)) if claims_to_be_access_token(token) => {
+                Err(OAuthError::UnsupportedTokenType)
+            }
+            Err(OAuthError::InvalidGrant(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Finds an access token that is valid now and that the client may see: its own, or one for an API among its
+    /// audiences.
+    pub(crate) async fn find_access_token(
+        &self,
+        client: &Client,
+        token: &str,
+        cx: &RequestContext,
+    ) -> Result<Option<Claims>, OAuthError> {
+        let verified = self.access_tokens.verify(self.signer.ring(), token, cx.now).await?;
+        let may_see =
+            |claims: &Claims| claims.client_id == client.client_id || client.audiences.contains(&claims.aud);
+        Ok(verified.ok().filter(may_see))
+    }
+
+    /// Finds a refresh token of this client that could be used now.
+    pub(crate) async fn find_refresh_token(
+        &self,
+        client: &Client,
+        token: &str,
+        cx: &RequestContext,
+    ) -> Result<Option<RefreshClaims>, OAuthError> {
+        let found = async {
+            let claims = self.refresh_tokens.verify(self.signer.ring(), token, cx.now).await?;
+            refresh_token::check_session(&self.principals, client, &claims).await?;
+            Ok(if self.refresh_tokens.is_current(&claims).await? { Some(claims) } else { None })
+        };
+        match found.await {
+            Err(OAuthError::InvalidGrant(_)) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Opens the key that signs at `now`, so that an obstacle shows before the first request.
+    pub(crate) async fn ready(&self, now: Timestamp) -> Result<(), KeyError> {
+        self.signer.signing_key(now).await.map(|_| ())
+    }
+}
+
+fn record_refresh_token(claims: &RefreshClaims, cx: &mut RequestContext) {
+    cx.audit.sub = Some(claims.sub.clone());
+    cx.audit.family = Some(claims.family.clone());
+    cx.audit.generation = Some(claims.generation);
 }

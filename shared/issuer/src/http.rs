@@ -1,88 +1,58 @@
-//! The HTTP endpoints. Each one answers whatever comes: no path ends in an error of the transport.
+//! The HTTP endpoints. Each one always answers: no path ends in a transport error.
 
+mod error;
 mod introspect;
 mod metadata;
 mod revoke;
+mod routes;
 mod token;
 
+pub use crate::request::MAX_BODY_BYTES;
 pub use introspect::introspect;
 pub use metadata::{authorization_server_metadata, jwks};
 pub use revoke::revoke;
+pub use routes::{Function, ROUTES, jwks_function, refresh_function};
 pub use token::{refresh, token};
 
-use http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA};
 use http::{Method, StatusCode};
-use serde::Serialize;
-use tracing::Instrument;
 
-use crate::authn::client::{AuthenticatedClient, PresentedCredentials};
-use crate::context::SourceAddress;
-use crate::records::client::Client;
-use crate::request::error::{OAuthError, WireError};
+use crate::audit::{AuditLog, Event, Record};
+use crate::authn::client::AuthenticatedClient;
+use crate::context::{RequestContext, SourceAddress};
+use crate::http::error::WireError;
+use crate::issuer::Issuer;
+use crate::request::credentials::PresentedCredentials;
+use crate::request::error::{GrantRefusal, OAuthError};
 use crate::request::form::{self, Form};
-use crate::{Issuer, Publisher, audit_events as audit};
 
-/// A request, however it arrived. Its [`SourceAddress`] is among its extensions, where it is known.
+/// A request, in whatever way it arrived. Its [`SourceAddress`] is among its extensions, where it is known.
 pub type Request = http::Request<Vec<u8>>;
-/// An answer: JSON text, or nothing.
+/// A response: JSON text, or nothing.
 pub type Response = http::Response<String>;
 
-/// A longer body is refused unread.
-pub const MAX_BODY_BYTES: usize = 16 * 1024;
-
-/// Everything below `/oauth/` but the token endpoint, by path. A stage's name may stand before it.
-pub async fn refresh_function(issuer: &Issuer, request: Request) -> Response {
-    let path = request.uri().path();
-    if path.ends_with("/oauth/refresh") {
-        refresh(issuer, request).await
-    } else if path.ends_with("/oauth/revoke") {
-        revoke(issuer, request).await
-    } else if path.ends_with("/oauth/introspect") {
-        introspect(issuer, request).await
-    } else {
-        not_found()
-    }
+/// The outcome of a request that was granted.
+struct Granted {
+    /// The audit event; `None` where nothing happened that is worth a record.
+    event: Option<Event>,
+    /// The response as JSON.
+    json: String,
 }
 
-/// The two metadata documents and the key set, by path. A stage's name may stand before it.
-pub async fn jwks_function(publisher: &Publisher, request: Request) -> Response {
-    let path = request.uri().path();
-    if path.ends_with("/.well-known/jwks.json") {
-        jwks(publisher, request).await
-    } else if path.ends_with("/.well-known/oauth-authorization-server")
-        || path.ends_with("/.well-known/openid-configuration")
-    {
-        authorization_server_metadata(publisher, &request)
-    } else {
-        not_found()
-    }
-}
-
-/// The answer for a path at which nothing is served.
+/// The response for a path at which nothing is served.
 pub fn not_found() -> Response {
-    error_response(&WireError::from(&OAuthError::NotFound))
+    WireError::from(&OAuthError::NotFound).into_response()
 }
 
-/// The answer where the time for a better one is up. Whatever was being written may have been written: whoever repeats
-/// a refresh within its 10 seconds gets the successor.
-pub fn out_of_time() -> Response {
-    refuse("any", None, &OAuthError::Unavailable("the invocation's time is up".into()))
+/// The response when the invocation's time is up. What was being written may have been written: a refresh that is
+/// repeated within its grace period gets the successor.
+pub fn out_of_time(audit: &AuditLog) -> Response {
+    let error = OAuthError::Unavailable("the invocation's time is up".into());
+    refuse("any", Record::default(), audit, &error)
 }
 
-/// Reads a form from an authenticated client. The client comes first: a stranger learns nothing of what would be
-/// said about the rest.
-async fn receive<'request>(
-    issuer: &Issuer,
-    request: &'request Request,
-) -> Result<(AuthenticatedClient, Form<'request>), OAuthError> {
-    let (presented, form) = read(request)?;
-    let client = issuer.authentication.authenticate(&presented).await?;
-    audit::authenticated(&client);
-    Ok((client, form))
-}
-
-/// What can be said of a request without looking anything up.
-pub(crate) fn read(request: &Request) -> Result<(PresentedCredentials, Form<'_>), OAuthError> {
+/// Parses as much of a request as needs no lookup.
+pub(crate) fn parse(request: &Request) -> Result<(PresentedCredentials, Form<'_>), OAuthError> {
     if request.method() != Method::POST {
         return Err(OAuthError::MethodNotAllowed { allowed: &[Method::POST] });
     }
@@ -92,64 +62,54 @@ pub(crate) fn read(request: &Request) -> Result<(PresentedCredentials, Form<'_>)
         return Err(OAuthError::BodyTooLarge);
     }
     let mut form = Form::parse(request.body())?;
-    let from = request.extensions().get::<SourceAddress>().copied();
-    let presented = PresentedCredentials::take(request.headers(), &mut form, from)?;
+    let presented = PresentedCredentials::take(request.headers(), &mut form)?;
     Ok((presented, form))
 }
 
-/// Serves one request of a client's: reads it, lets `answer` judge it, and says what came of it.
-async fn serve<T: Serialize>(
+/// Serves a request of a client: authenticates it, lets `grant` decide, and writes the audit record. The client is
+/// authenticated before the form is interpreted: a stranger learns nothing about the rest.
+async fn serve(
     endpoint: &'static str,
     issuer: &Issuer,
     request: Request,
-    answer: impl AsyncFnOnce(&AuthenticatedClient, Form<'_>) -> Result<T, OAuthError>,
+    grant: impl AsyncFnOnce(&AuthenticatedClient, Form<'_>, &mut RequestContext) -> Result<Granted, OAuthError>,
 ) -> Response {
-    let served = async {
-        let mut client = None;
-        let result = match receive(issuer, &request).await {
-            Ok((authenticated, form)) => answer(client.insert(authenticated), form).await,
-            Err(error) => Err(error),
-        };
-        let rendered = result.and_then(|body| Ok(json_response(StatusCode::OK, render(&body)?)));
-        rendered.unwrap_or_else(|error| refuse(endpoint, client.as_deref(), &error))
+    let source = request.extensions().get::<SourceAddress>().copied();
+    let mut cx = issuer.context(source);
+    let decided = async {
+        let (presented, form) = parse(&request)?;
+        let client = issuer.authenticate(&presented, &mut cx).await?;
+        grant(&client, form, &mut cx).await
     };
-    served.instrument(audit::request()).await
-}
-
-/// Says to the log what went wrong, and to the caller what it may know of it.
-fn refuse(endpoint: &'static str, client: Option<&Client>, error: &OAuthError) -> Response {
-    let wire = WireError::from(error);
-    audit::refused(endpoint, client, wire.error, error);
-    error_response(&wire)
-}
-
-fn error_response(error: &WireError) -> Response {
-    // Three fixed strings cannot fail to serialise.
-    let mut response = json_response(error.status, serde_json::to_string(error).unwrap_or_default());
-    let headers = response.headers_mut();
-    if error.status == StatusCode::UNAUTHORIZED {
-        headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="countersign""#));
-    }
-    if let Some(seconds) = error.retry_after {
-        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
-    }
-    if !error.allow.is_empty() {
-        let allowed = error.allow.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");
-        if let Ok(allowed) = HeaderValue::from_str(&allowed) {
-            headers.insert(ALLOW, allowed);
+    match decided.await {
+        Ok(Granted { event, json }) => {
+            if let Some(event) = event {
+                cx.audit.event = event;
+                issuer.audit().write(&cx.audit);
+            }
+            json_response(StatusCode::OK, json)
         }
+        Err(error) => refuse(endpoint, cx.audit, issuer.audit(), &error),
     }
-    response
 }
 
-fn render(body: &impl Serialize) -> Result<String, OAuthError> {
-    // Two tokens and what goes with them; more is rare.
-    let mut json = Vec::with_capacity(2048);
-    serde_json::to_writer(&mut json, body)?;
-    String::from_utf8(json).map_err(|error| OAuthError::Defect(format!("serialising: {error}")))
+/// Writes the audit record of a refusal or failure, and returns the response.
+fn refuse(endpoint: &'static str, mut record: Record, audit: &AuditLog, error: &OAuthError) -> Response {
+    let wire = WireError::from(error);
+    record.event = match error {
+        OAuthError::Unavailable(_) | OAuthError::Defect(_) => Event::Failed,
+        OAuthError::InvalidGrant(GrantRefusal::Reused) => Event::ReuseDetected,
+        OAuthError::TooManyFailures { .. } => Event::SlowedDown,
+        _ => Event::Refused,
+    };
+    record.endpoint = Some(endpoint);
+    record.error = Some(wire.error);
+    record.reason = Some(error.to_string());
+    audit.write(&record);
+    wire.into_response()
 }
 
-/// JSON that nobody may keep (RFC 6749 section 5.1).
+/// A JSON response that no cache may store (RFC 6749 section 5.1).
 fn json_response(status: StatusCode, body: String) -> Response {
     let mut response = Response::new(body);
     *response.status_mut() = status;

@@ -19,6 +19,7 @@ pub use signer::{Signer, SigningKey};
 pub use table::KeyTable;
 
 use crate::records::Lifetimes;
+use crate::request::error::OAuthError;
 use crate::store::StoreError;
 
 /// Why there is no key to sign with, or none could be made.
@@ -61,4 +62,21 @@ pub enum KeyError {
     /// The backend did not sign.
     #[error("signing failed")]
     Signing,
+}
+
+impl From<KeyError> for OAuthError {
+    fn from(error: KeyError) -> Self {
+        match error {
+            KeyError::Store(error) => error.into(),
+            KeyError::NoSigningKey
+            | KeyError::NoAnswer { .. }
+            | KeyError::KeyEnvelope { error: EnvelopeError::Unavailable(_), .. } => {
+                Self::Unavailable(error.to_string())
+            }
+            KeyError::KeyEnvelope { .. }
+            | KeyError::Erased { .. }
+            | KeyError::Unusable { .. }
+            | KeyError::Signing => Self::Defect(error.to_string()),
+        }
+    }
 }

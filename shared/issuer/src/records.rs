@@ -7,8 +7,11 @@ pub(crate) mod principal;
 pub(crate) mod scope;
 pub(crate) mod validation;
 
-pub use brand::ANY_BRAND;
-pub use client::{AccessTokenType, Client, GrantType, MAX_SECRETS};
+pub use brand::{ANY_BRAND, BrandKey, InvalidBrandKey};
+pub use client::{
+    AccessTokenType, Client, ClientId, DEFAULT_ACCESS_TTL, DEFAULT_REFRESH_TTL, GrantType, InvalidClientId,
+    MAX_SECRETS,
+};
 pub use lifetimes::Lifetimes;
-pub use principal::{InvalidUsername, Principal, PrincipalKey, username};
+pub use principal::{InvalidUsername, Principal, PrincipalKey, Username};
 pub use validation::{RecordField, RecordProblem};

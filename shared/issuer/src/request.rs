@@ -1,4 +1,9 @@
-//! From bytes to types: the form, the credentials and the errors of a request.
+//! From bytes to types: the form, the credentials, the token request, and the errors of a request.
 
+pub(crate) mod credentials;
 pub(crate) mod error;
 pub(crate) mod form;
+pub(crate) mod token_request;
+
+/// The longest body that is read, in bytes.
+pub const MAX_BODY_BYTES: usize = 16 * 1024;

@@ -7,8 +7,8 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use countersign_issuer::SourceAddress;
 use countersign_issuer::audit::{AuditLog, Event, Record};
+use countersign_issuer::context::SourceAddress;
 use countersign_issuer::http::{Request, Response, out_of_time};
 use countersign_verify::{Clock, Timestamp};
 use futures_util::FutureExt;
@@ -89,7 +89,7 @@ where
                 let description = "the server failed; the operator of this server can see why";
                 error_response(StatusCode::INTERNAL_SERVER_ERROR, error, description)
             }
-            Err(_) => out_of_time(),
+            Err(_) => out_of_time(&self.audit),
         }
     }
 

@@ -12,26 +12,29 @@ pub use lambda_http::{Context, Error};
 pub use log::Logging;
 
 use countersign_issuer::audit::AuditLog;
+use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::http::{Request, Response};
+use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::Rotator;
-use countersign_issuer::{Config, Issuer, Publisher, Random, StoreConfig, dynamodb};
+use countersign_issuer::random::Random;
+use countersign_issuer::store::dynamodb;
 use countersign_verify::Clock;
 use lambda_http::lambda_runtime::Runtime;
 use lambda_http::{LambdaEvent, service_fn};
-use serde::de::DeserializeOwned;
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use invocation::Invocations;
 
-/// A Lambda function: what its environment describes, its audit log, and its event loop.
+/// The process of a Lambda function: its environment, its audit log and its event loop.
 #[derive(Debug)]
-pub struct Function {
+pub struct Process {
     clock: Clock,
     audit: AuditLog,
 }
 
-impl Function {
+impl Process {
     /// Starts logging to standard output. Every `main` begins with it.
     pub fn start() -> Result<Self, Error> {
         let clock = Clock::system();
@@ -44,22 +47,24 @@ impl Function {
         let (config, envelope) = Config::with_envelope_from_lookup(variable)?;
         let envelope = envelope.into_envelope(&config.store.aws);
         let db = dynamodb(&config.store.aws);
-        Ok(Issuer::new(&config, &db, envelope, self.clock.clone(), Random::system()))
+        let (clock, audit) = (self.clock.clone(), self.audit.clone());
+        Ok(Issuer::new(&config, &db, envelope, clock, Random::system(), audit))
     }
 
     /// The publisher that the environment describes.
     pub fn publisher(&self) -> Result<Publisher, Error> {
         let config = Config::from_lookup(variable)?;
         let db = dynamodb(&config.store.aws);
-        Ok(Publisher::new(&config, &db, self.clock.clone()))
+        Ok(Publisher::new(&config, &db, self.clock.clone(), self.audit.clone()))
     }
 
     /// The rotator that the environment describes.
     pub fn rotator(&self) -> Result<Rotator, Error> {
         let (config, envelope) = StoreConfig::with_envelope_from_lookup(variable)?;
         let envelope = envelope.into_envelope(&config.aws);
-        let db = dynamodb(&config.aws);
-        Ok(Rotator::new(&config, &db, envelope, self.clock.clone(), Random::system()))
+        let StoreConfig { aws, table_prefix, schedule } = config;
+        let (clock, audit) = (self.clock.clone(), self.audit.clone());
+        Ok(Rotator::new(&dynamodb(&aws), &table_prefix, schedule, envelope, clock, Random::system(), audit))
     }
 
     /// The audit log, whose records name the invocation that they were written in.

@@ -1,5 +1,5 @@
-//! One decision among 500 rules, next to the one signature verification that comes before it: `cargo bench -p
-//! countersign-verify --features policy --bench policy`.
+//! Compares one decision among 500 rules with the signature verification that precedes it:
+//! `cargo bench -p countersign-verify --features policy --bench policy`.
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has failed")]
@@ -17,13 +17,13 @@ use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, UnparsedPublicKey,
 };
 
-/// A path as clients send it, and one that must be decoded and folded before it can be judged.
+/// A path as clients send it, and one that must be decoded and folded first.
 const PATHS: [(&str, &str); 2] = [
     ("plain", "/brands/acme/resource-83/items/4711/notes/0815"),
     ("encoded", "/brands/%61cme/resource-83/items/J%C3%BCrgen%20Krause/notes/AB-0815"),
 ];
 
-/// 100 resources with five rules each; static segments stand beside parameters.
+/// Builds a policy of 100 resources with five rules each, with static segments next to parameters.
 fn policy() -> Policy {
     let mut rules = Vec::new();
     for resource in 0..100 {
@@ -67,7 +67,7 @@ fn claims() -> Claims {
     }
 }
 
-/// One verification by ring of a signature over what is signed in a token.
+/// Returns one verification by ring of a signature over a message as long as a signing input.
 fn raw_verification() -> impl FnMut() {
     #[expect(clippy::disallowed_methods, reason = "ring takes its own generator and no other")]
     let random = SystemRandom::new();
@@ -97,7 +97,7 @@ criterion_group!(benches, measure);
 fn main() {
     benches();
     Criterion::default().configure_from_args().final_summary();
-    // `cargo test --benches` only sees whether it runs.
+    // `cargo test --benches` only checks that the benchmark runs.
     if std::env::args().any(|argument| argument == "--bench") {
         let (policy, claims) = (policy(), claims());
         for (name, path) in PATHS {

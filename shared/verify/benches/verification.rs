@@ -1,11 +1,11 @@
-//! A token verified by the crate, next to one verification of its signature by the same backend: `cargo bench -p
-//! countersign-verify --bench verification`.
+//! Compares the verification of a token with the verification of its signature by the same backend:
+//! `cargo bench -p countersign-verify --bench verification`.
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has failed")]
 #![allow(clippy::print_stdout, reason = "the result")]
 
-#[path = "../tests/forge/mod.rs"]
+#[path = "../tests/verify/forge.rs"]
 mod forge;
 mod ratio;
 
@@ -25,7 +25,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// A token as the issuer mints it for a client with an operator and a brand.
+    /// Creates a token like those that the issuer mints for a client with an operator and a brand.
     fn new() -> Self {
         let forge = Forge::new();
         let claims = json!({
@@ -39,14 +39,14 @@ impl Subject {
 
     fn verification(&self) -> impl FnMut() {
         let verifier = self.forge.verifier().build().unwrap();
-        // The ring of an issuer in the middle of a rotation: withdrawn, signing, announced.
+        // The key set during a rotation: one withdrawn, one signing and one announced key.
         let keys = [Forge::new().jwk, self.forge.jwk.clone(), Forge::new().jwk];
         let keys = JwkSet::new(keys.into());
         let token = self.token.clone();
         move || drop(black_box(verifier.verify_with(black_box(&token), &keys).unwrap()))
     }
 
-    /// ring's verification of the same signature over the same bytes.
+    /// Returns ring's verification of the same signature over the same bytes.
     fn raw(&self) -> impl FnMut() {
         let (input, signature) = self.token.rsplit_once('.').unwrap();
         let (input, signature) = (input.to_owned(), BASE64URL.decode(signature).unwrap());
@@ -69,7 +69,7 @@ criterion_group!(benches, measure);
 fn main() {
     benches();
     Criterion::default().configure_from_args().final_summary();
-    // `cargo test --benches` only sees whether it runs.
+    // `cargo test --benches` only checks that the benchmark runs.
     if std::env::args().any(|argument| argument == "--bench") {
         let subject = Subject::new();
         ratio::print("a token verified", 1.10, subject.verification(), subject.raw());

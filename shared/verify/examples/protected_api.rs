@@ -1,4 +1,4 @@
-//! An API on 127.0.0.1:8080 that lets in callers with tokens of `countersign dev`:
+//! An API on 127.0.0.1:8080 that admits callers with tokens of `countersign dev`:
 //! `cargo run -p countersign-verify --example protected_api --features fetch,tower`
 
 use axum::{Extension, Router, routing::get};

@@ -3,41 +3,49 @@
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
-/// 9999-12-31T23:59:59Z, the last second that dates can say (RFC 3339 section 1). Beyond it, whoever counts with a
-/// claim overflows, and parsers for which every number is a float read another one (RFC 8259 section 6).
+/// 9999-12-31T23:59:59Z, the last second that a date can express (RFC 3339 section 1). Arithmetic
+/// with a larger claim may overflow, and a parser that reads every number as a float reads a
+/// different value (RFC 8259 section 6).
 const LAST_SECOND: u64 = 253_402_300_799;
 
-/// What an access token says. The issuer serialises this very type, over texts that it borrows; a verifier reads it
-/// back, over texts of its own.
+/// The rule of [`is_scope_token`] in words, for error messages.
+pub const SCOPE_RULE: &str = "printable ASCII characters without space, '\"' and '\\'";
+/// The rule of [`is_role`] in words, for error messages.
+pub const ROLE_RULE: &str = "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
+
+/// The claims of an access token. The issuer serialises this type over borrowed strings; a verifier
+/// deserialises it over owned ones.
 ///
-/// A value of this type alone proves nothing: only [`Verified`](crate::Verified) claims come from a checked token.
+/// A value of this type alone proves nothing: only [`Verified`](crate::Verified) claims come from a
+/// checked token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claims<S = String> {
     /// The issuer's URL.
     pub iss: S,
-    /// The user's or operator's stable id (`usr_…`, `opr_…`), or the client's id for `client_credentials`.
+    /// The stable id of the user or operator (`usr_…`, `opr_…`), or the client's id for
+    /// `client_credentials`.
     pub sub: S,
     /// The one API that the token is meant for.
     pub aud: S,
-    /// Seconds since the epoch from which on the token is refused.
+    /// The expiry in seconds since the epoch. From this second on, the token is rejected.
     #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
-    /// Seconds since the epoch at which it was minted, rounded down.
+    /// The issue time in seconds since the epoch, rounded down.
     #[serde(deserialize_with = "numeric_date")]
     pub iat: u64,
-    /// 128 random bits in base64url.
+    /// The token's id: 128 random bits in base64url.
     pub jti: S,
-    /// The client that asked for the token.
+    /// The client that requested the token.
     pub client_id: S,
-    /// Space-separated scope (RFC 6749 section 3.3); absent where the client has none.
+    /// Space-separated scopes (RFC 6749 section 3.3); absent if the client has none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub scope: Option<S>,
-    /// What the subject may act as; empty where it has no roles.
+    /// The subject's roles; empty if it has none.
     pub roles: Vec<S>,
-    /// The username of the operator who acts, or is acted for.
+    /// The username of the operator who acts, or on whose behalf the client acts.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
     pub operator: Option<S>,
-    /// The brand that the token is confined to.
+    /// The brand that the token is restricted to.
     #[serde(
         rename = "brandKey",
         default,
@@ -48,27 +56,40 @@ pub struct Claims<S = String> {
 }
 
 impl Claims {
-    /// Whether `scope` is one of the token's scopes.
+    /// Returns true if `scope` is one of the token's scopes.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scope.as_deref().is_some_and(|granted| granted.split(' ').any(|one| one == scope))
     }
 
-    /// Whether `role` is one of the subject's roles.
+    /// Returns true if `role` is one of the subject's roles.
     pub fn has_role(&self, role: &str) -> bool {
         self.roles.iter().any(|one| one == role)
     }
 }
 
-/// An absent claim is `None`; `null` is no string and is refused.
+/// Returns true if the text can be one scope:
+/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 section 3.3).
+pub fn is_scope_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
+}
+
+/// Returns true if the text can be one role: [`ROLE_RULE`].
+pub fn is_role(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_graphic() && !b"\"\\*?".contains(&byte);
+    (1..=64).contains(&text.len()) && text.bytes().all(is_allowed)
+}
+
+/// Accepts a string; an absent claim is `None` by serde's default, and `null` is rejected.
 fn not_null<'de, S: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<S>, D::Error> {
     S::deserialize(deserializer).map(Some)
 }
 
-/// A whole number of seconds (RFC 7519 section 2, without the fractions that the issuer never writes).
+/// Reads a whole number of seconds (RFC 7519 section 2, without the fractions that the issuer never
+/// writes).
 fn numeric_date<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     let seconds = u64::deserialize(deserializer)?;
     if seconds > LAST_SECOND {
-        return Err(D::Error::custom("not a time that a date can say"));
+        return Err(D::Error::custom("the time is after the last second that a date can express"));
     }
     Ok(seconds)
 }

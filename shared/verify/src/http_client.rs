@@ -1,8 +1,9 @@
-//! The HTTP client that the key set is fetched and Basic credentials are exchanged with.
+//! The HTTP client that fetches the key set and exchanges Basic credentials.
 
 use std::net::IpAddr;
 use std::time::Duration;
 
+use http::header::{ACCEPT, HeaderMap, HeaderName};
 use http::{Request, Response, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
@@ -10,70 +11,121 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// From the connection to the last byte of the answer: a caller waits meanwhile.
-const TIMEOUT: Duration = Duration::from_secs(5);
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// More than any honest answer has: a key set is a few keys of some 200 bytes, a token at most 12 KiB.
-const MAX_BODY_BYTES: usize = 256 * 1024;
+use crate::{BuildError, with_causes};
 
-/// Speaks HTTP/1.1, over rustls and the same crypto as the signatures (ring), trusting whom the machine trusts. It
-/// follows no redirect: keys and credentials belong to the address that was configured.
-#[derive(Debug, Clone)]
-pub(crate) struct HttpClient(Client<HttpsConnector<HttpConnector>, String>);
+/// The limits of an [`HttpClient`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// The time from the start of the request to the last byte of the response. 5 s by default,
+    /// because a caller waits meanwhile.
+    pub timeout: Duration,
+    /// The time to establish a connection. 2 s by default.
+    pub connect_timeout: Duration,
+    /// The maximum size of a response body. 256 KiB by default, which is more than any honest
+    /// response has: a key set is a few keys of some 200 bytes, a token at most 12 KiB.
+    pub max_body_bytes: usize,
+}
 
-impl HttpClient {
-    /// Opens no connection yet. The error is the TLS library's words.
-    pub(crate) fn new() -> Result<Self, String> {
-        let mut connector = HttpConnector::new();
-        connector.enforce_http(false);
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
-            .map_err(|error| error.to_string())?
-            .https_or_http()
-            .enable_http1()
-            .wrap_connector(connector);
-        Ok(Self(Client::builder(TokioExecutor::new()).build(connector)))
-    }
-
-    /// The answer with its body as text, or why there is none, in words for the log.
-    pub(crate) async fn send(&self, request: Request<String>) -> Result<Response<String>, String> {
-        let answer = async {
-            let response = self.0.request(request).await.map_err(|error| with_causes(&error))?;
-            let (parts, body) = response.into_parts();
-            let body = Limited::new(body, MAX_BODY_BYTES).collect().await;
-            let body = body.map_err(|error| with_causes(&*error))?.to_bytes();
-            let text = String::from_utf8(body.into()).map_err(|_| "the answer is not UTF-8".to_owned())?;
-            Ok(Response::from_parts(parts, text))
-        };
-        let late = |_| format!("no answer within {} s", TIMEOUT.as_secs());
-        tokio::time::timeout(TIMEOUT, answer).await.map_err(late)?
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(2),
+            max_body_bytes: 256 * 1024,
+        }
     }
 }
 
-/// An address that keys and credentials may travel from and to: `https`, or `http` on this machine.
-pub(crate) fn trusted(url: &str) -> Result<Uri, &'static str> {
+/// An HTTP/1.1 client over rustls. It uses the same crypto as the signatures (ring) and trusts the
+/// certificate authorities that the machine trusts.
+///
+/// It follows no redirect, because keys and credentials belong to the configured address.
+#[derive(Debug, Clone)]
+pub struct HttpClient {
+    client: Client<HttpsConnector<HttpConnector>, String>,
+    limits: HttpLimits,
+}
+
+/// The reason why a request has no response.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HttpError {
+    /// The URL is neither `https` nor `http` on loopback.
+    #[error("{0}")]
+    UntrustedUrl(&'static str),
+    /// The response did not end within the client's timeout.
+    #[error("no complete response within {0:?}")]
+    TimedOut(Duration),
+    /// The response body is not UTF-8.
+    #[error("the response is not UTF-8")]
+    NotUtf8,
+    /// The connection failed, or the response body is too large. The text names the causes.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl HttpClient {
+    /// Creates a client. It opens no connection yet.
+    pub fn new(limits: HttpLimits) -> Result<Self, BuildError> {
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_connect_timeout(Some(limits.connect_timeout));
+        let connector = HttpsConnectorBuilder::new()
+            .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
+            .map_err(|error| BuildError::HttpClient(error.to_string()))?
+            .https_or_http()
+            .enable_http1()
+            .wrap_connector(connector);
+        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), limits })
+    }
+
+    /// Requests a JSON document with GET and returns the response, whatever its status, with the
+    /// body as text. The URL must be `https`, or `http` on loopback.
+    pub async fn get(&self, url: &str) -> Result<Response<String>, HttpError> {
+        self.get_trusted(&trusted_url(url).map_err(HttpError::UntrustedUrl)?).await
+    }
+
+    /// Like [`get`](Self::get), for a URL that [`trusted_url`] returned.
+    pub(crate) async fn get_trusted(&self, url: &Uri) -> Result<Response<String>, HttpError> {
+        let request = Request::get(url).header(ACCEPT, "application/json").body(String::new());
+        self.send(request.map_err(|error| HttpError::Failed(error.to_string()))?).await
+    }
+
+    /// Sends a request to a URL that [`trusted_url`] returned.
+    pub(crate) async fn send(&self, request: Request<String>) -> Result<Response<String>, HttpError> {
+        let response = async {
+            let response = self.client.request(request).await;
+            let (parts, body) =
+                response.map_err(|error| HttpError::Failed(with_causes(&error)))?.into_parts();
+            let body = Limited::new(body, self.limits.max_body_bytes).collect().await;
+            let body = body.map_err(|error| HttpError::Failed(with_causes(&*error)))?.to_bytes();
+            let text = String::from_utf8(body.into()).map_err(|_| HttpError::NotUtf8)?;
+            Ok(Response::from_parts(parts, text))
+        };
+        let timeout = self.limits.timeout;
+        tokio::time::timeout(timeout, response).await.map_err(|_| HttpError::TimedOut(timeout))?
+    }
+}
+
+/// Parses a URL that keys and credentials may travel to and from: `https`, or `http` on loopback.
+pub(crate) fn trusted_url(url: &str) -> Result<Uri, &'static str> {
     let uri: Uri = url.parse().map_err(|_| "it is not a URL")?;
-    let is_local = uri.host().is_some_and(|host| {
+    let is_loopback = uri.host().is_some_and(|host| {
         let address = host.trim_matches(['[', ']']).parse::<IpAddr>();
         host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     });
     match uri.scheme_str() {
         Some("https") => Ok(uri),
-        Some("http") if is_local => Ok(uri),
+        Some("http") if is_loopback => Ok(uri),
         Some("http") => {
-            Err("http is for this machine alone: whoever stands between could answer in its place")
+            Err("http is allowed on loopback only, because an attacker on the network could answer instead; \
+                 use https")
         }
         _ => Err("it is not an https URL"),
     }
 }
 
-fn with_causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
+/// Returns the header's value as a number of seconds, if it is one.
+pub(crate) fn seconds(headers: &HeaderMap, name: HeaderName) -> Option<u64> {
+    headers.get(name)?.to_str().ok()?.parse().ok()
 }

@@ -1,4 +1,4 @@
-//! JSON that every parser reads alike.
+//! JSON that every parser reads the same way.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -8,7 +8,8 @@ use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-/// A `T` written as a JSON object. Where a `T` is asked for, serde also takes an array of its members' values.
+/// A `T` that is written as a JSON object. For a plain `T`, serde also accepts an array of the
+/// members' values.
 pub(crate) struct Object<T>(pub(crate) T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
@@ -29,13 +30,13 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A member's name; copied only where it is written with escapes.
+/// A member's name. It is copied only if it is written with escapes.
 #[derive(Deserialize)]
 struct Name<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// A JSON value of which nothing is kept, read in full: parsers differ in which of two members of one name they
-/// believe (RFC 7519 section 4), and in what they make of broken Unicode, of numbers beyond every range, and of
-/// nesting without end. serde's own `IgnoredAny` lets all of them pass unread.
+/// A JSON value that is read in full and then dropped. Parsers disagree on duplicate members (RFC
+/// 7519 section 4), broken Unicode, numbers out of range and very deep nesting; this type rejects
+/// all of them. serde's `IgnoredAny` skips them unread.
 pub(crate) struct Unambiguous;
 
 impl<'de> Deserialize<'de> for Unambiguous {

@@ -1,4 +1,4 @@
-//! Public keys as the issuer publishes them (RFC 7517, RFC 7518 section 6.2, RFC 7638).
+//! The public keys that the issuer publishes (RFC 7517, RFC 7518 section 6.2, RFC 7638).
 
 use std::collections::{HashMap, HashSet};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use crate::TokenError;
 use crate::json::Object;
 
-/// One coordinate of a P-256 point: always 32 bytes, leading zeros included (RFC 7518 section 6.2.1.2).
+/// The size of a P-256 coordinate, leading zeros included (RFC 7518 section 6.2.1.2).
 const COORDINATE_BYTES: usize = 32;
 
 /// A public ES256 signing key: `kty` EC, `crv` P-256, `use` sig, `alg` ES256.
@@ -23,13 +23,14 @@ pub struct Jwk {
     point: [u8; 1 + 2 * COORDINATE_BYTES],
 }
 
-/// Why a JWK or a key set cannot be used.
+/// The reason why a JWK or a key set cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidJwk(&'static str);
 
 impl Jwk {
-    /// The key at an uncompressed SEC 1 point (65 bytes, the first `0x04`), named by its RFC 7638 thumbprint.
+    /// Creates the key from an uncompressed SEC 1 point: 65 bytes, of which the first is `0x04`.
+    /// The `kid` is the RFC 7638 thumbprint.
     pub fn from_uncompressed_point(point: &[u8]) -> Result<Self, InvalidJwk> {
         let point: [u8; 1 + 2 * COORDINATE_BYTES] =
             point.try_into().map_err(|_| InvalidJwk("not an uncompressed P-256 point"))?;
@@ -41,24 +42,25 @@ impl Jwk {
         Ok(jwk)
     }
 
-    /// The key's name in the `kid` header.
+    /// Returns the key's id, which a token names in its `kid` header.
     pub fn kid(&self) -> &str {
         &self.kid
     }
 
-    /// The uncompressed SEC 1 point, 65 bytes.
+    /// Returns the uncompressed SEC 1 point, 65 bytes.
     pub fn uncompressed_point(&self) -> &[u8] {
         &self.point
     }
 
-    /// RFC 7638 section 3: SHA-256 over the required members, in this order and without white space, in base64url.
+    /// Returns the thumbprint (RFC 7638 section 3): SHA-256 over the required members, in this
+    /// order and without white space, in base64url.
     pub fn thumbprint(&self) -> String {
         let (x, y) = self.coordinates();
         let canonical = format!(r#"{{"crv":"P-256","kty":"EC","x":"{x}","y":"{y}"}}"#);
         BASE64URL.encode(digest(&SHA256, canonical.as_bytes()))
     }
 
-    /// Checks the 64 bytes r‖s of an ES256 signature (RFC 7518 section 3.4).
+    /// Verifies an ES256 signature, which is the 64 bytes r‖s (RFC 7518 section 3.4).
     pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.point)
             .verify(message, signature)
@@ -71,7 +73,7 @@ impl Jwk {
     }
 }
 
-/// A JWK's members as they stand in JSON.
+/// The JSON members of a JWK.
 #[derive(Serialize, Deserialize)]
 struct Members {
     kty: String,
@@ -86,13 +88,14 @@ struct Members {
     key_ops: Option<Vec<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     alg: Option<String>,
-    /// A private key has no place in a key set: a key of which it is shown is not trusted any more.
-    #[serde(rename = "d", default, skip_serializing, deserialize_with = "present")]
-    shows_private_key: bool,
+    /// True if `d`, the private key, is there. A key whose private half is published is
+    /// compromised, so it is not used.
+    #[serde(rename = "d", default, skip_serializing, deserialize_with = "is_present")]
+    has_private_key: bool,
 }
 
-/// Whatever the member's value, `null` included.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+/// Returns true for any value, `null` included: the member is there.
+fn is_present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
     IgnoredAny::deserialize(deserializer).map(|_| true)
 }
 
@@ -101,19 +104,19 @@ impl TryFrom<Members> for Jwk {
 
     fn try_from(members: Members) -> Result<Self, InvalidJwk> {
         if members.kty != "EC" || members.crv != "P-256" {
-            return Err(InvalidJwk("not a P-256 key"));
+            return Err(InvalidJwk("the key is not a P-256 key"));
         }
         if members.usage.as_deref().is_some_and(|usage| usage != "sig")
             || members.alg.as_deref().is_some_and(|alg| alg != "ES256")
             || members.key_ops.as_ref().is_some_and(|ops| !ops.iter().any(|op| op == "verify"))
         {
-            return Err(InvalidJwk("not a key for verifying ES256 signatures"));
+            return Err(InvalidJwk("the key is not for verifying ES256 signatures"));
         }
-        if members.shows_private_key {
-            return Err(InvalidJwk("a private key"));
+        if members.has_private_key {
+            return Err(InvalidJwk("the key is private"));
         }
         if members.kid.is_empty() {
-            return Err(InvalidJwk("a key without a kid"));
+            return Err(InvalidJwk("the key has no kid"));
         }
         let mut point = Vec::with_capacity(1 + 2 * COORDINATE_BYTES);
         point.push(0x04);
@@ -141,7 +144,7 @@ impl Serialize for Jwk {
             usage: Some("sig".into()),
             key_ops: None,
             alg: Some("ES256".into()),
-            shows_private_key: false,
+            has_private_key: false,
         }
         .serialize(serializer)
     }
@@ -154,45 +157,46 @@ impl<'de> Deserialize<'de> for Jwk {
     }
 }
 
-/// The keys that tokens are verified with.
+/// A JWK Set: the keys that verify tokens.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct JwkSet {
     keys: Vec<Jwk>,
 }
 
 impl JwkSet {
-    /// A set of these keys.
+    /// Creates a set of these keys.
     pub fn new(keys: Vec<Jwk>) -> Self {
         Self { keys }
     }
 
-    /// Reads a JWK Set (RFC 7517 section 5). Keys of another type, curve or use are passed over, as are keys of
-    /// different value under one `kid`: none of them spoils the rest. Whether a point lies on the curve is seen when
-    /// a token is verified: no signature holds for one that does not.
+    /// Parses a JWK Set (RFC 7517 section 5). It skips keys of another type, curve or use, and
+    /// different keys that share a `kid`; the other keys stay usable. It does not check that a
+    /// point lies on the curve: verification does, and no signature verifies with a point off the
+    /// curve.
     pub fn from_json(json: &str) -> Result<Self, InvalidJwk> {
         #[derive(Deserialize)]
         struct Document {
             keys: Vec<serde_json::Value>,
         }
         let Object(document): Object<Document> = serde_json::from_str(json)
-            .map_err(|_| InvalidJwk("not a JWK Set: no JSON object with an array keys"))?;
+            .map_err(|_| InvalidJwk("not a JWK Set: it must be a JSON object with the array `keys`"))?;
         let usable: Vec<Jwk> =
             document.keys.into_iter().filter_map(|key| serde_json::from_value(key).ok()).collect();
-        let mut first_of = HashMap::with_capacity(usable.len());
+        let mut first_by_kid = HashMap::with_capacity(usable.len());
         let ambiguous: HashSet<&str> = usable
             .iter()
-            .filter(|key| first_of.entry(key.kid()).or_insert(*key) != key)
+            .filter(|key| first_by_kid.entry(key.kid()).or_insert(*key) != key)
             .map(Jwk::kid)
             .collect();
         Ok(Self { keys: usable.iter().filter(|key| !ambiguous.contains(key.kid())).cloned().collect() })
     }
 
-    /// Whether there is no key in it.
+    /// Returns true if the set has no key.
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The key that a `kid` header names.
+    /// Returns the key that a `kid` header names.
     pub fn find(&self, kid: &str) -> Option<&Jwk> {
         self.keys.iter().find(|key| key.kid == kid)
     }

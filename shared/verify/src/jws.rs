@@ -1,5 +1,5 @@
-//! Signed tokens in the compact serialisation (RFC 7515 section 7.1), as the issuer writes them: ES256 and exactly
-//! the headers `alg`, `typ` and `kid`.
+//! Signed tokens in compact serialisation (RFC 7515 section 7.1), in the one form that the issuer
+//! writes: ES256 and exactly the headers `alg`, `typ` and `kid`.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -9,14 +9,15 @@ use serde::{Deserialize, Serialize};
 use crate::json::{Object, Unambiguous};
 use crate::{JwkSet, TokenError};
 
-/// A longer token is refused unread. The issuer's limits on scopes and roles keep what it mints below this.
+/// The maximum length of a token; a longer one is rejected unread. The issuer's limits on scopes
+/// and roles keep its tokens below this.
 pub const MAX_TOKEN_BYTES: usize = 12 * 1024;
 
-/// r‖s, 32 bytes each (RFC 7518 section 3.4).
+/// The size of a signature: r‖s, 32 bytes each (RFC 7518 section 3.4).
 const SIGNATURE_BYTES: usize = 64;
 
-/// The protected header. Unknown members are refused rather than passed over: that answers `crit`, `b64`, `jwk`,
-/// `jku`, `x5u` and `x5c` before they can mean anything.
+/// The protected header. Unknown members are rejected, not ignored. This rules out `crit`, `b64`,
+/// `jwk`, `jku`, `x5u` and `x5c` before they can have an effect.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<'a> {
@@ -25,15 +26,15 @@ struct Header<'a> {
     kid: &'a str,
 }
 
-/// The encoded protected header of tokens of type `typ` signed by the key `kid`.
+/// Returns the encoded protected header for tokens of type `typ` that the key `kid` signs.
 pub fn encode_header(typ: &str, kid: &str) -> String {
     // A struct of three strings cannot fail to serialise.
     let json = serde_json::to_vec(&Header { alg: "ES256", typ, kid }).unwrap_or_default();
     BASE64URL.encode(json)
 }
 
-/// Assembles `header.payload.signature`. `encoded_header` comes from [`encode_header`]; `sign` gets the signing
-/// input (RFC 7515 section 5.1) and gives the 64 bytes r‖s.
+/// Assembles `header.payload.signature`. `encoded_header` comes from [`encode_header`]; `sign` gets
+/// the signing input (RFC 7515 section 5.1) and returns the 64 bytes r‖s.
 pub fn assemble<S: AsRef<[u8]>, E>(
     encoded_header: &str,
     payload: &[u8],
@@ -52,8 +53,9 @@ pub fn assemble<S: AsRef<[u8]>, E>(
     Ok(token)
 }
 
-/// Checks everything about a token but the meaning of its claims: form, `alg`, `typ` (one of `types`), `kid`,
-/// signature, and that the payload is JSON which every parser reads alike. Returns the claims and the `kid`.
+/// Verifies a token except for the meaning of its claims: the form, `alg`, `typ` (one of `types`),
+/// `kid` and the signature. The payload must be JSON that every parser reads the same way. Returns
+/// the claims and the `kid`.
 pub fn verify<T: DeserializeOwned>(
     token: &str,
     keys: &JwkSet,
@@ -86,13 +88,14 @@ pub fn verify<T: DeserializeOwned>(
     key.verify(signing_input.as_bytes(), &signature)?;
 
     serde_json::from_slice::<Object<Unambiguous>>(&payload)
-        .map_err(|_| TokenError::Malformed("the payload is not a JSON object without repeated members"))?;
+        .map_err(|_| TokenError::Malformed("the payload is not a JSON object with unique member names"))?;
     let claims = serde_json::from_slice(&payload)
         .map_err(|_| TokenError::Malformed("a claim is missing or of the wrong type"))?;
     Ok((claims, header.kid.to_owned()))
 }
 
-/// A token's header and payload as JSON, with nothing checked. For showing to a person, never for deciding.
+/// Returns a token's header and payload as JSON without any check. Use it to display a token, never
+/// to make a decision.
 pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::Value), TokenError> {
     let mut segments = token.splitn(3, '.');
     let mut next = || {
@@ -103,7 +106,8 @@ pub fn decode_unverified(token: &str) -> Result<(serde_json::Value, serde_json::
     Ok((next()?, next()?))
 }
 
-fn decode(segment: &str, complaint: &'static str) -> Result<Vec<u8>, TokenError> {
-    // The engine refuses padding and non-zero trailing bits, so that a segment has one spelling.
-    BASE64URL.decode(segment).map_err(|_| TokenError::Malformed(complaint))
+fn decode(segment: &str, problem: &'static str) -> Result<Vec<u8>, TokenError> {
+    // The engine rejects padding and non-zero trailing bits, so that a segment has only one
+    // spelling.
+    BASE64URL.decode(segment).map_err(|_| TokenError::Malformed(problem))
 }

@@ -1,4 +1,5 @@
-//! Which routes a caller may use: a TOML file that maps method and path to the scopes and roles asked for.
+//! Authorization by route: a TOML file maps method and path to the scopes and roles that a caller
+//! needs.
 //!
 //! ```
 //! use countersign_verify::Claims;
@@ -10,12 +11,12 @@
 //! [[rule]]
 //! methods = ["GET"]                      # upper case and exact: HEAD is not implied by GET
 //! path = "/brands/{brandKey}/reports"    # `{name}` is one segment, `{*rest}` the rest of the path
-//! scopes = ["reports:read"]              # all of them
-//! roles = ["reporting", "billing"]       # any of them
+//! scopes = ["reports:read"]              # the caller needs all of them
+//! roles = ["reporting", "billing"]       # the caller needs one of them
 //! equal = { brandKey = "brandKey" }      # path parameter -> sub, client_id, operator or brandKey
 //!
 //! [[rule]]
-//! methods = ["GET"]                      # nothing else asked for: any verified caller
+//! methods = ["GET"]                      # no other condition: any verified caller
 //! path = "/whoami"
 //! "#,
 //! )?;
@@ -24,43 +25,55 @@
 //! #     r#"{"iss":"i","sub":"s","aud":"a","exp":1,"iat":1,"jti":"j","client_id":"s","scope":"reports:read",
 //! #         "roles":["billing"],"brandKey":"acme"}"#,
 //! # )?;
-//! // `claims` come from `Verifier::verify`; the path is the request's own, before anything has decoded it.
+//! // `claims` come from `Verifier::verify`. The path is the one that was sent, not decoded yet.
 //! assert_eq!(policy.decide("GET", "/brands/acme/reports", &claims).map(Rule::line), Ok(2));
 //! assert!(matches!(
 //!     policy.decide("GET", "/brands/globex/reports", &claims),
 //!     Err(Refusal::ParameterDiffers { parameter: "brandKey", .. })
 //! ));
-//! assert!(policy.decide("HEAD", "/whoami", &claims).is_err(), "what no rule names is refused");
+//! assert!(policy.decide("HEAD", "/whoami", &claims).is_err(), "a request without a rule is refused");
 //! # Ok(())
 //! # }
 //! ```
 //!
 //! # Paths
 //!
-//! A policy and the server behind it read the same path, and an attacker looks for a spelling that the two read
-//! differently. So a path is matched twice, and both readings must reach the same rule:
+//! The policy and the server behind it interpret the same path. An attacker looks for a spelling
+//! that the two interpret differently. So a path is matched in two interpretations, and both must
+//! lead to the same rule:
 //!
 //! - **as sent**: byte by byte, against the patterns as they are written;
-//! - **as loosely as any server may read it**: percent-decoded, without regard to case (also that of `ſ`, `ı`, `İ` and
-//!   `K`, which some case mappings turn into ASCII letters), without one slash at its end, against patterns folded in
-//!   the same way.
+//! - **lenient**, as the most forgiving server may read it: percent-decoded, case-insensitive (also
+//!   for `ſ`, `ı`, `İ` and `K`, which some case mappings turn into ASCII letters) and without one
+//!   slash at the end, against patterns that are folded in the same way.
 //!
-//! With a strict rule for `/files/secret` beside a looser one for `/files/{name}`, the paths `/files/%73ecret`,
-//! `/Files/secret` and `/files/secret/` are refused as ambiguous instead of passing as some other file. Patterns that
-//! are alike in the second reading are refused at load. Where several patterns fit, a static segment wins over a
-//! parameter, and a parameter over a catch-all.
+//! Example: one rule protects `/files/secret`, and a less strict one covers `/files/{name}`. Then
+//! the paths `/files/%73ecret`, `/Files/secret` and `/files/secret/` are refused as ambiguous; they
+//! do not pass as some other file. Loading fails if two patterns are equal in the lenient
+//! interpretation. If several patterns match, a static segment wins over a parameter, and a
+//! parameter over a catch-all.
 //!
-//! Refused outright ([`UnsafePath`]), whatever the rules say, is what servers are known to disagree on: a path that does
-//! not start with `/` or is longer than 8 KiB; empty segments, but for one slash at the end; dot segments; `/` and `%`
-//! percent-encoded; backslash, `;`, `?`, `#` and control characters, raw or encoded; look-alikes that normalisation turns
-//! into ASCII punctuation (full-width forms, `…`, `⁄` and their kin); percent-encoding that is broken or not UTF-8.
+//! Some paths are refused whatever the rules are ([`UnsafePath`]), because servers disagree on
+//! them:
 //!
-//! `equal` compares the percent-decoded parameter of the first reading with the claim, exactly; an absent claim equals
-//! nothing.
+//! - a path that does not start with `/` or is longer than 8 KiB;
+//! - empty segments, except for one slash at the end, and dot segments;
+//! - percent-encoded `/` and `%`;
+//! - backslash, `;`, `?`, `#` and control characters, raw or encoded;
+//! - look-alikes that normalisation turns into ASCII punctuation (full-width forms, `…`, `⁄` and
+//!   similar characters);
+//! - percent-encoding that is broken or not UTF-8.
 //!
-//! Not covered is a server that goes by more than method and path (a method in a header or a form field), or that takes
-//! two paths for one that differ in more than spelling: one that drops an extension (`/reports.json` for `/reports`),
-//! trailing dots and spaces (Windows), or accents and styles of letters. Such habits are to be switched off where rules depend on them.
+//! `equal` compares the percent-decoded parameter of the path as sent with the claim, exactly. An
+//! absent claim equals nothing.
+//!
+//! # Limits
+//!
+//! The policy cannot protect a server that routes by more than method and path, for example by a
+//! method in a header or a form field. Nor can it protect one that treats two paths as equal that
+//! differ in more than spelling: a server that drops an extension (`/reports.json` for `/reports`),
+//! trailing dots and spaces (Windows), or accents and styles of letters. Switch such features off
+//! if rules depend on them.
 
 mod load;
 mod path;
@@ -77,58 +90,60 @@ pub use path::UnsafePath;
 pub use refusal::Refusal;
 pub use rule::{Claim, Rule, Segment};
 
-/// The rules of one API. What no rule names is refused.
+/// The rules of one API. A request that no rule covers is refused.
 #[derive(Debug, Clone)]
 pub struct Policy {
     rules: Vec<Rule>,
-    /// For each distinct pattern, the places of its rules: one for each set of methods.
+    /// For each distinct pattern, the indices of its rules: one for each set of methods.
     patterns: Vec<Vec<usize>>,
-    /// From a path as it was sent to its place in `patterns`.
+    /// Maps a path as sent to an index into `patterns`.
     as_sent: Router<usize>,
-    /// From a path in its loosest reading to its place in `patterns`.
-    loosest: Router<usize>,
+    /// Maps a path in its lenient interpretation to an index into `patterns`.
+    lenient: Router<usize>,
 }
 
 impl Policy {
-    /// Reads a policy. The error names every problem that was found, with its line.
+    /// Parses a policy. The error has every problem with its line.
     pub fn from_toml(text: &str) -> Result<Self, PolicyError> {
         load::load(text)
     }
 
-    /// The rules, in the order of the file.
+    /// Returns the rules in the order of the file.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// Whether a caller with these claims may send this request: the rule that lets it through, or why none does.
+    /// Decides if a caller with these claims may send this request. Returns the rule that allows
+    /// it, or the reason for refusing it.
     ///
-    /// `method` is compared exactly. `path` is the request's own, without the query, as it came over the wire: decoded or
-    /// cleaned up by something in between it could no longer be judged. The claims must come from a verified token.
+    /// `method` is compared exactly. `path` is the path as it was sent, without the query. A path
+    /// that was decoded or normalised before cannot be checked for ambiguity. The claims must come
+    /// from a verified token.
     pub fn decide<'p>(&'p self, method: &str, path: &str, claims: &Claims) -> Result<&'p Rule, Refusal<'p>> {
-        let loosest_path = path::loosest(path).map_err(Refusal::UnsafePath)?;
+        let lenient_path = path::interpret_leniently(path).map_err(Refusal::UnsafePath)?;
         let as_sent = self.as_sent.at(path).ok();
-        let loosest = self.loosest.at(&loosest_path).ok().map(|found| *found.value);
-        let found = match (as_sent, loosest) {
-            (Some(found), Some(loosest)) if *found.value == loosest => found,
+        let lenient = self.lenient.at(&lenient_path).ok().map(|found| *found.value);
+        let found = match (as_sent, lenient) {
+            (Some(found), Some(lenient)) if *found.value == lenient => found,
             (None, None) => return Err(Refusal::NoRuleForPath),
-            (as_sent, loosest) => {
+            (as_sent, lenient) => {
                 return Err(Refusal::AmbiguousPath {
-                    as_sent: as_sent.and_then(|found| self.at_pattern(*found.value).next()),
-                    loosest: loosest.and_then(|pattern| self.at_pattern(pattern).next()),
+                    as_sent: as_sent.and_then(|found| self.rules_of(*found.value).next()),
+                    lenient: lenient.and_then(|pattern| self.rules_of(pattern).next()),
                 });
             }
         };
         let rule = self
-            .at_pattern(*found.value)
+            .rules_of(*found.value)
             .find(|rule| rule.methods().iter().any(|one| one == method))
             .ok_or_else(|| Refusal::NoRuleForMethod {
-                methods: self.at_pattern(*found.value).flat_map(Rule::methods).map(String::as_str).collect(),
+                methods: self.rules_of(*found.value).flat_map(Rule::methods).map(String::as_str).collect(),
             })?;
-        rule.check(claims, |parameter| found.params.get(parameter))?;
+        rule.authorize(claims, |parameter| found.params.get(parameter))?;
         Ok(rule)
     }
 
-    fn at_pattern(&self, pattern: usize) -> impl Iterator<Item = &Rule> {
+    fn rules_of(&self, pattern: usize) -> impl Iterator<Item = &Rule> {
         self.patterns[pattern].iter().map(|&rule| &self.rules[rule])
     }
 }

@@ -1,25 +1,29 @@
-//! A layer for axum, or any tower service, that lets in whom a [`Policy`] admits.
+//! A layer for axum, or any tower service, that admits the callers that a [`Policy`] allows.
 //!
-//! A request that gets through carries its caller as [`Verified`] in its extensions. Every other one is answered as
-//! RFC 6750 section 3.1 says, with an empty body:
+//! An admitted request carries its caller as [`Verified`] in its extensions. Every other request is
+//! answered according to RFC 6750 section 3.1, with an empty body:
 //!
-//! | what came | status | `WWW-Authenticate` |
+//! | request | status | `WWW-Authenticate` |
 //! |---|---|---|
 //! | no credentials | 401 | `Bearer` |
 //! | two Authorization headers, or `Bearer` without a token | 400 | `Bearer error="invalid_request"` |
-//! | a token that does not hold | 401 | `Bearer error="invalid_token"` |
-//! | a caller without the scopes | 403 | `Bearer error="insufficient_scope"` with the `scope` needed |
-//! | a caller without the roles, another's path parameter, or a path that no rule names | 403 | `Bearer error="insufficient_scope"` |
-//! | a token, while the key set cannot be had | 503 with `Retry-After` | |
+//! | invalid token | 401 | `Bearer error="invalid_token"` |
+//! | caller lacks the scopes | 403 | `Bearer error="insufficient_scope"` with the required `scope` |
+//! | caller lacks the roles, path parameter differs from the claim, or no rule matches the path | 403 | `Bearer error="insufficient_scope"` |
+//! | token, while the key set is unavailable | 503 with `Retry-After` | |
 //!
-//! With HTTP Basic ([`ProtectLayer::with_basic`]) every 401 also challenges for `Basic`, and there are: 401 for a wrong pair,
-//! 403 for a client that must say more than Basic can, 429 with the issuer's `Retry-After` after too many failures, and
-//! 503 while the issuer cannot be asked.
+//! With HTTP Basic ([`ProtectLayer::with_basic`]) every 401 also has a `Basic` challenge, and there
+//! are more responses:
+//!
+//! - 401 if the credentials are wrong,
+//! - 403 if the client needs more than Basic can express,
+//! - 429 with the issuer's `Retry-After` after too many failures,
+//! - 503 while the issuer is unreachable.
 //!
 //! The reason goes to the log (`tracing`, target `countersign_verify`), without the token.
 //!
-//! The layer belongs around the outermost router: within a nested one the path has lost its prefix, and the policy
-//! would be asked about another.
+//! Put the layer around the outermost router. Inside a nested router, the path has lost its prefix,
+//! and the policy would decide about a different path.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -34,11 +38,11 @@ use tower_service::Service;
 #[cfg(feature = "fetch")]
 use crate::BuildError;
 #[cfg(feature = "fetch")]
-use crate::basic::{BasicError, BasicExchange};
+use crate::basic_exchange::{BasicError, BasicExchange};
 use crate::policy::Policy;
 use crate::{TokenError, Verified, Verifier};
 
-/// Protects what it is laid around.
+/// Protects the service that it wraps.
 ///
 /// ```
 /// # use countersign_verify::{JwkSet, Verifier, policy::Policy, tower::ProtectLayer};
@@ -75,7 +79,8 @@ struct Guard {
 }
 
 impl ProtectLayer {
-    /// Lets in callers with a token that `verifier` accepts and whose claims `policy` admits to the path.
+    /// Admits callers with a token that `verifier` accepts, if `policy` allows their claims on the
+    /// path.
     pub fn new(verifier: Verifier, policy: Policy) -> Self {
         Self(Arc::new(Guard {
             verifier,
@@ -85,15 +90,16 @@ impl ProtectLayer {
         }))
     }
 
-    /// Like [`new`](Self::new), and takes HTTP Basic too: the pair is exchanged for a token at `token_endpoint` and
-    /// the token kept, under a keyed hash of the pair, for at most 60 s.
+    /// Like [`new`](Self::new), but also accepts HTTP Basic. The credentials are exchanged for a
+    /// token at `token_endpoint`, and the result is cached under a keyed hash of the credentials
+    /// for at most 60 s.
     ///
-    /// A Basic caller is a client that may use `client_credentials` for the verifier's audience, without an operator
-    /// and with its one brand or none. A client with several brands, or one that must name an operator, is answered
-    /// 403 and told to use a token.
+    /// A Basic caller is a client that may use `client_credentials` for the verifier's audience,
+    /// without an operator and with one brand or none. A client with several brands, or one that
+    /// must name an operator, gets 403 and the advice to use a token.
     #[cfg(feature = "fetch")]
     pub fn with_basic(verifier: Verifier, policy: Policy, token_endpoint: &str) -> Result<Self, BuildError> {
-        let basic = Some(BasicExchange::at(token_endpoint, &verifier)?);
+        let basic = Some(BasicExchange::new(token_endpoint, &verifier)?);
         Ok(Self(Arc::new(Guard { verifier, policy, basic })))
     }
 }
@@ -122,26 +128,26 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        // The service that was polled ready is the one to call; the clone takes its place.
+        // Only the service that was polled may be called, so the clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
         let guard = Arc::clone(&self.guard);
         Box::pin(async move {
             let (method, path) = (request.method().as_str(), request.uri().path());
-            match guard.admit(method, path, request.headers()).await {
+            match guard.authorize(method, path, request.headers()).await {
                 Ok(caller) => {
                     request.extensions_mut().insert(caller);
                     inner.call(request).await
                 }
-                Err(refusal) => Ok(guard.answer(&refusal)),
+                Err(rejection) => Ok(guard.respond(&rejection)),
             }
         })
     }
 }
 
-/// What a refused caller is told.
+/// The response to a caller that is not admitted.
 #[derive(Debug)]
-enum Denied {
+enum Rejection {
     NoCredentials,
     InvalidRequest,
     InvalidToken,
@@ -153,57 +159,58 @@ enum Denied {
     Basic(BasicError),
 }
 
-/// What the Authorization header holds.
-enum Presented<'a> {
+/// The credentials in the Authorization header.
+enum Credentials<'a> {
     Bearer(&'a str),
     #[cfg(feature = "fetch")]
     Basic(&'a HeaderValue, &'a BasicExchange),
 }
 
-impl<'a> Presented<'a> {
-    /// The one Authorization header. Methods that the layer does not take count as no credentials (RFC 6750 section
-    /// 3.1).
-    fn read(headers: &'a HeaderMap, guard: &'a Guard) -> Result<Self, Denied> {
+impl<'a> Credentials<'a> {
+    /// Reads the one Authorization header. A scheme that the layer does not accept counts as no
+    /// credentials (RFC 6750 section 3.1).
+    #[cfg_attr(not(feature = "fetch"), expect(unused_variables, reason = "only Basic needs the guard"))]
+    fn from_headers(headers: &'a HeaderMap, guard: &'a Guard) -> Result<Self, Rejection> {
         let mut values = headers.get_all(AUTHORIZATION).iter();
-        let value = values.next().ok_or(Denied::NoCredentials)?;
+        let value = values.next().ok_or(Rejection::NoCredentials)?;
         if values.next().is_some() {
-            return Err(Denied::InvalidRequest);
+            return Err(Rejection::InvalidRequest);
         }
-        let text = value.to_str().map_err(|_| Denied::InvalidRequest)?;
+        let text = value.to_str().map_err(|_| Rejection::InvalidRequest)?;
         let (scheme, credentials) = text.split_once(' ').unwrap_or((text, ""));
         if scheme.eq_ignore_ascii_case("Bearer") {
             let token = credentials.trim_matches(' ');
-            return if token.is_empty() { Err(Denied::InvalidRequest) } else { Ok(Self::Bearer(token)) };
+            return if token.is_empty() { Err(Rejection::InvalidRequest) } else { Ok(Self::Bearer(token)) };
         }
         #[cfg(feature = "fetch")]
         if let Some(basic) = &guard.basic
             && scheme.eq_ignore_ascii_case("Basic")
         {
-            // Two headers joined on the way: no Basic credentials contain a comma.
+            // A proxy joined two headers: Basic credentials contain no comma.
             return if credentials.contains(',') {
-                Err(Denied::InvalidRequest)
+                Err(Rejection::InvalidRequest)
             } else {
                 Ok(Self::Basic(value, basic))
             };
         }
-        Err(Denied::NoCredentials)
+        Err(Rejection::NoCredentials)
     }
 }
 
 impl Guard {
-    /// The caller, if the policy admits one with these credentials to this path.
-    async fn admit(&self, method: &str, path: &str, headers: &HeaderMap) -> Result<Verified, Denied> {
-        let caller = match Presented::read(headers, self)? {
-            Presented::Bearer(token) => self.verifier.verify(token).await.map_err(|error| {
-                tracing::info!(reason = %error, "token refused");
+    /// Returns the caller, if the policy allows it on this path.
+    async fn authorize(&self, method: &str, path: &str, headers: &HeaderMap) -> Result<Verified, Rejection> {
+        let caller = match Credentials::from_headers(headers, self)? {
+            Credentials::Bearer(token) => self.verifier.verify(token).await.map_err(|error| {
+                tracing::info!(reason = %error, "token rejected");
                 match error {
-                    TokenError::KeysUnavailable => Denied::Unavailable,
-                    _ => Denied::InvalidToken,
+                    TokenError::KeysUnavailable => Rejection::Unavailable,
+                    _ => Rejection::InvalidToken,
                 }
             })?,
             #[cfg(feature = "fetch")]
-            Presented::Basic(header, basic) => {
-                basic.caller(header, &self.verifier).await.map_err(Denied::Basic)?
+            Credentials::Basic(header, basic) => {
+                basic.authenticate(header, &self.verifier).await.map_err(Rejection::Basic)?
             }
         };
         match self.policy.decide(method, path, &caller) {
@@ -211,38 +218,40 @@ impl Guard {
             Err(refusal) => {
                 let (client_id, sub, jti) = (&caller.client_id, &caller.sub, &caller.jti);
                 tracing::info!(client_id, sub, jti, method, path, reason = %refusal, "caller refused");
-                Err(Denied::InsufficientScope { scope: refusal.scope() })
+                Err(Rejection::InsufficientScope { scope: refusal.scope() })
             }
         }
     }
 
-    fn takes_basic(&self) -> bool {
+    #[cfg_attr(not(feature = "fetch"), expect(clippy::unused_self, reason = "Basic needs `fetch`"))]
+    fn accepts_basic(&self) -> bool {
         #[cfg(feature = "fetch")]
         return self.basic.is_some();
         #[cfg(not(feature = "fetch"))]
         false
     }
 
-    fn answer<R: Default>(&self, refusal: &Denied) -> Response<R> {
+    fn respond<R: Default>(&self, rejection: &Rejection) -> Response<R> {
         let mut response = Response::new(R::default());
-        let (status, challenge) = refusal.status_and_challenge();
+        let (status, challenge) = rejection.status_and_challenge();
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        if let Some(seconds) = refusal.retry_after() {
+        if let Some(seconds) = rejection.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
         }
-        // Scopes are printable ASCII without quotes (RFC 6749 section 3.3), so every challenge is a header's value.
+        // Scopes are printable ASCII without quotes (RFC 6749 section 3.3), so every challenge is a
+        // valid header value.
         if let Some(challenge) = challenge.and_then(|challenge| HeaderValue::try_from(challenge).ok()) {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
-        if status == StatusCode::UNAUTHORIZED && self.takes_basic() {
+        if status == StatusCode::UNAUTHORIZED && self.accepts_basic() {
             headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="countersign""#));
         }
         response
     }
 }
 
-impl Denied {
+impl Rejection {
     fn status_and_challenge(&self) -> (StatusCode, Option<String>) {
         let error = |code: &str| Some(format!(r#"Bearer error="{code}""#));
         match self {
@@ -259,17 +268,17 @@ impl Denied {
             Self::Basic(error) => match error {
                 BasicError::InvalidClient => (StatusCode::UNAUTHORIZED, Some("Bearer".into())),
                 BasicError::NeedsToken => (StatusCode::FORBIDDEN, Some(NEEDS_TOKEN.into())),
-                BasicError::SlowedDown(_) => (StatusCode::TOO_MANY_REQUESTS, None),
+                BasicError::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, None),
                 BasicError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
             },
         }
     }
 
-    /// Seconds.
+    /// Returns the value of `Retry-After`, in seconds.
     fn retry_after(&self) -> Option<u64> {
         match self {
             #[cfg(feature = "fetch")]
-            Self::Basic(BasicError::SlowedDown(seconds)) => Some(*seconds),
+            Self::Basic(BasicError::Throttled(seconds)) => Some(*seconds),
             #[cfg(feature = "fetch")]
             Self::Basic(BasicError::Unavailable) => Some(1),
             Self::Unavailable => Some(1),
@@ -279,4 +288,4 @@ impl Denied {
 }
 
 #[cfg(feature = "fetch")]
-const NEEDS_TOKEN: &str = r#"Bearer error="insufficient_scope", error_description="HTTP Basic cannot say for which brand, operator or API: get a token at the token endpoint and send that""#;
+const NEEDS_TOKEN: &str = r#"Bearer error="insufficient_scope", error_description="HTTP Basic cannot name a brand, an operator or an API: request a token at the token endpoint and send it""#;

@@ -1,34 +1,36 @@
-//! Access tokens: from the string in the Authorization header to claims that may be trusted.
+//! Verification of access tokens: from the string in the Authorization header to trusted claims.
 
 use std::ops::Deref;
 
 #[cfg(feature = "fetch")]
-use crate::published::PublishedKeys;
+use crate::jwks_cache::JwksCache;
 use crate::{Claims, Clock, JwkSet, TokenError, jws};
 
-/// How far an issuer's clock may be ahead of ours: each may be 60 s off, in opposite directions.
+/// The clock skew that is tolerated: the issuer's clock and ours may each be 60 s off, in opposite
+/// directions.
 const IAT_TOLERANCE_SECONDS: u64 = 120;
 
-/// Verifies access tokens of one issuer for one API. Cheap to clone: clones share the fetched key set.
+/// Verifies the access tokens of one issuer for one API. A clone is cheap and shares the JWKS
+/// cache.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     issuer: String,
-    /// `None` where any audience will do.
+    /// `None` if any audience is accepted.
     audience: Option<String>,
     types: &'static [&'static str],
     clock: Clock,
     keys: Keys,
 }
 
-/// Where the keys come from.
+/// The source of the keys.
 #[derive(Debug, Clone)]
 enum Keys {
-    Given(JwkSet),
+    Fixed(JwkSet),
     #[cfg(feature = "fetch")]
-    Published(PublishedKeys),
+    Fetched(JwksCache),
 }
 
-/// Claims that a [`Verifier`] has checked; nothing else makes one.
+/// Claims that a [`Verifier`] has verified. Only a verifier creates them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Verified {
     claims: Claims,
@@ -36,7 +38,7 @@ pub struct Verified {
 }
 
 impl Verified {
-    /// The key that signed the token.
+    /// Returns the id of the key that signed the token.
     pub fn kid(&self) -> &str {
         &self.kid
     }
@@ -51,11 +53,11 @@ impl Deref for Verified {
 }
 
 impl Verifier {
-    /// A verifier for tokens whose `iss` is exactly `issuer`.
+    /// Starts a verifier for tokens whose `iss` is exactly `issuer`.
     pub fn builder(issuer: impl Into<String>) -> VerifierBuilder {
         VerifierBuilder {
             issuer: issuer.into(),
-            audience: Audience::Missing,
+            audience: Audience::Unset,
             keys: None,
             #[cfg(feature = "fetch")]
             jwks_url: None,
@@ -64,21 +66,22 @@ impl Verifier {
         }
     }
 
-    /// Checks a token as RFC 9068 section 4 says and returns its claims. Waits for the network only where the key
-    /// set is fetched and is not at hand, has outlived its max-age, or lacks the token's key.
+    /// Verifies a token according to RFC 9068 section 4 and returns its claims. With a fetched key
+    /// set, it waits for the network only if no set is cached, the max-age has passed, or the set
+    /// lacks the token's key.
     #[cfg_attr(
         not(feature = "fetch"),
-        expect(clippy::unused_async, reason = "one signature with `fetch` or without")
+        expect(clippy::unused_async, reason = "the signature is the same with and without `fetch`")
     )]
     pub async fn verify(&self, token: &str) -> Result<Verified, TokenError> {
         match &self.keys {
-            Keys::Given(keys) => self.verify_with(token, keys),
+            Keys::Fixed(keys) => self.verify_with(token, keys),
             #[cfg(feature = "fetch")]
-            Keys::Published(published) => {
-                let keys = published.current().await?;
+            Keys::Fetched(cache) => {
+                let keys = cache.current().await?;
                 match self.verify_with(token, &keys) {
                     Err(TokenError::UnknownKey) => {
-                        let keys = published.later_than(&keys).await?;
+                        let keys = cache.newest_after(&keys).await?;
                         self.verify_with(token, &keys)
                     }
                     outcome => outcome,
@@ -87,7 +90,7 @@ impl Verifier {
         }
     }
 
-    /// Checks a token with these keys: what [`verify`](Self::verify) does once it has the key set.
+    /// Verifies a token with these keys. [`verify`](Self::verify) calls it with its own key set.
     pub fn verify_with(&self, token: &str, keys: &JwkSet) -> Result<Verified, TokenError> {
         let (claims, kid) = jws::verify::<Claims>(token, keys, self.types)?;
         if claims.iss != self.issuer {
@@ -106,7 +109,7 @@ impl Verifier {
         Ok(Verified { claims, kid })
     }
 
-    /// The API that tokens must be meant for; nothing where any will do.
+    /// Returns the audience that tokens must have, or `None` if any is accepted.
     #[cfg(all(feature = "fetch", feature = "tower"))]
     pub(crate) fn audience(&self) -> Option<&str> {
         self.audience.as_deref()
@@ -118,41 +121,42 @@ impl Verifier {
     }
 }
 
-/// Why a verifier cannot be built.
+/// The reason why a verifier, a layer or an HTTP client cannot be built.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
-    /// Neither [`VerifierBuilder::audience`] nor its dangerous alternative was called, or the audience is empty.
-    #[error("no audience: name the API that tokens must be meant for")]
+    /// Neither [`VerifierBuilder::audience`] nor its dangerous alternative was called, or the
+    /// audience is empty.
+    #[error("the verifier has no audience: set the API that tokens must be meant for")]
     NoAudience,
-    /// No key set was given, and fetching is not compiled in.
-    #[error("no keys: give a key set, or switch on the feature `fetch`")]
+    /// No key set was passed, and the feature `fetch` is off.
+    #[error("the verifier has no keys: pass a key set, or enable the feature `fetch`")]
     NoKeys,
-    /// The key set's address.
-    #[error("the key set's address {url} cannot be used: {reason}")]
+    /// The URL of the key set cannot be used.
+    #[error("the JWKS URL {url} cannot be used: {reason}")]
     JwksUrl {
-        /// The address.
+        /// The URL.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
-    /// The address at which Basic credentials are exchanged.
+    /// The URL at which Basic credentials are exchanged cannot be used.
     #[error("the token endpoint {url} cannot be used: {reason}")]
     TokenEndpoint {
-        /// The address.
+        /// The URL.
         url: String,
-        /// What is wrong with it.
+        /// The reason.
         reason: &'static str,
     },
-    /// The system gives no random bytes.
-    #[error("the system gives no random bytes")]
+    /// The operating system provides no random bytes.
+    #[error("the operating system provides no random bytes")]
     NoRandomness,
-    /// The HTTP client cannot be set up.
+    /// The HTTP client cannot be set up; the text is the TLS library's.
     #[error("the HTTP client cannot be set up: {0}")]
     HttpClient(String),
 }
 
-/// Sets up a [`Verifier`].
+/// Builds a [`Verifier`].
 #[derive(Debug, Clone)]
 pub struct VerifierBuilder {
     issuer: String,
@@ -166,36 +170,36 @@ pub struct VerifierBuilder {
 
 #[derive(Debug, Clone)]
 enum Audience {
-    Missing,
+    Unset,
     Any,
-    This(String),
+    Exactly(String),
 }
 
 impl VerifierBuilder {
-    /// The API that tokens must be meant for: their `aud`, compared as a whole.
+    /// Sets the API that tokens must be meant for. It is compared with the whole `aud`.
     #[must_use]
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Audience::This(audience.into());
+        self.audience = Audience::Exactly(audience.into());
         self
     }
 
-    /// Accepts tokens meant for any API. Right for a tool that shows tokens; wrong for an API, which would take
-    /// tokens that were given to others (RFC 9068 section 5).
+    /// Accepts tokens for any API. This is right for a tool that displays tokens. It is wrong for
+    /// an API, which would accept tokens that were issued for other APIs (RFC 9068 section 5).
     #[must_use]
     pub fn dangerously_accept_any_audience(mut self) -> Self {
         self.audience = Audience::Any;
         self
     }
 
-    /// The issuer's keys, from a file or a string: nothing is fetched.
+    /// Sets the issuer's keys, for example from a file. Nothing is fetched then.
     #[must_use]
     pub fn keys(mut self, keys: JwkSet) -> Self {
         self.keys = Some(keys);
         self
     }
 
-    /// Where the key set is fetched from, unless keys are given: `{issuer}/.well-known/jwks.json` where not set.
-    /// `https`, or `http` on this machine.
+    /// Sets the URL of the key set, `{issuer}/.well-known/jwks.json` by default. It must be
+    /// `https`, or `http` on loopback. It has no effect together with [`keys`](Self::keys).
     #[cfg(feature = "fetch")]
     #[must_use]
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
@@ -203,35 +207,35 @@ impl VerifierBuilder {
         self
     }
 
-    /// Accepts `typ` `JWT` beside `at+jwt`, for clients that are set to it.
+    /// Accepts `typ` `JWT` in addition to `at+jwt`, for clients whose tokens have that type.
     #[must_use]
     pub fn accept_typ_jwt(mut self) -> Self {
         self.types = &["at+jwt", "JWT"];
         self
     }
 
-    /// Where the time comes from; the machine's clock unless set.
+    /// Sets the source of the current time, the machine's clock by default.
     #[must_use]
     pub fn clock(mut self, clock: Clock) -> Self {
         self.clock = clock;
         self
     }
 
-    /// The verifier. Fetches nothing yet.
+    /// Builds the verifier. It fetches nothing yet.
     pub fn build(self) -> Result<Verifier, BuildError> {
         let audience = match self.audience {
-            Audience::This(audience) if !audience.is_empty() => Some(audience),
+            Audience::Exactly(audience) if !audience.is_empty() => Some(audience),
             Audience::Any => None,
-            Audience::This(_) | Audience::Missing => return Err(BuildError::NoAudience),
+            Audience::Exactly(_) | Audience::Unset => return Err(BuildError::NoAudience),
         };
         #[cfg(feature = "fetch")]
-        let published = || {
+        let fetched = || {
             let url = self.jwks_url.unwrap_or_else(|| format!("{}/.well-known/jwks.json", self.issuer));
-            PublishedKeys::at(&url, self.clock.clone()).map(Keys::Published)
+            JwksCache::new(&url, self.clock.clone()).map(Keys::Fetched)
         };
         #[cfg(not(feature = "fetch"))]
-        let published = || Err(BuildError::NoKeys);
-        let keys = self.keys.map_or_else(published, |keys| Ok(Keys::Given(keys)))?;
+        let fetched = || Err(BuildError::NoKeys);
+        let keys = self.keys.map_or_else(fetched, |keys| Ok(Keys::Fixed(keys)))?;
         Ok(Verifier { issuer: self.issuer, audience, types: self.types, clock: self.clock, keys })
     }
 }

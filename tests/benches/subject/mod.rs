@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::keys::SigningKey;
-use countersign_issuer::{AccessTokenType, Client, lambda};
+use countersign_issuer::lambda;
+use countersign_issuer::records::{AccessTokenType, Client};
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_verify::{Claims, Clock};
@@ -30,7 +31,7 @@ impl Subject {
     pub(crate) fn new(clock: &Clock) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let (world, key) = runtime.block_on(async {
-            let world = InProcess::unwatched(clock, &[]).await;
+            let world = InProcess::start_with_audit(clock, &[], audit.clone()).await;
             let table = world.table::<Client>();
             let mut client = table.get("service").await.unwrap().unwrap();
             client.scopes = ["reports:read", "reports:write", "calls:read"].map(Into::into).into();

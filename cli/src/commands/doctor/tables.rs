@@ -3,7 +3,8 @@
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{KeySchemaElement, TableDescription, TableStatus, TimeToLiveStatus};
-use countersign_issuer::{StoreConfig, TableShape, table_shapes};
+use countersign_issuer::config::StoreConfig;
+use countersign_issuer::store::{TableShape, table_shapes};
 
 use super::{Finding, with_causes};
 

@@ -1,6 +1,6 @@
 //! Lifetimes and the other settings: columns of their own in the older table, JSON as Jackson writes it in the newer.
 
-use countersign_issuer::Client;
+use countersign_issuer::records::Client;
 use countersign_issuer::records::Lifetimes;
 use countersign_verify::Timestamp;
 use serde_json::{Map, Value};

@@ -1,7 +1,8 @@
-//! Guesses at passwords and client secrets: counted before they are judged, slowed down, never locked out for good.
+//! The throttle on guesses at passwords and client secrets: it delays, and never locks out for good.
 //!
-//! A guess is reserved by a conditional write and handed back when it turns out right, so that of any number of
-//! parallel guesses no more than the threshold are judged. Names that do not exist are counted like any other.
+//! A guess is counted as a failure by a conditional write before it is verified, and the count is released when the
+//! guess was right. So of any number of parallel guesses no more than the limit are verified. Names that do not exist
+//! are counted like any other.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -14,34 +15,33 @@ use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use countersign_verify::{Clock, Timestamp};
+use countersign_verify::Timestamp;
 use ring::digest::{Context, SHA256};
 
-use crate::audit_events as audit;
-use crate::context::SourceAddress;
+use crate::context::{RequestContext, SourceAddress};
 use crate::random::Random;
 use crate::request::error::OAuthError;
 use crate::store::table::{ATTEMPTS, StoreError, number, numeric, was_applied};
 
-/// Failures count from the first one on for this long, and are then forgotten together.
+/// The window of a counter: it begins with the first failure, and its failures expire together.
 const WINDOW: Duration = Duration::from_secs(15 * 60);
-/// Nobody waits longer than this for the next guess.
-const LONGEST_WAIT: Duration = Duration::from_secs(60);
-/// An item is deleted some time after its window, since clocks differ.
+/// The longest wait before the next guess.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+/// An item is kept for some time after its window, because clocks differ.
 const KEPT_AFTER_WINDOW: Duration = Duration::from_secs(60 * 60);
-/// Each round is lost to somebody else's guess, and few of those get through.
+/// Each lost round means that a parallel guess was counted; few of those can follow one another.
 const ROUNDS: usize = 8;
 
 const OPERATION: &str = "count guess";
 
-/// How many failures within 15 minutes are borne before guesses are slowed down. 0 switches a counter off.
+/// The failures within 15 minutes after which further guesses must wait. 0 switches a counter off.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ThrottleLimits {
-    /// At one user or operator from one address. `COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS`.
+    /// For one user or operator from one address. `COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS`.
     pub principal_and_address: u32,
-    /// At one user or operator from anywhere. `COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL`.
+    /// For one user or operator from anywhere. `COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL`.
     pub principal: u32,
-    /// At one client from one address. `COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS`.
+    /// For one client from one address. `COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS`.
     pub client_and_address: u32,
 }
 
@@ -59,7 +59,7 @@ fn network_of(source: SourceAddress) -> IpAddr {
     }
 }
 
-/// A guess that is under way. Unless it is handed back it counts as a failure.
+/// A guess that is being verified. Unless it is released, it counts as a failure.
 #[must_use]
 #[derive(Debug, Default)]
 pub(crate) struct Reservation(Vec<Reserved>);
@@ -67,18 +67,18 @@ pub(crate) struct Reservation(Vec<Reserved>);
 #[derive(Debug)]
 struct Reserved {
     key: String,
-    /// Which window it counts in.
+    /// The window that it is counted in.
     window_start: Timestamp,
     by: String,
 }
 
-/// One counter as it stands.
+/// The state of one counter.
 #[derive(Debug, Clone)]
 struct Counter {
     failures: u64,
     window_start: Timestamp,
     last_failure: Timestamp,
-    /// Names the last write, so that one that the SDK repeats after a lost answer is known for what it is.
+    /// The id of the last write: recognises a write that the SDK repeats after a lost answer.
     written_by: String,
 }
 
@@ -99,80 +99,75 @@ impl Counter {
         now.since(self.window_start) >= WINDOW
     }
 
-    /// How long the next guess has to wait still. A clock that is behind makes nobody wait longer.
+    /// The rest of the wait before the next guess. A clock that is behind does not lengthen it.
     fn remaining_wait(&self, limit: u32, now: Timestamp) -> Duration {
         let wait = self.wait(limit);
         self.last_failure.plus(wait).since(now).min(wait)
     }
 
-    /// How long after the last failure the next guess may come: 1 s at the threshold, then twice as long each time.
+    /// The wait between the last failure and the next guess: 1 s at the limit, doubled with each further failure.
     fn wait(&self, limit: u32) -> Duration {
         match self.failures.checked_sub(u64::from(limit)) {
             None => Duration::ZERO,
-            Some(beyond) => LONGEST_WAIT.min(Duration::from_secs(1 << beyond.min(16))),
+            Some(beyond) => MAX_WAIT.min(Duration::from_secs(1 << beyond.min(16))),
         }
     }
 }
 
-/// The `attempts` table.
+/// The throttle, over the `attempts` table.
 #[derive(Debug)]
 pub(crate) struct LoginThrottle {
     db: Client,
-    /// Without retries: what is handed back twice would be a guess for free.
-    once: Client,
+    /// Without retries: a release that is applied twice would allow a guess for free.
+    without_retries: Client,
     name: String,
     limits: ThrottleLimits,
-    clock: Clock,
     random: Random,
 }
 
 impl LoginThrottle {
-    pub(crate) fn new(
-        db: Client,
-        prefix: &str,
-        limits: ThrottleLimits,
-        clock: Clock,
-        random: Random,
-    ) -> Self {
-        let once = Client::from_conf(db.config().to_builder().retry_config(RetryConfig::disabled()).build());
-        Self { db, once, name: format!("{prefix}{ATTEMPTS}"), limits, clock, random }
+    pub(crate) fn new(db: Client, prefix: &str, limits: ThrottleLimits, random: Random) -> Self {
+        let without_retries =
+            Client::from_conf(db.config().to_builder().retry_config(RetryConfig::disabled()).build());
+        Self { db, without_retries, name: format!("{prefix}{ATTEMPTS}"), limits, random }
     }
 
-    /// Reserves a guess at the password of `principal`, whether or not there is one.
+    /// Counts a guess at the password of `principal`, whether or not there is such a principal.
     pub(crate) async fn reserve_for_principal(
         &self,
         principal: &str,
-        from: Option<SourceAddress>,
+        cx: &mut RequestContext,
     ) -> Result<Reservation, OAuthError> {
         let ThrottleLimits { principal_and_address, principal: anywhere, .. } = self.limits;
-        let address = network(from);
+        let address = network(cx.source);
         let targets = [
             Target::new("principal and address", &[principal, &address], principal_and_address),
             Target::new("principal", &[principal], anywhere),
         ];
-        self.reserve(&targets).await
+        self.reserve(&targets, cx).await
     }
 
-    /// Reserves a guess at a secret of whichever of the clients `client_ids` there is.
+    /// Counts a guess at a secret of each client in `client_ids`, whether or not there is such a client.
     pub(crate) async fn reserve_for_client(
         &self,
         client_ids: &[&str],
-        from: Option<SourceAddress>,
+        cx: &mut RequestContext,
     ) -> Result<Reservation, OAuthError> {
-        let address = network(from);
+        let address = network(cx.source);
         let limit = self.limits.client_and_address;
         let target = |id: &&str| Target::new("client and address", &[id, address.as_str()], limit);
-        self.reserve(&client_ids.iter().map(target).collect::<Vec<_>>()).await
+        self.reserve(&client_ids.iter().map(target).collect::<Vec<_>>(), cx).await
     }
 
-    async fn reserve(&self, targets: &[Target]) -> Result<Reservation, OAuthError> {
+    async fn reserve(&self, targets: &[Target], cx: &mut RequestContext) -> Result<Reservation, OAuthError> {
         let mut reservation = Reservation::default();
         for Target { kind, key, limit } in targets.iter().filter(|target| target.limit > 0) {
-            match self.count(key, *limit).await {
+            match self.count(key, *limit, cx.now).await {
                 Ok(reserved) => reservation.0.push(reserved),
                 Err(error) => {
                     if let OAuthError::TooManyFailures { wait } = error {
-                        audit::guess_refused(kind, wait);
+                        cx.audit.counter = Some(kind);
+                        cx.audit.wait_ms = Some(millis(wait));
                     }
                     self.release(reservation).await;
                     return Err(error);
@@ -182,23 +177,22 @@ impl LoginThrottle {
         Ok(reservation)
     }
 
-    /// Counts one failure in advance, or says how long to wait.
-    async fn count(&self, key: &str, limit: u32) -> Result<Reserved, OAuthError> {
+    /// Counts one failure in advance, or refuses with the wait.
+    async fn count(&self, key: &str, limit: u32, now: Timestamp) -> Result<Reserved, OAuthError> {
         let by = self.random.id()?;
         let reserved = |window_start, by| Reserved { key: key.to_owned(), window_start, by };
         let mut seen: Option<Counter> = None;
         for _ in 0..ROUNDS {
-            let now = self.clock.now();
             let request = match &seen {
-                Some(seen) if seen.is_over(now) => self.after(key, seen, now, &by),
+                Some(seen) if seen.is_over(now) => self.increment_after_wait(key, seen, now, &by),
                 Some(seen) if seen.failures >= u64::from(limit) => {
                     let wait = seen.remaining_wait(limit, now);
                     if !wait.is_zero() {
                         return Err(OAuthError::TooManyFailures { wait });
                     }
-                    self.after(key, seen, now, &by)
+                    self.increment_after_wait(key, seen, now, &by)
                 }
-                _ => self.below(key, limit, now, &by),
+                _ => self.increment_below_limit(key, limit, now, &by),
             };
             let request = request
                 .return_values(ReturnValue::UpdatedNew)
@@ -222,8 +216,14 @@ impl LoginThrottle {
         Err(OAuthError::TooManyFailures { wait: Duration::from_secs(1) })
     }
 
-    /// Below the threshold any number may count at once, each in one write and without a read.
-    fn below(&self, key: &str, limit: u32, now: Timestamp, by: &str) -> UpdateItemFluentBuilder {
+    /// Below the limit any number of guesses are counted at once, each with one write and no read.
+    fn increment_below_limit(
+        &self,
+        key: &str,
+        limit: u32,
+        now: Timestamp,
+        by: &str,
+    ) -> UpdateItemFluentBuilder {
         self.update(&self.db, key, by)
             .update_expression(
                 "SET failures = if_not_exists(failures, :zero) + :one, expires = if_not_exists(expires, :expires), \
@@ -241,9 +241,15 @@ impl LoginThrottle {
             .expression_attribute_values(":over", numeric(now.millis().saturating_sub(millis(WINDOW))))
     }
 
-    /// One failure more, or the first of a new window, on condition that nobody has written since `seen`: of many
-    /// that have waited for the same moment one gets through.
-    fn after(&self, key: &str, seen: &Counter, now: Timestamp, by: &str) -> UpdateItemFluentBuilder {
+    /// Counts a further failure, or the first of a new window, if the counter is unchanged since `seen` was read: of many
+    /// guesses that waited for the same moment, one passes.
+    fn increment_after_wait(
+        &self,
+        key: &str,
+        seen: &Counter,
+        now: Timestamp,
+        by: &str,
+    ) -> UpdateItemFluentBuilder {
         let (failures, window_start) =
             if seen.is_over(now) { (1, now) } else { (seen.failures + 1, seen.window_start) };
         self.update(&self.db, key, by)
@@ -259,18 +265,18 @@ impl LoginThrottle {
             .expression_attribute_values(":seen", AttributeValue::S(seen.written_by.clone()))
     }
 
-    /// Takes back what was counted in advance: the guess was right, or never judged. Whoever is right once need not
-    /// wait the next time.
+    /// Takes back a failure that was counted in advance: the guess was right, or was never verified. A right guess also
+    /// ends the wait.
     pub(crate) async fn release(&self, reservation: Reservation) {
         for Reserved { key, window_start, by } in reservation.0 {
             let request = self
-                .update(&self.once, &key, &format!("{by}, handed back"))
+                .update(&self.without_retries, &key, &format!("{by}, handed back"))
                 .update_expression("SET failures = failures - :one, last_failure = :zero, written_by = :by")
                 .condition_expression("failures > :zero AND window_start = :start")
                 .expression_attribute_values(":one", numeric(1))
                 .expression_attribute_values(":zero", numeric(0))
                 .expression_attribute_values(":start", numeric(window_start.millis()));
-            // One failure too many is on record then, until the window ends.
+            // One failure too many then stays counted until the window ends.
             if let Err(error) = was_applied("hand back guess", Box::pin(request.send()).await) {
                 tracing::warn!(%error, "a guess that was no failure stays counted");
             }
@@ -285,16 +291,16 @@ impl LoginThrottle {
     }
 }
 
-/// What is guessed at, as one counter has it.
+/// One counter to be incremented.
 struct Target {
     kind: &'static str,
     key: String,
-    /// How many failures are borne.
+    /// The failures after which guesses must wait.
     limit: u32,
 }
 
 impl Target {
-    /// Its key is a digest, since people type passwords where names belong, and names may have any length.
+    /// The key is a digest, because people type passwords into name fields, and because names may have any length.
     fn new(kind: &'static str, parts: &[&str], limit: u32) -> Self {
         let mut digest = Context::new(&SHA256);
         for part in parts {
@@ -305,7 +311,7 @@ impl Target {
     }
 }
 
-/// Requests whose address is not known count as coming from one.
+/// Requests from unknown addresses share one counter.
 fn network(from: Option<SourceAddress>) -> String {
     from.map_or_else(String::new, |from| network_of(from).to_string())
 }
@@ -345,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_targets_share_a_key() {
+    fn different_targets_have_different_keys() {
         let key = |kind, parts: &[&str]| Target::new(kind, parts, 1).key;
         assert_ne!(key("a", &["b", "cd"]), key("a", &["bc", "d"]));
         assert_ne!(key("a", &["b"]), key("c", &["b"]));

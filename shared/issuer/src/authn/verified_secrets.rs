@@ -1,4 +1,4 @@
-//! The client secrets that a slow hash has let in: a warm process asks the hash once for each.
+//! A cache of verified client secrets: a warm process runs the slow hash once for each.
 
 use std::collections::{HashSet, VecDeque};
 use std::fmt;
@@ -7,19 +7,19 @@ use std::sync::{Mutex, PoisonError};
 use countersign_verify::Timestamp;
 use ring::hmac;
 
-use crate::credentials::client_secret::{ClientSecret, Secret};
+use crate::credentials::{ClientSecret, Secret};
 use crate::random::Random;
 use crate::records::client::Client;
 
-/// A tag of 32 bytes each, twice.
+/// Each takes two tags of 32 bytes.
 const CAPACITY: usize = 4096;
 
 type Tag = [u8; 32];
 
-/// Tags of secrets under a key of this process's own: worth nothing elsewhere, and to nobody who reads the memory
-/// without the key. A tag is bound to the client's record as it stood, so that any change of the record forgets it.
+/// Holds keyed digests (tags) of secrets that a slow hash has verified. The key is random and never leaves this process,
+/// so a tag is useless elsewhere. A tag is bound to the version of the client's record: any change invalidates it.
 pub(crate) struct VerifiedSecretCache {
-    /// Nothing is remembered without randomness.
+    /// `None` where there was no randomness: then nothing is cached.
     key: Option<hmac::Key>,
     tags: Mutex<Tags>,
 }
@@ -36,8 +36,8 @@ impl VerifiedSecretCache {
         Self { key, tags: Mutex::default() }
     }
 
-    /// Where among the client's secrets the live slow one is that `presented` is known to be.
-    pub(crate) fn position(&self, client: &Client, presented: &Secret, now: Timestamp) -> Option<usize> {
+    /// Finds the valid, slow client secret that `presented` was verified as before.
+    pub(crate) fn find(&self, client: &Client, presented: &Secret, now: Timestamp) -> Option<usize> {
         let tags = self.tags.lock().unwrap_or_else(PoisonError::into_inner);
         let is_known = |secret: &ClientSecret| {
             secret.is_slow()
@@ -47,8 +47,8 @@ impl VerifiedSecretCache {
         client.secrets.iter().position(is_known)
     }
 
-    /// Remembers that `presented` has been verified as `secret`; the oldest is forgotten where there are too many.
-    pub(crate) fn remember(&self, client: &Client, presented: &Secret, secret: &ClientSecret) {
+    /// Stores that `presented` was verified as `secret`. Evicts the oldest entry when the cache is full.
+    pub(crate) fn insert(&self, client: &Client, presented: &Secret, secret: &ClientSecret) {
         let Some(tag) = self.tag(client, presented, secret) else {
             return;
         };
@@ -68,7 +68,7 @@ impl VerifiedSecretCache {
         for number in [client.version, client.updated.millis()] {
             tag.update(&number.to_be_bytes());
         }
-        // No hash holds a NUL, so the presented secret begins where the hash ends. The salt makes the hash one client's.
+        // No hash contains a NUL, so it marks where the presented secret begins. The salt ties the hash to one client.
         tag.update(secret.hash().as_bytes());
         tag.update(&[0]);
         tag.update(presented.expose().as_bytes());
@@ -84,34 +84,27 @@ impl fmt::Debug for VerifiedSecretCache {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
-    fn what_was_verified_is_known_until_the_record_changes_or_there_is_no_room() {
+    fn a_verified_secret_is_cached_until_the_record_changes_or_the_cache_is_full() {
         let random = Random::system();
         let now = Timestamp::from_seconds(1);
-        let chosen = Secret::given("chosen".into());
-        let secret = ClientSecret::of(&chosen, now, None, &random).unwrap();
-        let mut client: Client = serde_json::from_value(json!({
-            "client_id": "c", "name": "c", "secrets": [secret], "grant_types": [], "scopes": [], "roles": [],
-            "brands": [], "operators": [], "require_operator": false, "audiences": [], "access_ttl": 1,
-            "refresh_ttl": 1, "typ": "at+jwt", "enabled": true, "created": now, "updated": now, "version": 1,
-        }))
-        .unwrap();
-        let verified_secrets = VerifiedSecretCache::new(&random);
+        let chosen = Secret::from_string("chosen".into());
+        let secret = ClientSecret::new(&chosen, now, None, &random).unwrap();
+        let mut client = Client { secrets: vec![secret.clone()], ..Client::new("c", now) };
+        let cache = VerifiedSecretCache::new(&random);
         let knows = |client: &Client, text: &str| {
-            verified_secrets.position(client, &Secret::given(text.into()), now).is_some()
+            cache.find(client, &Secret::from_string(text.into()), now).is_some()
         };
         assert!(!knows(&client, "chosen"));
-        verified_secrets.remember(&client, &chosen, &secret);
+        cache.insert(&client, &chosen, &secret);
         assert!(knows(&client, "chosen") && !knows(&client, "chosen "));
         let revoked = Client { secrets: Vec::new(), ..client.clone() };
         assert!(!knows(&revoked, "chosen"));
         let generated = Secret::generate(&random).unwrap();
-        let fast = ClientSecret::of(&generated, now, None, &random).unwrap();
-        verified_secrets.remember(&client, &generated, &fast);
+        let fast = ClientSecret::new(&generated, now, None, &random).unwrap();
+        cache.insert(&client, &generated, &fast);
         let with_fast = Client { secrets: vec![fast], ..client.clone() };
         assert!(!knows(&with_fast, generated.expose()), "a fast one needs no memory");
 
@@ -119,9 +112,9 @@ mod tests {
         assert!(!knows(&client, "chosen"));
         client.version -= 1;
         for number in 0..CAPACITY {
-            verified_secrets.remember(&client, &Secret::given(number.to_string()), &secret);
+            cache.insert(&client, &Secret::from_string(number.to_string()), &secret);
         }
         assert!(!knows(&client, "chosen") && knows(&client, &(CAPACITY - 1).to_string()));
-        assert!(verified_secrets.tags.lock().unwrap().known.len() <= CAPACITY);
+        assert!(cache.tags.lock().unwrap().known.len() <= CAPACITY);
     }
 }

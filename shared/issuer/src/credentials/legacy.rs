@@ -1,16 +1,16 @@
-//! Spring's fast digests, which are kept as argon2id of themselves.
+//! Spring's fast digests, which are stored as argon2id of themselves.
 
 use md5::{Digest as _, Md5};
 use ring::digest;
 
 use super::spring::from_hex;
 
-/// One round, or 1024, of a fast digest.
+/// A fast digest of one round, or of 1024.
 pub struct LegacyHash {
     kind: LegacyKind,
-    /// As it stands in the text: `{…}` with its braces, hexadecimal for `sha256`, or nothing.
+    /// In the form of Spring's text: `{…}` with its braces, hexadecimal for `sha256`, or empty.
     salt: String,
-    /// Lower-case hexadecimal, as Spring compares it.
+    /// In lower-case hexadecimal, as Spring compares it.
     pub(super) digest: String,
 }
 
@@ -24,7 +24,7 @@ pub(super) enum LegacyKind {
 }
 
 impl LegacyKind {
-    pub(super) fn of(id: &str) -> Option<Self> {
+    pub(super) fn from_id(id: &str) -> Option<Self> {
         Some(match id {
             "MD5" => Self::Md5,
             "SHA-1" => Self::Sha1,
@@ -38,7 +38,7 @@ impl LegacyKind {
         self.label().trim_matches(['{', '}'])
     }
 
-    /// The id as the text has it.
+    /// The encoder's id in braces.
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Md5 => "{MD5}",
@@ -67,7 +67,7 @@ impl LegacyHash {
         let digest = &rest[salt.len()..];
         let is_lower_hex = |text: &str| text.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
         let salt_is_fit = !matches!(kind, LegacyKind::Standard) || is_lower_hex(salt);
-        // A `$` would end the salt early once it is kept.
+        // A `$` would end the salt early in the stored form.
         (digest.len() == 2 * kind.digest(b"").len()
             && is_lower_hex(digest)
             && salt_is_fit
@@ -75,22 +75,22 @@ impl LegacyHash {
         .then(|| Self { kind, salt: salt.to_owned(), digest: digest.to_owned() })
     }
 
-    /// The salt alone: what is left of the hash once argon2id of its digest is kept.
+    /// The kind and salt of a stored hash, whose digest only survives as argon2id.
     pub(super) fn salted(kind: LegacyKind, salt: &str) -> Self {
         Self { kind, salt: salt.to_owned(), digest: String::new() }
     }
 
-    /// The encoder that made it.
+    /// The id of the encoder that made it.
     pub fn id(&self) -> &'static str {
         self.kind.id()
     }
 
-    /// What stands before the digest.
+    /// The stored text in front of the argon2id hash.
     pub(super) fn prefix(&self) -> String {
         format!("{{{}}}{}", self.id(), self.salt)
     }
 
-    /// What Spring's encoder makes of `password` under this salt.
+    /// Computes the digest as Spring's encoder does, under this salt.
     pub(super) fn digest_of(&self, password: &[u8]) -> String {
         let mut digest = match self.kind {
             LegacyKind::Standard => [&from_hex(&self.salt).unwrap_or_default(), password].concat(),

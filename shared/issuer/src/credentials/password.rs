@@ -1,4 +1,4 @@
-//! Passwords: prepared as RFC 8265 says, kept as argon2id; imported hashes as they came.
+//! Passwords: prepared by RFC 8265, stored as argon2id; imported hashes are stored unchanged.
 
 use std::borrow::Cow;
 
@@ -9,30 +9,31 @@ use precis_profiles::precis_core::profile::PrecisFastInvocation;
 
 use crate::credentials::spring;
 use crate::random::{Random, RandomError};
-use crate::request::form::MAX_VALUE_BYTES;
 
+/// The longest password, or chosen secret, in bytes.
+pub(crate) const MAX_PASSWORD_BYTES: usize = 1024;
 /// OWASP's first choice for argon2id: 19 MiB, two passes, one lane; about 15 ms.
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
 
-/// A hash of nothing that anybody can type: verifying against it costs what verifying against a real one does, so
-/// that an unknown name takes as long as a wrong password.
-const STAND_IN: &str =
+/// A hash that no password matches. Verifying against it costs the same as against a real one, so that an unknown
+/// username takes as long as a wrong password.
+const DUMMY_HASH: &str =
     "$argon2id$v=19$m=19456,t=2,p=1$Y291bnRlcnNpZ24tbm9uZQ$6k7n5KQ0h3G5v1mS0pQe3m1m1cO0tX0m3oE8Xw2yq1A";
 
-/// Why a password cannot be set.
+/// The reason why a password cannot be set.
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
-    /// Empty, or with characters that RFC 8265 section 4.2 does not allow (control characters, for one).
+    /// Empty, or with characters that RFC 8265 section 4.2 does not allow, such as control characters.
     #[error(
         "a password, or a chosen secret, is not empty and has no control characters (RFC 8265 section 4.2)"
     )]
     NotAllowed,
-    /// Longer than any that a request may carry.
-    #[error("a password, or a chosen secret, has at most {MAX_VALUE_BYTES} bytes")]
+    /// Longer than a request may carry.
+    #[error("a password, or a chosen secret, has at most {MAX_PASSWORD_BYTES} bytes")]
     TooLong,
-    /// No salt could be had.
+    /// There was no randomness for a salt.
     #[error(transparent)]
     Random(#[from] RandomError),
     /// argon2 failed.
@@ -40,15 +41,15 @@ pub enum PasswordError {
     Hash(String),
 }
 
-/// A password as it is hashed, if it may be one.
+/// Prepares a password for hashing, if it is allowed (RFC 8265 section 4.2).
 pub(crate) fn prepare(password: &str) -> Result<Cow<'_, str>, PasswordError> {
-    if password.len() > MAX_VALUE_BYTES {
+    if password.len() > MAX_PASSWORD_BYTES {
         return Err(PasswordError::TooLong);
     }
     OpaqueString::enforce(password).map_err(|_| PasswordError::NotAllowed)
 }
 
-/// The argon2id hash of a password, as a PHC string.
+/// Hashes a password with argon2id. Returns a PHC string.
 pub(crate) fn hash(password: &str, random: &Random) -> Result<String, PasswordError> {
     let prepared = prepare(password)?;
     let salt = random.bytes::<16>()?;
@@ -60,9 +61,9 @@ pub(crate) fn hash(password: &str, random: &Random) -> Result<String, PasswordEr
     Ok(phc.to_string())
 }
 
-/// Whether `password` is the one that `hash` was made of.
+/// Reports whether `hash` was made from `password`.
 pub(crate) fn verify(password: &str, hash: &str) -> bool {
-    // What cannot be a password is still hashed, for the time it takes.
+    // A text that cannot be a password is hashed too, so that it takes the same time.
     let prepared = OpaqueString::enforce(password).unwrap_or_else(|_| password.into());
     if hash.starts_with('{') {
         return spring::verify(password, &prepared, hash);
@@ -70,9 +71,9 @@ pub(crate) fn verify(password: &str, hash: &str) -> bool {
     Phc::new(hash).is_ok_and(|phc| Argon2::default().verify_password(prepared.as_bytes(), &phc).is_ok())
 }
 
-/// Takes the time that [`verify`] takes, for a name that does not exist.
-pub(crate) fn verify_stand_in(password: &str) {
-    let _ = verify(password, STAND_IN);
+/// Takes as long as [`verify`], for a username that does not exist.
+pub(crate) fn verify_dummy(password: &str) {
+    let _ = verify(password, DUMMY_HASH);
 }
 
 #[cfg(test)]
@@ -80,11 +81,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_stand_in_has_the_parameters_of_a_real_hash() {
+    fn the_dummy_hash_has_the_parameters_of_a_real_one() {
         let parameters = |phc: &str| phc.rsplitn(3, '$').nth(2).map(str::to_owned);
         let real = hash("any", &Random::system()).unwrap();
-        assert_eq!(parameters(STAND_IN), parameters(&real));
-        assert_eq!(STAND_IN.len(), real.len());
-        assert!(Phc::new(STAND_IN).is_ok_and(|phc| phc.hash.is_some()));
+        assert_eq!(parameters(DUMMY_HASH), parameters(&real));
+        assert_eq!(DUMMY_HASH.len(), real.len());
+        assert!(Phc::new(DUMMY_HASH).is_ok_and(|phc| phc.hash.is_some()));
     }
 }

@@ -1,5 +1,5 @@
-//! Hashes that Spring Security's `DelegatingPasswordEncoder` wrote, stored with the `{id}` that it gave them and
-//! verified as its encoders verify them. Nothing here makes such a hash.
+//! Hashes by Spring Security's `DelegatingPasswordEncoder`: stored with their `{id}` and verified as its encoders do.
+//! No such hash is created here.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -14,20 +14,20 @@ use ring::pbkdf2;
 use scrypt::Params as ScryptParams;
 use subtle::ConstantTimeEq;
 
-use crate::credentials::client_secret::Secret;
+use crate::credentials::Secret;
 use crate::credentials::legacy::{LegacyHash, LegacyKind};
 use crate::credentials::password::{self, PasswordError};
 use crate::random::Random;
 
 /// The highest bcrypt cost: about a second of a whole vCPU.
 const MAX_BCRYPT_COST: u32 = 14;
-/// scrypt and argon2 may fill as much memory: what Spring's largest default (scrypt, 5.8) takes.
+/// The most memory for scrypt and argon2: that of Spring's largest default (scrypt, 5.8).
 const MAX_MEMORY_BYTES: usize = 64 << 20;
-/// argon2's passes, and the lanes of argon2 and scrypt, each of which costs as much again.
+/// The most passes of argon2, and the most lanes of argon2 and scrypt: each costs as much as the first.
 const MAX_PASSES: u32 = 10;
 const MAX_LANES: u32 = 4;
 
-/// What `PasswordEncoderFactories.createDelegatingPasswordEncoder` of Spring Security knows.
+/// The encoders of Spring Security's `PasswordEncoderFactories.createDelegatingPasswordEncoder`.
 const ENCODERS: [&str; 14] = [
     "bcrypt",
     "ldap",
@@ -45,40 +45,40 @@ const ENCODERS: [&str; 14] = [
     "argon2@SpringSecurity_v5_8",
 ];
 
-/// A value of a column where Spring keeps a client's secret or a user's password.
+/// A value from a column in which Spring stores client secrets or passwords.
 pub enum SpringValue {
-    /// A hash that is kept as it is.
+    /// A hash that is stored unchanged.
     Hash(SpringHash),
-    /// A hash that is too fast to be kept as it is: it is kept as argon2id of itself.
+    /// A hash that is too fast to store unchanged: it is stored as argon2id of itself.
     Legacy(LegacyHash),
-    /// `{noop}`, or no hash at all: kept as a chosen secret is.
+    /// `{noop}`, or plain text: stored as a chosen secret is.
     Plain(Secret),
 }
 
-/// Why a value cannot be verified here.
+/// The reason why a value is not accepted.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SpringValueRefused {
-    /// An encoder that is not known here.
+    /// An unsupported encoder.
     #[error("{0}: hashes of this kind are not verified here")]
     UnknownId(&'static str),
-    /// It starts as a hash does and is none.
+    /// It starts like a hash but is malformed.
     #[error("{0}: not a hash as Spring writes it")]
     Malformed(&'static str),
-    /// Verifying it would take a function too long, or too much memory.
+    /// Verifying it would take a Lambda function too long, or too much memory.
     #[error("{0}: too costly to verify in a Lambda function ({1})")]
     TooCostly(&'static str, String),
 }
 
 impl SpringValue {
-    /// Reads a column's value: `{id}…`, a bare bcrypt or argon2 hash, or plain text.
-    pub fn read(value: &str) -> Result<Self, SpringValueRefused> {
+    /// Parses a column's value: `{id}…`, a bare bcrypt or argon2 hash, or plain text.
+    pub fn parse(value: &str) -> Result<Self, SpringValueRefused> {
         if let Some((id, rest)) = split_id(value) {
-            return match LegacyKind::of(id) {
+            return match LegacyKind::from_id(id) {
                 Some(kind) => {
                     let hash = LegacyHash::parse(kind, rest).map(Self::Legacy);
                     hash.ok_or(SpringValueRefused::Malformed(kind.label()))
                 }
-                None if id == "noop" => Ok(Self::Plain(Secret::given(rest.to_owned()))),
+                None if id == "noop" => Ok(Self::Plain(Secret::from_string(rest.to_owned()))),
                 None => SpringHash::parse(value).map(Self::Hash),
             };
         }
@@ -88,17 +88,16 @@ impl SpringValue {
         if value.starts_with('$') {
             return SpringHash::parse(&format!("{{bcrypt}}{value}")).map(Self::Hash);
         }
-        Ok(Self::Plain(Secret::given(value.to_owned())))
+        Ok(Self::Plain(Secret::from_string(value.to_owned())))
     }
 
-    /// Whether a text starts as a hash, or with the `{id}` of an encoder: no name does.
+    /// Reports whether a text starts like a hash, or with the `{id}` of an encoder; no name does.
     pub fn is_marked(text: &str) -> bool {
         let has_id = split_id(text).is_some_and(|(id, _)| ENCODERS.contains(&id));
         has_id || text.starts_with("$2") || text.starts_with("$argon2")
     }
 
-    /// Why it cannot be kept, if it cannot: plain text that may be no password here. A hash says nothing of what it
-    /// was made of.
+    /// Rejects plain text that is not an allowed password. Of a hash the original is unknown, so it passes.
     pub fn check(&self) -> Result<(), PasswordError> {
         match self {
             Self::Plain(secret) => password::prepare(secret.expose()).map(|_| ()),
@@ -106,8 +105,8 @@ impl SpringValue {
         }
     }
 
-    /// What to store of a password.
-    pub(crate) fn seal(&self, random: &Random) -> Result<String, PasswordError> {
+    /// Returns the form in which it is stored.
+    pub(crate) fn to_stored(&self, random: &Random) -> Result<String, PasswordError> {
         match self {
             Self::Hash(hash) => Ok(hash.text.clone()),
             Self::Legacy(hash) => Ok(format!("{}{}", hash.prefix(), password::hash(&hash.digest, random)?)),
@@ -115,8 +114,8 @@ impl SpringValue {
         }
     }
 
-    /// Whether `stored` is what was stored of this value once: a hash with a salt is another one every time.
-    pub(crate) fn is_sealed_as(&self, stored: &str) -> bool {
+    /// Reports whether `stored` was made from this value. Salted forms differ every time, so they are verified.
+    pub(crate) fn matches_stored(&self, stored: &str) -> bool {
         match self {
             Self::Hash(hash) => hash.text == stored,
             Self::Legacy(hash) => {
@@ -137,7 +136,7 @@ fn split_id(value: &str) -> Option<(&str, &str)> {
     value.strip_prefix('{')?.split_once('}')
 }
 
-/// A hash that is strong enough to be kept.
+/// A hash that is strong enough to be stored unchanged.
 pub struct SpringHash {
     text: String,
     scheme: Scheme,
@@ -152,28 +151,28 @@ enum Scheme {
 }
 
 impl SpringHash {
-    /// Reads `{id}…` within the bounds of what a function may spend on it.
+    /// Parses `{id}…` within the cost limits of a function.
     fn parse(text: &str) -> Result<Self, SpringValueRefused> {
         let (id, rest) = split_id(text).ok_or(SpringValueRefused::Malformed("no {id}"))?;
         let scheme = match id {
             "bcrypt" => parse_bcrypt(rest)?,
             "argon2" | "argon2@SpringSecurity_v5_8" => parse_argon2(rest)?,
             "scrypt" | "scrypt@SpringSecurity_v5_8" => parse_scrypt(rest)?,
-            // The text has neither iterations nor algorithm: they are the encoder's defaults of that version.
+            // The text names neither iterations nor algorithm: they are the encoder's defaults of that version.
             "pbkdf2" => parse_pbkdf2(rest, pbkdf2::PBKDF2_HMAC_SHA1, 8, 185_000)?,
             "pbkdf2@SpringSecurity_v5_8" => parse_pbkdf2(rest, pbkdf2::PBKDF2_HMAC_SHA256, 16, 310_000)?,
             "ldap" => return Err(SpringValueRefused::UnknownId("{ldap}")),
             "MD4" => return Err(SpringValueRefused::UnknownId("{MD4}")),
-            _ => match LegacyKind::of(id) {
+            _ => match LegacyKind::from_id(id) {
                 Some(kind) => parse_wrapped(kind, rest).ok_or(SpringValueRefused::Malformed(kind.label()))?,
-                // Not repeated: it may be the start of a secret in plain text.
+                // The error does not repeat it: it may be the start of a secret in plain text.
                 None => return Err(SpringValueRefused::UnknownId("an unknown {id}")),
             },
         };
         Ok(Self { text: text.to_owned(), scheme })
     }
 
-    fn is_of(&self, password: &[u8]) -> bool {
+    fn matches(&self, password: &[u8]) -> bool {
         match &self.scheme {
             Scheme::Bcrypt { cost, salt, digest } => {
                 bcrypt_digest(*cost, *salt, password).ct_eq(digest.as_slice()).into()
@@ -192,15 +191,15 @@ impl SpringHash {
     }
 }
 
-/// Whether `password` is the one that `stored`, which starts with `{id}`, was made of. Spring hashed what was typed as
-/// it was typed; a device that types it otherwise today is met half-way by trying the prepared form (RFC 8265) too.
+/// Reports whether `stored`, which starts with `{id}`, was made from the password. Spring hashed the password as it was
+/// typed. Another device may type it in another Unicode form today, so the prepared form (RFC 8265) is tried too.
 pub(crate) fn verify(typed: &str, prepared: &str, stored: &str) -> bool {
     SpringHash::parse(stored).is_ok_and(|hash| {
-        hash.is_of(typed.as_bytes()) || (prepared != typed && hash.is_of(prepared.as_bytes()))
+        hash.matches(typed.as_bytes()) || (prepared != typed && hash.matches(prepared.as_bytes()))
     })
 }
 
-/// Whether `stored`, an argon2id hash of ours or one of Spring's, is within the bounds of what a function may spend.
+/// Reports whether `stored`, an argon2id hash of ours or one of Spring's, is within the cost limits of a function.
 pub(crate) fn is_verifiable(stored: &str) -> bool {
     if stored.starts_with('{') { SpringHash::parse(stored).is_ok() } else { parse_argon2(stored).is_ok() }
 }
@@ -232,8 +231,8 @@ fn parse_bcrypt(text: &str) -> Result<Scheme, SpringValueRefused> {
     Ok(Scheme::Bcrypt { cost, salt, digest })
 }
 
-/// bcrypt takes 72 bytes, the NUL at the end included. Spring refuses to make a hash of more, since the rest would not
-/// count, and goes on comparing longer passwords by their first 72 bytes: a hash from before that rule still opens.
+/// bcrypt uses 72 bytes, including the final NUL. Spring refuses to hash longer passwords today, but still compares them
+/// by their first 72 bytes, so that hashes from before that rule keep working.
 fn bcrypt_digest(cost: u32, salt: [u8; 16], password: &[u8]) -> [u8; 23] {
     let mut key = password.to_vec();
     key.push(0);
@@ -284,7 +283,7 @@ fn parse_scrypt(text: &str) -> Result<Scheme, SpringValueRefused> {
     Ok(Scheme::Scrypt { params, salt, derived })
 }
 
-/// Hexadecimal of a salt and of 256 bits, as the encoders of both versions derive them.
+/// A salt and 256 derived bits in hexadecimal, as the encoders of both versions write them.
 fn parse_pbkdf2(
     text: &str,
     algorithm: pbkdf2::Algorithm,
@@ -299,7 +298,7 @@ fn parse_pbkdf2(
     parsed().ok_or(SpringValueRefused::Malformed("pbkdf2"))
 }
 
-/// A legacy hash as it is kept: `{id}`, its salt, and argon2id of its digest.
+/// The stored form of a legacy hash: `{id}`, its salt, and argon2id of its digest.
 fn parse_wrapped(kind: LegacyKind, rest: &str) -> Option<Scheme> {
     let (salt, _) = rest.split_at_checked(rest.find("$argon2id$")?)?;
     let phc = rest[salt.len()..].to_owned();
@@ -318,28 +317,28 @@ pub(super) fn from_hex(text: &str) -> Option<Vec<u8>> {
 mod tests {
     use super::*;
 
-    /// What Spring's encoders made themselves.
+    /// Hashes that Spring's own encoders made.
     fn vectors() -> impl Iterator<Item = (&'static str, &'static str)> {
         let lines = include_str!("../../../../tests/data/spring-hashes.tsv").lines();
         lines.filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once('\t'))
     }
 
     fn stored(value: &str) -> String {
-        SpringValue::read(value).unwrap().seal(&Random::system()).unwrap()
+        SpringValue::parse(value).unwrap().to_stored(&Random::system()).unwrap()
     }
 
     #[test]
-    fn what_spring_made_is_verified_and_nothing_else_is() {
+    fn hashes_by_spring_are_verified_and_wrong_passwords_refused() {
         assert_eq!(vectors().count(), 41);
         for (typed, value) in vectors() {
             let hash = stored(value);
             assert!(password::verify(typed, &hash), "{typed} {value}");
-            // Beyond 72 bytes bcrypt does not look, so what is wrong stands in front.
+            // bcrypt ignores what follows 72 bytes, so the wrong character stands in front.
             if typed != "s p a c e" && typed != "pä55wörd €" {
                 assert!(!password::verify(&format!("!{typed}"), &hash), "{value}");
             }
-            let read = SpringValue::read(value).unwrap();
-            assert!(read.is_sealed_as(&hash), "{value}");
+            let read = SpringValue::parse(value).unwrap();
+            assert!(read.matches_stored(&hash), "{value}");
             assert_eq!(matches!(read, SpringValue::Legacy(_)), hash != value, "{value}");
         }
     }
@@ -361,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn a_legacy_digest_is_kept_as_argon2id_only() {
+    fn a_legacy_digest_is_stored_as_argon2id_only() {
         for (_, value) in vectors().filter(|(_, value)| value.starts_with("{MD5}")) {
             let digest = value.rsplit('}').next().unwrap();
             let hash = stored(value);
@@ -376,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_eat_the_function_or_is_no_hash_is_refused() {
+    fn costly_and_malformed_hashes_are_refused() {
         let digest = "kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
         for (value, said) in [
             (format!("{{bcrypt}}$2a$15${digest}"), "bcrypt: too costly to verify in a Lambda function (cost 15; at most 14)"),
@@ -393,7 +392,7 @@ mod tests {
             ("{ldap}{SSHA}x".into(), "{ldap}: hashes of this kind"),
             ("{MD4}x".into(), "{MD4}: hashes of this kind"),
         ] {
-            let refused = SpringValue::read(&value).err().unwrap_or_else(|| unreachable!("{value}")).to_string();
+            let refused = SpringValue::parse(&value).err().unwrap_or_else(|| unreachable!("{value}")).to_string();
             assert!(refused.contains(said), "{refused}");
         }
     }

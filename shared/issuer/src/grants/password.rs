@@ -1,22 +1,22 @@
 //! `password` (RFC 6749 section 4.3): a user of a brand.
 
-use super::{LoginForm, authorize_login};
-use crate::Issuer;
-use crate::authn::client::AuthenticatedClient;
-use crate::records::principal::PrincipalKey;
+use crate::context::RequestContext;
+use crate::grants::login::PasswordLogin;
+use crate::grants::terms::Terms;
+use crate::records::{Principal, PrincipalKey};
 use crate::request::error::OAuthError;
-use crate::request::form::Form;
-use crate::tokens::access::Authorization;
+use crate::request::token_request::Login;
 
-pub(super) async fn authorize<'client>(
-    issuer: &Issuer,
-    client: &'client AuthenticatedClient,
-    form: &mut Form<'_>,
-) -> Result<Authorization<'client>, OAuthError> {
-    let login = LoginForm::read(client, form)?;
-    let Some(brand) = login.terms.brand_key.as_deref().map(str::to_owned) else {
+/// Logs a user of the brand in.
+pub(super) async fn log_in(
+    logins: &PasswordLogin,
+    login: &Login,
+    terms: &Terms<'_>,
+    cx: &mut RequestContext,
+) -> Result<(PrincipalKey, Principal), OAuthError> {
+    let Some(brand) = terms.brand_key.as_deref() else {
         return Err(OAuthError::InvalidRequest("users belong to a brand, and the client has none"));
     };
-    let (key, user) = login.log_in(issuer, client, |username| PrincipalKey::User { brand, username }).await?;
-    authorize_login(issuer, client, key, user, login.terms)
+    let key = |username| PrincipalKey::User { brand: brand.to_owned(), username };
+    logins.log_in(login, Some(brand), key, cx).await
 }

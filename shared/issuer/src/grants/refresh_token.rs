@@ -1,65 +1,45 @@
 //! `refresh_token` (RFC 6749 section 6).
 
-use super::{operator_claim, requested_scope};
-use crate::Issuer;
-use crate::audit_events as audit;
-use crate::authn::client::AuthenticatedClient;
-use crate::records::brand;
-use crate::records::client::GrantType;
-use crate::records::principal::{Principal, PrincipalKey};
+use crate::grants::terms::operator_claim;
 use crate::records::scope::Scope;
+use crate::records::{Client, GrantType, Principal, PrincipalKey, brand};
 use crate::request::error::{GrantRefusal, OAuthError};
-use crate::request::form::Form;
+use crate::request::token_request::TokenRequest;
+use crate::store::Table;
 use crate::tokens::access::Authorization;
-use crate::tokens::families::Advance;
 use crate::tokens::refresh::RefreshClaims;
 
-pub(super) async fn authorize<'client>(
-    issuer: &Issuer,
-    client: &'client AuthenticatedClient,
-    form: &mut Form<'_>,
-) -> Result<Authorization<'client>, OAuthError> {
-    let token = form.require("refresh_token", "refresh_token is missing")?;
-    let claims = issuer.verify_refresh_token(&token).await?;
-    let (key, principal) = check_session(issuer, client, &claims).await?;
-    if form.take("brandKey").is_some_and(|brand| Some(&*brand) != claims.brand_key.as_deref()) {
+/// Authorizes a verified refresh token. `successor` are the claims of the token that follows it.
+pub(super) async fn authorize(
+    principals: &Table<Principal>,
+    client: &Client,
+    used: &RefreshClaims,
+    successor: RefreshClaims,
+    request: &TokenRequest,
+) -> Result<Authorization<'static>, OAuthError> {
+    let (key, principal) = check_session(principals, client, used).await?;
+    if request.brand.as_ref().is_some_and(|brand| Some(brand.as_str()) != used.brand_key.as_deref()) {
         return Err(OAuthError::InvalidGrant(GrantRefusal::ForeignBrand));
     }
-    let scope = narrowed_scope(client, &claims, form)?;
-    if form.take("resource").is_some_and(|resource| resource != claims.resource) {
+    let scope = narrow_scope(client, used, request.scope.as_ref())?;
+    if request.resource.as_ref().is_some_and(|resource| *resource != used.resource) {
         return Err(OAuthError::InvalidTarget);
-    }
-
-    // Everything that can fail comes before the write, which is what uses the token up.
-    let successor = issuer.successor(&claims)?;
-    let signing_key = issuer.signer.signing_key().await?;
-    let refusal = match issuer.families.advance(&claims, issuer.clock.now()).await? {
-        Advance::Advanced | Advance::Repeated => None,
-        Advance::LateRetry => Some(GrantRefusal::LateRetry),
-        Advance::Revoked => Some(GrantRefusal::Revoked),
-        Advance::Reused => Some(GrantRefusal::Reused),
-        Advance::Unknown => Some(GrantRefusal::UnknownFamily),
-    };
-    if let Some(refusal) = refusal {
-        audit::refresh_refused(&claims);
-        return Err(OAuthError::InvalidGrant(refusal));
     }
     Ok(Authorization {
         sub: principal.id.into(),
         roles: principal.roles.into(),
         operator: operator_claim(key),
-        brand_key: claims.brand_key.map(Into::into),
+        brand_key: used.brand_key.clone().map(Into::into),
         scope,
-        audience: claims.resource.into(),
+        audience: used.resource.clone().into(),
         refresh: Some(successor),
-        key: Some(signing_key),
     })
 }
 
-/// Judges a verified refresh token by the client and the principal as they stand now.
-pub(crate) async fn check_session(
-    issuer: &Issuer,
-    client: &AuthenticatedClient,
+/// Checks a verified refresh token against the current records of its client and principal.
+pub(super) async fn check_session(
+    principals: &Table<Principal>,
+    client: &Client,
     claims: &RefreshClaims,
 ) -> Result<(PrincipalKey, Principal), OAuthError> {
     let refused = |reason| Err(OAuthError::InvalidGrant(reason));
@@ -82,7 +62,7 @@ pub(crate) async fn check_session(
     {
         return refused(GrantRefusal::NoLongerAllowed);
     }
-    let Some(principal) = issuer.principals.get(&claims.principal).await? else {
+    let Some(principal) = principals.get(&claims.principal).await? else {
         return refused(GrantRefusal::UnknownPrincipal);
     };
     if principal.id != claims.sub {
@@ -100,12 +80,12 @@ pub(crate) async fn check_session(
     Ok((key, principal))
 }
 
-/// What the access token gets: what is asked for, if it was granted at first and the client may still have it; else
-/// what is left of the first grant.
-fn narrowed_scope(
-    client: &AuthenticatedClient,
+/// Returns the access token's scope: the requested one, if it was granted at first and the client still has it;
+/// otherwise the rest of the first grant.
+fn narrow_scope(
+    client: &Client,
     claims: &RefreshClaims,
-    form: &mut Form<'_>,
+    requested: Option<&Scope>,
 ) -> Result<Scope, OAuthError> {
     let granted = match &claims.scope {
         Some(scope) => {
@@ -113,9 +93,9 @@ fn narrowed_scope(
         }
         None => Scope::default(),
     };
-    match requested_scope(form)? {
-        None => Ok(granted.shrink_to(&client.scopes)),
-        Some(scope) if scope.is_subset_of(&granted) && scope.is_within(&client.scopes) => Ok(scope),
+    match requested {
+        None => Ok(granted.intersection(&client.scopes)),
+        Some(scope) if scope.is_subset_of(&granted) && scope.is_within(&client.scopes) => Ok(scope.clone()),
         Some(_) => Err(OAuthError::InvalidScope("a scope is not one that was granted at first and still is")),
     }
 }

@@ -1,4 +1,4 @@
-//! What anybody may read: the key set (RFC 7517) and the metadata (RFC 8414).
+//! The public documents: the JWKS (RFC 7517) and the metadata (RFC 8414).
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -7,34 +7,39 @@ use http::{Method, StatusCode};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
+use super::routes::{INTROSPECT, JWKS, REVOKE, TOKEN};
 use super::{Request, Response, refuse};
+use crate::audit::Record;
+use crate::issuer::Publisher;
 use crate::keys::KeyError;
-use crate::records::client::GrantType;
+use crate::records::GrantType;
 use crate::request::error::OAuthError;
-use crate::{IssuerUrl, Publisher};
+use crate::tokens::IssuerUrl;
 
-/// `GET /.well-known/jwks.json`: the public keys that tokens are verified with.
+/// Serves `GET /.well-known/jwks.json`: the public keys with which tokens are verified.
 pub async fn jwks(publisher: &Publisher, request: Request) -> Response {
-    key_set(publisher, &request).await.unwrap_or_else(|error| refuse("jwks", None, &error))
+    key_set(publisher, &request)
+        .await
+        .unwrap_or_else(|error| refuse("jwks", Record::default(), publisher.audit(), &error))
 }
 
 async fn key_set(publisher: &Publisher, request: &Request) -> Result<Response, OAuthError> {
     require_get(request)?;
-    let keys = publisher.ring.current().await?.published(publisher.clock.now());
+    let keys = publisher.ring().current().await?.published(publisher.now());
     if keys.is_empty() {
-        // An empty set would be kept for as long as a good one.
+        // An empty set would be cached for as long as a good one.
         return Err(KeyError::NoSigningKey.into());
     }
     publish(publisher, request, "application/jwk-set+json", &keys)
 }
 
-/// `GET /.well-known/oauth-authorization-server`, and the same at `/.well-known/openid-configuration` for verifiers
-/// that look nowhere else.
+/// Serves `GET /.well-known/oauth-authorization-server`, and the same document at `/.well-known/openid-configuration`
+/// for verifiers that look nowhere else.
 pub fn authorization_server_metadata(publisher: &Publisher, request: &Request) -> Response {
-    let metadata = Metadata::of(&publisher.url);
+    let metadata = Metadata::new(publisher.url());
     let answer =
         require_get(request).and_then(|()| publish(publisher, request, "application/json", &metadata));
-    answer.unwrap_or_else(|error| refuse("metadata", None, &error))
+    answer.unwrap_or_else(|error| refuse("metadata", Record::default(), publisher.audit(), &error))
 }
 
 fn require_get(request: &Request) -> Result<(), OAuthError> {
@@ -58,20 +63,20 @@ struct Metadata<'a> {
     token_endpoint_auth_methods_supported: [&'static str; 2],
     revocation_endpoint_auth_methods_supported: [&'static str; 2],
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
-    /// Required, and empty: there is no authorization endpoint.
+    /// Required by RFC 8414, and empty: there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
 }
 
 impl<'a> Metadata<'a> {
-    fn of(url: &'a IssuerUrl) -> Self {
+    fn new(url: &'a IssuerUrl) -> Self {
         let issuer = url.as_str();
         let client_authentication = ["client_secret_basic", "client_secret_post"];
         Self {
             issuer,
-            token_endpoint: format!("{issuer}/oauth/token"),
-            revocation_endpoint: format!("{issuer}/oauth/revoke"),
-            introspection_endpoint: format!("{issuer}/oauth/introspect"),
-            jwks_uri: format!("{issuer}/.well-known/jwks.json"),
+            token_endpoint: format!("{issuer}{TOKEN}"),
+            revocation_endpoint: format!("{issuer}{REVOKE}"),
+            introspection_endpoint: format!("{issuer}{INTROSPECT}"),
+            jwks_uri: format!("{issuer}{JWKS}"),
             grant_types_supported: GrantType::ALL,
             token_endpoint_auth_methods_supported: client_authentication,
             revocation_endpoint_auth_methods_supported: client_authentication,
@@ -81,7 +86,7 @@ impl<'a> Metadata<'a> {
     }
 }
 
-/// Answers with a document that may be kept, or with 304 to whoever has it.
+/// Responds with a cacheable document, or with 304 where the client's copy is current.
 fn publish(
     publisher: &Publisher,
     request: &Request,
@@ -98,7 +103,7 @@ fn publish(
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
-    let max_age = publisher.schedule.settings().jwks_max_age.as_secs();
+    let max_age = publisher.jwks_max_age().as_secs();
     for (name, value) in [(CACHE_CONTROL, format!("public, max-age={max_age}")), (ETAG, tag)] {
         if let Ok(value) = HeaderValue::try_from(value) {
             headers.insert(name, value);

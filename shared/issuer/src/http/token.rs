@@ -1,29 +1,49 @@
 //! `POST /oauth/token` and `POST /oauth/refresh` (RFC 6749 section 3.2).
 
-use super::{Request, Response, serve};
-use crate::Issuer;
-use crate::records::client::GrantType;
+use super::{Granted, Request, Response, serve};
+use crate::audit::Event;
+use crate::authn::client::AuthenticatedClient;
+use crate::context::RequestContext;
+use crate::issuer::Issuer;
+use crate::records::GrantType;
 use crate::request::error::OAuthError;
+use crate::request::form::Form;
+use crate::request::token_request::TokenRequest;
 
-/// All four grants.
+/// Serves all four grants.
 pub async fn token(issuer: &Issuer, request: Request) -> Response {
-    serve("token", issuer, request, async |client, mut form| {
+    serve("token", issuer, request, async |client, mut form, cx| {
         let grant_type = form.require("grant_type", "grant_type is missing")?;
-        let authorization = issuer.authorize(client, &grant_type, &mut form).await?;
-        issuer.mint(client, authorization).await
+        let grant_type = grant_type.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
+        issue(issuer, client, grant_type, form, cx).await
     })
     .await
 }
 
-/// The refresh grant alone, so that a stampede of refreshes has its own function; `grant_type` may be left out.
+/// Serves the refresh grant alone, so that a stampede of refreshes has a separate function; `grant_type` may be
+/// omitted.
 pub async fn refresh(issuer: &Issuer, request: Request) -> Response {
-    serve("refresh", issuer, request, async |client, mut form| {
-        let only = GrantType::RefreshToken.as_str();
-        if form.take("grant_type").is_some_and(|named| named != only) {
+    serve("refresh", issuer, request, async |client, mut form, cx| {
+        if form.take("grant_type").is_some_and(|named| named != GrantType::RefreshToken.as_str()) {
             return Err(OAuthError::UnsupportedGrantType);
         }
-        let authorization = issuer.authorize(client, only, &mut form).await?;
-        issuer.mint(client, authorization).await
+        issue(issuer, client, GrantType::RefreshToken, form, cx).await
     })
     .await
+}
+
+async fn issue(
+    issuer: &Issuer,
+    client: &AuthenticatedClient,
+    grant_type: GrantType,
+    mut form: Form<'_>,
+    cx: &mut RequestContext,
+) -> Result<Granted, OAuthError> {
+    cx.audit.grant = Some(grant_type.as_str());
+    if !client.grant_types.contains(&grant_type) {
+        return Err(OAuthError::UnauthorizedClient);
+    }
+    let request = TokenRequest::parse(grant_type, &mut form)?;
+    let json = issuer.grants().issue(client, &request, cx).await?;
+    Ok(Granted { event: Some(Event::Issued), json })
 }

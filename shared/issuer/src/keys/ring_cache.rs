@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use countersign_verify::{Clock, Timestamp};
+use countersign_verify::{Clock, Timestamp, TokenError};
 use tokio::sync::Mutex;
 
-use crate::audit_events as audit;
+use crate::audit::{AuditLog, Record};
 use crate::keys::{KeyError, KeyTable, Ring, RotationSchedule};
 use crate::store::cache::REFUSED_FRESH;
 use crate::store::circuit_breaker::CircuitBreaker;
@@ -43,6 +43,7 @@ pub struct RingCache {
     schedule: RotationSchedule,
     clock: Clock,
     breaker: CircuitBreaker,
+    audit: AuditLog,
     reading: Mutex<Option<Reading>>,
 }
 
@@ -53,8 +54,9 @@ impl RingCache {
         schedule: RotationSchedule,
         clock: Clock,
         breaker: CircuitBreaker,
+        audit: AuditLog,
     ) -> Self {
-        Self { table, schedule, clock, breaker, reading: Mutex::default() }
+        Self { table, schedule, clock, breaker, audit, reading: Mutex::default() }
     }
 
     /// The ring. Read again once it is no longer fresh; while that fails, the last one stands until it is too old.
@@ -69,8 +71,8 @@ impl RingCache {
         {
             return Ok(Arc::clone(&reading.ring));
         }
-        let serve = |reading: Reading, reason: Option<&StoreError>| {
-            audit::served_stale(SIGNING_KEYS, "ring", now.since(reading.at), reason);
+        let serve = |reading: Reading, reason: Option<&dyn std::fmt::Display>| {
+            self.audit.write(&Record::served_stale(SIGNING_KEYS, "ring", now.since(reading.at), reason));
             Ok(reading.ring)
         };
         if self.breaker.is_open()
@@ -112,6 +114,21 @@ impl RingCache {
         // A ring without a key that signs is not kept, so that a first key is noticed at once.
         *kept = ring.signing(now).map(|_| Reading { ring: Arc::clone(&ring), at: now });
         Ok(ring)
+    }
+
+    /// Verifies a token against the ring, and once more against a newer ring where the cached one lacks the token's key.
+    /// Returns the ring that decided.
+    pub async fn verify_against_ring<T>(
+        &self,
+        verify: impl Fn(&Ring) -> Result<T, TokenError>,
+    ) -> Result<(Arc<Ring>, Result<T, TokenError>), KeyError> {
+        let mut ring = self.current().await?;
+        let mut verified = verify(&ring);
+        if matches!(verified, Err(TokenError::UnknownKey)) {
+            ring = self.before_refusing().await?;
+            verified = verify(&ring);
+        }
+        Ok((ring, verified))
     }
 
     /// Whoever finds that `outdated` is no longer how things stand has the ring read again, by everybody.

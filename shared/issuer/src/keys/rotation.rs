@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use countersign_verify::{Clock, Timestamp};
 
-use crate::config::StoreConfig;
+use crate::audit::{AuditLog, Event, Record};
 use crate::keys::{KeyEnvelope, KeyError, KeyLifecycle, KeyTable, Ring, RingKey, RotationSchedule};
 use crate::random::Random;
 
@@ -63,6 +63,7 @@ pub struct Rotator {
     schedule: RotationSchedule,
     clock: Clock,
     random: Random,
+    audit: AuditLog,
 }
 
 /// Why a key was not rotated or withdrawn.
@@ -90,14 +91,16 @@ pub enum ChangeRefused {
 impl Rotator {
     /// A rotator over the signing-keys table of `config`. Nothing is read yet.
     pub fn new(
-        config: &StoreConfig,
         db: &aws_sdk_dynamodb::Client,
+        prefix: &str,
+        schedule: RotationSchedule,
         envelope: KeyEnvelope,
         clock: Clock,
         random: Random,
+        audit: AuditLog,
     ) -> Self {
-        let table = KeyTable::new(db.clone(), &config.table_prefix);
-        Self { table, envelope, schedule: config.schedule, clock, random }
+        let table = KeyTable::new(db.clone(), prefix);
+        Self { table, envelope, schedule, clock, random, audit }
     }
 
     /// The ring as it is.
@@ -142,8 +145,12 @@ impl Rotator {
                 // Another run was faster, and does the rest too.
                 break;
             }
-            let (kid, activates_at) = (key.jwk.kid(), key.activates_at.seconds());
-            tracing::info!(target: "audit", event = "rotated", kid, seq, activates_at);
+            self.audit.write(&Record {
+                kid: Some(key.jwk.kid().to_owned()),
+                seq: Some(seq),
+                activates_at: Some(key.activates_at.seconds()),
+                ..Record::new(Event::Rotated)
+            });
             done.created.push(key);
         }
         for seq in plan.erase {
@@ -189,7 +196,11 @@ impl Rotator {
             }
         }
         self.table.withdraw(lifecycle.key.seq, now).await.map_err(KeyError::from)?;
-        tracing::warn!(target: "audit", event = "withdrawn", kid, seq = lifecycle.key.seq);
+        self.audit.write(&Record {
+            kid: Some(kid.to_owned()),
+            seq: Some(lifecycle.key.seq),
+            ..Record::new(Event::Withdrawn)
+        });
         Ok(self.rotate().await?)
     }
 

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use countersign_verify::{Claims, Clock, Jwk, Timestamp, TokenError, jws};
+use countersign_verify::{Clock, Jwk, Timestamp, jws};
 use p256::SecretKey;
 use p256::elliptic_curve::sec1::ToSec1Point;
 use p256::pkcs8::DecodePrivateKey;
@@ -13,11 +13,9 @@ use serde::Serialize;
 use tokio::sync::Mutex;
 use zeroize::Zeroizing;
 
+use crate::audit::AuditLog;
 use crate::keys::{KeyEnvelope, KeyError, KeyTable, Lifetimes, Ring, RingCache, RingKey, RotationSchedule};
-use crate::records::AccessTokenType;
 use crate::store::circuit_breaker::CircuitBreaker;
-use crate::tokens::access::TokenType;
-use crate::tokens::refresh::RefreshClaims;
 
 /// A private key, ready to sign. It was unwrapped and checked once; signing touches nothing but memory.
 pub struct SigningKey {
@@ -27,8 +25,6 @@ pub struct SigningKey {
     pair: EcdsaKeyPair,
     /// ECDSA's per-signature nonce: ring takes its own generator for it and no other.
     nonces: SystemRandom,
-    /// The encoded headers, one for each [`TokenType`].
-    headers: [String; TokenType::ALL.len()],
 }
 
 /// Room for the claims of most tokens; for more it grows.
@@ -52,15 +48,7 @@ impl SigningKey {
         let algorithm = &ECDSA_P256_SHA256_FIXED_SIGNING;
         let pair = EcdsaKeyPair::from_private_key_and_public_key(algorithm, &*scalar, &point, &nonces)
             .map_err(|_| unusable("the key pair was refused"))?;
-        let headers = TokenType::ALL.map(|typ| jws::encode_header(typ.as_str(), key.jwk.kid()));
-        Ok(Self {
-            seq: key.seq,
-            jwk: key.jwk.clone(),
-            max_lifetimes: key.max_lifetimes,
-            pair,
-            nonces,
-            headers,
-        })
+        Ok(Self { seq: key.seq, jwk: key.jwk.clone(), max_lifetimes: key.max_lifetimes, pair, nonces })
     }
 
     /// Its number in the ring.
@@ -78,20 +66,12 @@ impl SigningKey {
         self.jwk.kid()
     }
 
-    /// An access token that says `claims`.
-    pub fn access_token(&self, typ: AccessTokenType, claims: &Claims<&str>) -> Result<String, KeyError> {
-        self.sign(TokenType::Access(typ), claims)
-    }
-
-    /// A refresh token that says `claims`.
-    pub(crate) fn refresh_token(&self, claims: &RefreshClaims) -> Result<String, KeyError> {
-        self.sign(TokenType::Refresh, claims)
-    }
-
-    fn sign(&self, typ: TokenType, claims: &impl Serialize) -> Result<String, KeyError> {
+    /// Signs a JWT of type `typ`.
+    pub fn sign(&self, typ: &'static str, claims: &impl Serialize) -> Result<String, KeyError> {
         let mut payload = Vec::with_capacity(PAYLOAD_BYTES);
         serde_json::to_writer(&mut payload, claims).map_err(|_| KeyError::Signing)?;
-        jws::assemble(&self.headers[typ.index()], &payload, |input| self.pair.sign(&self.nonces, input))
+        let header = jws::encode_header(typ, self.kid());
+        jws::assemble(&header, &payload, |input| self.pair.sign(&self.nonces, input))
             .map_err(|_| KeyError::Signing)
     }
 }
@@ -112,7 +92,6 @@ pub struct Signer {
     ring: RingCache,
     table: KeyTable,
     envelope: KeyEnvelope,
-    clock: Clock,
     /// Of the private half and of what opens it.
     breaker: CircuitBreaker,
     opened: Mutex<Opened>,
@@ -127,50 +106,47 @@ struct Opened {
 
 impl Signer {
     /// A signer over `table`; nothing is read yet.
-    pub fn new(table: KeyTable, envelope: KeyEnvelope, schedule: RotationSchedule, clock: Clock) -> Self {
+    pub fn new(
+        table: KeyTable,
+        envelope: KeyEnvelope,
+        schedule: RotationSchedule,
+        clock: Clock,
+        audit: AuditLog,
+    ) -> Self {
         let breaker = CircuitBreaker::new(clock.clone());
-        Self::beside(breaker, table, envelope, schedule, clock)
+        Self::with_breaker(breaker, table, envelope, schedule, clock, audit)
     }
 
     /// The same beside readers of other tables.
-    pub(crate) fn beside(
+    pub(crate) fn with_breaker(
         breaker: CircuitBreaker,
         table: KeyTable,
         envelope: KeyEnvelope,
         schedule: RotationSchedule,
         clock: Clock,
+        audit: AuditLog,
     ) -> Self {
         let opening = breaker.for_table();
-        let ring = RingCache::new(table.clone(), schedule, clock.clone(), breaker);
-        Self { ring, table, envelope, clock, breaker: opening, opened: Mutex::default() }
+        let ring = RingCache::new(table.clone(), schedule, clock, breaker, audit);
+        Self { ring, table, envelope, breaker: opening, opened: Mutex::default() }
     }
 
-    /// What `verify` says of a token, and the ring that it says it by: a newer one where the copy does not know the key.
-    pub(crate) async fn judge<T>(
-        &self,
-        verify: impl Fn(&Ring) -> Result<T, TokenError>,
-    ) -> Result<(Arc<Ring>, Result<T, TokenError>), KeyError> {
-        let mut ring = self.ring.current().await?;
-        let mut verified = verify(&ring);
-        if matches!(verified, Err(TokenError::UnknownKey)) {
-            ring = self.ring.before_refusing().await?;
-            verified = verify(&ring);
-        }
-        Ok((ring, verified))
+    /// The cached ring.
+    pub(crate) fn ring(&self) -> &RingCache {
+        &self.ring
     }
 
     /// The key that signs now: opened when it is first needed and kept until another one takes over. Where the
     /// successor does not open, the key in memory signs on for as long as it is sure to be published.
-    pub async fn signing_key(&self) -> Result<Arc<SigningKey>, KeyError> {
-        match self.signing_key_of(self.ring.current().await?).await {
+    pub async fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, KeyError> {
+        match self.signing_key_of(self.ring.current().await?, now).await {
             // It was withdrawn after the ring had been read: by now the ring names its heir.
-            Err(KeyError::Erased { .. }) => self.signing_key_of(self.ring.current().await?).await,
+            Err(KeyError::Erased { .. }) => self.signing_key_of(self.ring.current().await?, now).await,
             result => result,
         }
     }
 
-    async fn signing_key_of(&self, ring: Arc<Ring>) -> Result<Arc<SigningKey>, KeyError> {
-        let now = self.clock.now();
+    async fn signing_key_of(&self, ring: Arc<Ring>, now: Timestamp) -> Result<Arc<SigningKey>, KeyError> {
         let active = ring.signing(now).ok_or(KeyError::NoSigningKey)?;
         let mut opened = self.opened.lock().await;
         if let Some(key) = &opened.key
@@ -256,7 +232,7 @@ mod tests {
         let without = pkcs8_without_public_key([7; 32]);
         for pkcs8 in [with.as_bytes(), &without] {
             let key = SigningKey::from_pkcs8(&key_of(&own), pkcs8).unwrap();
-            assert_eq!(key.sign(TokenType::Refresh, &()).unwrap().split('.').count(), 3);
+            assert_eq!(key.sign("rt+jwt", &()).unwrap().split('.').count(), 3);
             assert!(SigningKey::from_pkcs8(&key_of(&secret(8)), pkcs8).is_err(), "another public key");
             for cut in 0..pkcs8.len() {
                 assert!(SigningKey::from_pkcs8(&key_of(&own), &pkcs8[..cut]).is_err(), "cut at {cut}");

@@ -1,44 +1,42 @@
-//! Clients: the record, and what a valid one looks like.
+//! Clients: the record and its rules.
 
 use std::fmt;
 use std::str::FromStr;
 
 use countersign_verify::Timestamp;
+use countersign_verify::claims::{ROLE_RULE, is_role, is_scope_token};
 use serde::{Deserialize, Serialize};
 
 use crate::credentials::client_secret::ClientSecret;
 use crate::records::Lifetimes;
 use crate::records::brand::{ANY_BRAND, is_brand_key};
-use crate::records::principal;
-use crate::records::scope::is_scope_token;
-use crate::records::validation::{
-    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
-};
+use crate::records::principal::{self, Username};
+use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, RecordField, RecordProblem};
 use crate::store::table::{CLIENTS, Record};
 
-/// A client, as the `clients` table keeps it.
+/// A client, as stored in the `clients` table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {
     /// The client's identifier (RFC 6749 section 2.2).
     pub client_id: String,
-    /// For people.
+    /// A name for people to read.
     pub name: String,
-    /// Up to two, so that one can be replaced without downtime.
+    /// The secrets: up to [`MAX_SECRETS`], so that one can be replaced without downtime.
     pub secrets: Vec<ClientSecret>,
-    /// What it may use at the token endpoint.
+    /// The grants that it may use at the token endpoint.
     pub grant_types: Vec<GrantType>,
-    /// Every scope it may ask for.
+    /// Every scope that it may ask for.
     pub scopes: Vec<String>,
-    /// What it gets when it asks for none; all its scopes where not set.
+    /// The scopes that it gets when it asks for none; all its scopes where not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub default_scopes: Option<Vec<String>>,
-    /// The roles of its own tokens (`client_credentials`).
+    /// The roles of its `client_credentials` tokens.
     pub roles: Vec<String>,
     /// The brands it serves; [`ANY_BRAND`] for all.
     pub brands: Vec<String>,
     /// The usernames of the operators on whose behalf it may act.
     pub operators: Vec<String>,
-    /// Whether `client_credentials` must name an operator.
+    /// `client_credentials` must name an operator.
     pub require_operator: bool,
     /// The APIs its tokens may be meant for; the first is the default.
     pub audiences: Vec<String>,
@@ -48,15 +46,15 @@ pub struct Client {
     pub refresh_ttl: u64,
     /// The `typ` header of its access tokens.
     pub typ: AccessTokenType,
-    /// Whether it is let in.
+    /// A disabled client is refused.
     pub enabled: bool,
-    /// When the record was made.
+    /// The time at which the record was created.
     pub created: Timestamp,
-    /// When it was last changed.
+    /// The time of its last change.
     pub updated: Timestamp,
-    /// The optimistic lock.
+    /// The version for optimistic locking.
     pub version: u64,
-    /// The version that an import wrote: as long as it is the current one, another import may replace the record.
+    /// The version that an import wrote. While it is the current one, another import may replace the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<u64>,
 }
@@ -77,11 +75,11 @@ impl Record for Client {
 /// The `typ` header of an access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum AccessTokenType {
-    /// What RFC 9068 section 2.1 asks for.
+    /// The type that RFC 9068 section 2.1 requires.
     #[default]
     #[serde(rename = "at+jwt")]
     AtJwt,
-    /// For verifiers that know no other, Spring's default one among them.
+    /// The type for verifiers that accept no other, such as Spring's default one.
     #[serde(rename = "JWT")]
     Jwt,
 }
@@ -94,14 +92,24 @@ pub enum GrantType {
     ClientCredentials,
     /// RFC 6749 section 4.3: a user of a brand.
     Password,
-    /// The same for an operator.
+    /// The password grant for an operator.
     OperatorPassword,
     /// RFC 6749 section 6.
     RefreshToken,
 }
 
+impl AccessTokenType {
+    /// The value of `typ`.
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::AtJwt => "at+jwt",
+            Self::Jwt => "JWT",
+        }
+    }
+}
+
 impl GrantType {
-    /// All of them, in the order in which the metadata lists them.
+    /// Every grant type, in the order of the metadata.
     pub const ALL: [Self; 4] =
         [Self::ClientCredentials, Self::Password, Self::OperatorPassword, Self::RefreshToken];
 
@@ -133,12 +141,43 @@ impl FromStr for GrantType {
     }
 }
 
-/// A client may have this many secrets.
+/// The lifetime of an access token where a client sets none, in seconds.
+pub const DEFAULT_ACCESS_TTL: u64 = 3600;
+/// The lifetime of a refresh token where a client sets none, in seconds.
+pub const DEFAULT_REFRESH_TTL: u64 = 30 * 24 * 3600;
+/// The most secrets of a client.
 pub const MAX_SECRETS: usize = 2;
-/// Together with the roles' limit this keeps every token below [`countersign_verify::jws::MAX_TOKEN_BYTES`].
+/// With the limit on roles this keeps every token below [`countersign_verify::jws::MAX_TOKEN_BYTES`].
 const MAX_SCOPE_BYTES: usize = 4096;
 
 impl Client {
+    /// A new, enabled client without secrets, grants and rights; its tokens live for [`DEFAULT_ACCESS_TTL`] and
+    /// [`DEFAULT_REFRESH_TTL`].
+    pub fn new(client_id: impl Into<String>, now: Timestamp) -> Self {
+        let client_id = client_id.into();
+        Self {
+            name: client_id.clone(),
+            client_id,
+            secrets: Vec::new(),
+            grant_types: Vec::new(),
+            scopes: Vec::new(),
+            default_scopes: None,
+            roles: Vec::new(),
+            brands: Vec::new(),
+            operators: Vec::new(),
+            require_operator: false,
+            audiences: Vec::new(),
+            access_ttl: DEFAULT_ACCESS_TTL,
+            refresh_ttl: DEFAULT_REFRESH_TTL,
+            typ: AccessTokenType::default(),
+            enabled: true,
+            created: now,
+            updated: now,
+            version: 1,
+            imported: None,
+        }
+    }
+
     /// Every rule that the record breaks; none if it may be stored.
     pub fn problems(&self, limits: Lifetimes) -> Vec<RecordProblem> {
         let mut problems = Problems::default();
@@ -179,7 +218,8 @@ impl Client {
 
     fn check_lists(&self, problems: &mut Problems) {
         let is_brand = |brand: &str| brand == ANY_BRAND || is_brand_key(brand);
-        let is_operator = |operator: &str| principal::username(operator).as_deref() == Ok(operator);
+        let is_operator =
+            |operator: &str| Username::parse(operator).is_ok_and(|username| username.as_str() == operator);
         let is_known_scope = |scope: &str| self.scopes.iter().any(|known| known == scope);
         let default_scopes = self.default_scopes.as_deref().unwrap_or_default();
         problems.check_list(RecordField::Scope, &self.scopes, SCOPE_RULE, is_scope_token);
@@ -204,7 +244,7 @@ impl Client {
         problems.unless(!self.audiences.is_empty(), RecordProblem::NoAudience);
     }
 
-    /// What the client gets when it asks for no scope.
+    /// The scopes of a request that names none.
     pub(crate) fn default_scopes(&self) -> &[String] {
         self.default_scopes.as_ref().unwrap_or(&self.scopes)
     }
@@ -217,8 +257,30 @@ fn is_name(value: &str) -> bool {
     value.len() <= 200 && !value.chars().any(char::is_control)
 }
 
+/// A client's id: 1 to 128 printable ASCII characters without space and `:`, not starting as the id of a user or an
+/// operator does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientId(String);
+
+/// The text cannot be a client's id.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{}", RecordProblem::InvalidClientId)]
+pub struct InvalidClientId;
+
+impl ClientId {
+    /// Parses a client's id.
+    pub fn parse(text: &str) -> Result<Self, InvalidClientId> {
+        if is_client_id(text) { Ok(Self(text.to_owned())) } else { Err(InvalidClientId) }
+    }
+
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 fn is_client_id(value: &str) -> bool {
-    // RFC 9700 section 4.15: a client that chose a user's `sub` as its id would pass for that user.
+    // RFC 9700 section 4.15: a client whose id is a user's `sub` could impersonate that user.
     let taken =
         [principal::USER_ID_PREFIX, principal::OPERATOR_ID_PREFIX].iter().any(|p| value.starts_with(p));
     (1..=128).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic() && b != b':') && !taken

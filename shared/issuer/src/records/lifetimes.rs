@@ -1,10 +1,9 @@
 //! The longest lifetimes that tokens may have.
 
-/// In seconds.
-const DAY: u64 = 24 * 3600;
+const DAY_SECONDS: u64 = 24 * 3600;
 
 /// The longest lifetimes that any client may have, in seconds. They apply when a client is written and again when a
-/// token is minted. Every key keeps those that it was made under and signs nothing that lives longer.
+/// token is issued. Every signing key keeps those that it was made under and signs nothing that lives longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Lifetimes {
     /// Of an access token.
@@ -14,7 +13,7 @@ pub struct Lifetimes {
 }
 
 impl Lifetimes {
-    /// The shorter ones of these and `others`.
+    /// The shorter one of each pair.
     #[must_use]
     pub fn within(self, others: Self) -> Self {
         Self { access: self.access.min(others.access), refresh: self.refresh.min(others.refresh) }
@@ -24,6 +23,6 @@ impl Lifetimes {
 impl Default for Lifetimes {
     /// A day and ninety days.
     fn default() -> Self {
-        Self { access: DAY, refresh: 90 * DAY }
+        Self { access: DAY_SECONDS, refresh: 90 * DAY_SECONDS }
     }
 }

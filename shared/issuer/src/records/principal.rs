@@ -1,9 +1,10 @@
-//! Principals: users, who belong to a brand, and operators, who serve several.
+//! Principals: users, who belong to one brand, and operators, who serve several.
 
 use std::fmt;
 use std::time::Duration;
 
 use countersign_verify::Timestamp;
+use countersign_verify::claims::{ROLE_RULE, is_role};
 use precis_profiles::UsernameCaseMapped;
 use precis_profiles::precis_core::profile::PrecisFastInvocation;
 use serde::{Deserialize, Serialize};
@@ -13,35 +14,33 @@ use crate::records::brand::{self, ANY_BRAND, is_brand_key};
 use crate::credentials::password::{self, PasswordError};
 use crate::credentials::spring::{self, SpringValue};
 use crate::random::{Random, RandomError};
-use crate::records::validation::{
-    BRAND_RULE, MAX_ROLE_BYTES, Problems, ROLE_RULE, RecordField, RecordProblem, is_role,
-};
+use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, RecordField, RecordProblem};
 use crate::store::table::{PRINCIPALS, Record};
 
-/// What the stable id of a user starts with.
+/// The prefix of a user's stable id.
 pub(crate) const USER_ID_PREFIX: &str = "usr_";
-/// What the stable id of an operator starts with.
+/// The prefix of an operator's stable id.
 pub(crate) const OPERATOR_ID_PREFIX: &str = "opr_";
 
-/// Who a principal is: the key of its record, `user#brand#username` or `operator#username`.
+/// The key of a principal's record: `user#brand#username` or `operator#username`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PrincipalKey {
-    /// Users are unique within a brand.
+    /// A user, unique within its brand.
     User {
         /// The brand.
         brand: String,
-        /// As [`username`] gives it.
+        /// The username, as [`Username`] prepares it.
         username: String,
     },
-    /// Operators are unique altogether.
+    /// An operator, unique in the deployment.
     Operator {
-        /// As [`username`] gives it.
+        /// The username, as [`Username`] prepares it.
         username: String,
     },
 }
 
 impl PrincipalKey {
-    /// Reads a key. A brand has no `#`, so the second one ends it whatever the username holds.
+    /// Parses a key. A brand has no `#`, so the second one ends it whatever the username contains.
     pub fn parse(key: &str) -> Option<Self> {
         match key.split_once('#')? {
             ("operator", username) => Some(Self::Operator { username: username.into() }),
@@ -70,46 +69,68 @@ impl fmt::Display for PrincipalKey {
     }
 }
 
-/// A username that RFC 8265 section 3.3 does not allow.
+/// The text is not a username by RFC 8265 section 3.3.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not a username: letters, digits and printable ASCII without spaces, at most 255 bytes (RFC 8265)")]
 pub struct InvalidUsername;
 
-/// A username as it is stored and compared: the `UsernameCaseMapped` profile.
-pub fn username(typed: &str) -> Result<String, InvalidUsername> {
-    let enforced = UsernameCaseMapped::enforce(typed).map_err(|_| InvalidUsername)?;
-    // What it is mapped to must be a username again, or the name that a list shows could not be typed.
-    let again = UsernameCaseMapped::enforce(enforced.as_ref()).map_err(|_| InvalidUsername)?;
-    if again != enforced || enforced.len() > 255 {
-        return Err(InvalidUsername);
+/// A username as it is stored and compared: prepared by the `UsernameCaseMapped` profile of RFC 8265.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Username(String);
+
+impl Username {
+    /// Prepares a username that a person typed.
+    pub fn parse(typed: &str) -> Result<Self, InvalidUsername> {
+        let prepared = UsernameCaseMapped::enforce(typed).map_err(|_| InvalidUsername)?;
+        // The prepared form must be a username itself, or the name that a list shows could not be typed.
+        let again = UsernameCaseMapped::enforce(prepared.as_ref()).map_err(|_| InvalidUsername)?;
+        if again != prepared || prepared.len() > 255 {
+            return Err(InvalidUsername);
+        }
+        Ok(Self(prepared.into_owned()))
     }
-    Ok(enforced.into_owned())
+
+    /// The username as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The username as text.
+    pub fn into_string(self) -> String {
+        self.0
+    }
 }
 
-/// A user or an operator, as the `principals` table keeps them.
+impl fmt::Display for Username {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A user or an operator, as stored in the `principals` table.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Principal {
     /// [`PrincipalKey`] as a string.
     #[serde(rename = "principal")]
     key: String,
-    /// The `sub` of its tokens: random, never used again, so that a name given to somebody else brings no rights.
+    /// The `sub` of its tokens: random and never reused, so that a username given to another person brings no rights.
     pub id: String,
     password_hash: String,
     /// The `roles` of its tokens.
     pub roles: Vec<String>,
-    /// The brands that an operator serves; [`ANY_BRAND`] for all. A user has the one of its key.
+    /// The brands that an operator serves; [`ANY_BRAND`] for all. A user has the brand of its key.
     pub brands: Vec<String>,
-    /// Whether it is let in.
+    /// A disabled principal is refused.
     pub enabled: bool,
-    /// Refresh tokens that carry another one are refused: moved by a password change, disabling and logout.
+    /// Refresh tokens that carry another value are refused. A password change, disabling and a logout move it.
     pub sessions_valid_from: Timestamp,
-    /// When the record was made.
+    /// The time at which the record was created.
     pub created: Timestamp,
-    /// When it was last changed.
+    /// The time of its last change.
     pub updated: Timestamp,
-    /// The optimistic lock.
+    /// The version for optimistic locking.
     pub version: u64,
-    /// The version that an import wrote: as long as it is the current one, another import may replace the record.
+    /// The version that an import wrote. While it is the current one, another import may replace the record.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub imported: Option<u64>,
 }
@@ -134,7 +155,7 @@ impl Record for Principal {
 }
 
 impl Principal {
-    /// A new principal. A user's brand is that of its key; `brands` are an operator's.
+    /// A new principal. A user's brand is the one of its key; `brands` apply to an operator.
     pub fn new(
         key: &PrincipalKey,
         password: &str,
@@ -146,7 +167,7 @@ impl Principal {
         Ok(Self::with_hash(key, password::hash(password, random)?, roles, brands, now, random)?)
     }
 
-    /// A new principal without a password yet, so that nobody can log in.
+    /// A new principal without a password: it cannot log in until it has one.
     pub fn without_password(
         key: &PrincipalKey,
         roles: Vec<String>,
@@ -184,7 +205,7 @@ impl Principal {
         })
     }
 
-    /// Gives it another password and ends its sessions.
+    /// Sets its password and ends its sessions.
     pub fn set_password(
         &mut self,
         password: &str,
@@ -196,36 +217,36 @@ impl Principal {
         Ok(())
     }
 
-    /// Gives it the password that Spring kept as `value`, and ends its sessions.
+    /// Sets the password that Spring stored as `value`, and ends its sessions.
     pub fn set_imported_password(
         &mut self,
         value: &SpringValue,
         now: Timestamp,
         random: &Random,
     ) -> Result<(), PasswordError> {
-        self.password_hash = value.seal(random)?;
+        self.password_hash = value.to_stored(random)?;
         self.end_sessions(now);
         Ok(())
     }
 
-    /// Takes the password of another state of the same principal over.
+    /// Copies the password hash of another version of the same record.
     pub fn copy_password(&mut self, other: &Self) {
         self.password_hash.clone_from(&other.password_hash);
     }
 
-    /// Whether its password is kept as the other's is.
+    /// Compares the stored password hashes.
     pub fn has_password_of(&self, other: &Self) -> bool {
         self.password_hash == other.password_hash
     }
 
-    /// Lets it in no more and ends its sessions.
+    /// Disables it and ends its sessions.
     pub fn disable(&mut self, now: Timestamp) {
         self.enabled = false;
         self.end_sessions(now);
     }
 
-    /// Ends its sessions: no refresh token given out so far is accepted. The moment always moves, since a session
-    /// lasts for as long as it is the one it began under.
+    /// Ends its sessions: every refresh token issued so far is refused from now on. The moment always moves, because
+    /// a session is valid for as long as `sessions_valid_from` equals the value that it began under.
     pub fn end_sessions(&mut self, now: Timestamp) {
         self.sessions_valid_from = now.max(self.sessions_valid_from.plus(Duration::from_millis(1)));
     }
@@ -233,7 +254,7 @@ impl Principal {
     /// Every rule that the record breaks; none if it may be stored.
     pub fn problems(&self) -> Vec<RecordProblem> {
         let mut problems = Problems::default();
-        // A user logs in to the brand of its key, which is never the word for all of them.
+        // A user logs in to the brand of its key, which is never the wildcard.
         let is_operator = matches!(PrincipalKey::parse(&self.key), Some(PrincipalKey::Operator { .. }));
         let is_brand = |brand: &str| (is_operator && brand == ANY_BRAND) || is_brand_key(brand);
         problems.check_list(RecordField::Brand, &self.brands, BRAND_RULE, is_brand);
@@ -246,17 +267,17 @@ impl Principal {
         problems.0
     }
 
-    /// Whether its password is kept in a way that can be verified, at a cost that a function can bear.
+    /// Reports whether the stored password can be verified, and within the cost limits of a function.
     pub fn has_verifiable_password(&self) -> bool {
         spring::is_verifiable(&self.password_hash)
     }
 
-    /// Whether its password is kept as what was stored of `value`.
+    /// Reports whether the stored password was made from `value`.
     pub fn holds(&self, value: &SpringValue) -> bool {
-        value.is_sealed_as(&self.password_hash)
+        value.matches_stored(&self.password_hash)
     }
 
-    /// Whether it may act for `brand`; where a token has none, there is nothing to serve.
+    /// Reports whether it may act for `brand`. Without a brand there is nothing to check.
     pub(crate) fn serves(&self, brand: Option<&str>) -> bool {
         brand.is_none_or(|brand| brand::allows(&self.brands, brand))
     }
@@ -272,10 +293,10 @@ mod tests {
 
     #[test]
     fn usernames_are_compared_without_case_or_width_and_spaces_are_refused() {
-        assert_eq!(username("Jane@Example.com").unwrap(), "jane@example.com");
-        assert_eq!(username("ＪＡＮＥ").unwrap(), "jane");
+        assert_eq!(Username::parse("Jane@Example.com").unwrap().as_str(), "jane@example.com");
+        assert_eq!(Username::parse("ＪＡＮＥ").unwrap().as_str(), "jane");
         for refused in ["", "jane doe", "jane\u{0}", "\u{200b}"] {
-            assert_eq!(username(refused), Err(InvalidUsername), "{refused:?}");
+            assert_eq!(Username::parse(refused), Err(InvalidUsername), "{refused:?}");
         }
     }
 

@@ -1,18 +1,20 @@
 //! Scope (RFC 6749 section 3.3).
 
-/// A request may ask for no more scopes than this, and a client may have no more.
+use countersign_verify::claims::is_scope_token;
+
+/// The most scopes of a request, and of a client.
 pub(crate) const MAX_SCOPES: usize = 100;
 
-/// Distinct scopes in the order in which they were named, as a `scope` member has them: with a space between two.
+/// Distinct scopes in the order in which they were named, separated by single spaces, as in a `scope` member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Scope(String);
 
-/// The value is not a list of scope tokens, or too long a one.
+/// The value is not a list of scope tokens, or is too long.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct MalformedScope;
 
 impl Scope {
-    /// Reads scope tokens separated by single spaces. Repeats collapse.
+    /// Parses scope tokens separated by single spaces. Drops repeated ones.
     pub(crate) fn parse(value: &str) -> Result<Self, MalformedScope> {
         let mut scopes: Vec<&str> = Vec::new();
         for token in value.split(' ') {
@@ -29,8 +31,8 @@ impl Scope {
         Ok(Self(scopes.join(" ")))
     }
 
-    /// These scopes, taken as they stand in a record.
-    pub(crate) fn of(scopes: &[String]) -> Self {
+    /// The scopes of a record, which were checked when it was written.
+    pub(crate) fn from_record(scopes: &[String]) -> Self {
         Self(scopes.join(" "))
     }
 
@@ -42,18 +44,18 @@ impl Scope {
         self.tokens().all(|scope| other.tokens().any(|known| known == scope))
     }
 
-    /// Those of these scopes that `allowed` has too.
-    pub(crate) fn shrink_to(&self, allowed: &[String]) -> Self {
+    /// The scopes that are also in `allowed`.
+    pub(crate) fn intersection(&self, allowed: &[String]) -> Self {
         let left = self.tokens().filter(|scope| allowed.iter().any(|known| known == scope));
         Self(left.collect::<Vec<_>>().join(" "))
     }
 
-    /// The value of a `scope` member; none where there are no scopes.
+    /// The value of a `scope` member; `None` where there are no scopes.
     pub(crate) fn as_member(&self) -> Option<&str> {
         (!self.0.is_empty()).then_some(&self.0)
     }
 
-    /// The same.
+    /// The value of a `scope` member; `None` where there are no scopes.
     pub(crate) fn into_member(self) -> Option<String> {
         (!self.0.is_empty()).then_some(self.0)
     }
@@ -63,17 +65,12 @@ impl Scope {
     }
 }
 
-/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )`
-pub(crate) fn is_scope_token(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn repeats_collapse_and_what_is_no_scope_token_is_refused() {
+    fn repeated_scopes_are_dropped_and_malformed_ones_refused() {
         assert_eq!(Scope::parse("b a b").unwrap().as_member(), Some("b a"));
         for malformed in ["", " a", "a ", "a  b", "a\"", "a\\b", "ä", "a\tb"] {
             assert_eq!(Scope::parse(malformed), Err(MalformedScope), "{malformed:?}");

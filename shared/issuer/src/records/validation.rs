@@ -196,16 +196,12 @@ impl Problems {
 }
 
 pub(crate) const BRAND_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
-pub(crate) const ROLE_RULE: &str =
-    "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
 pub(crate) const MAX_ROLE_BYTES: usize = 2048;
-
-pub(crate) fn is_role(value: &str) -> bool {
-    (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\*?".contains(&b))
-}
 
 #[cfg(test)]
 mod tests {
+    use countersign_verify::claims::{ROLE_RULE, is_role};
+
     use super::*;
 
     #[test]

@@ -1,15 +1,13 @@
-//! What can go wrong with a request, in two types: [`OAuthError`] says it to the log, [`WireError`] to the caller.
+//! The errors of a request. `Display` is for the log; `http/error.rs` maps an error to what the caller reads.
 
 use std::time::Duration;
 
-use http::{Method, StatusCode};
-use serde::Serialize;
+use http::Method;
 
-use crate::keys::{EnvelopeError, KeyError};
 use crate::random::RandomError;
-use crate::store::table::StoreError;
+use crate::store::StoreError;
 
-/// Why a request got no token. `Display` is for the log.
+/// The reason why a request was refused or failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OAuthError {
     #[error("invalid request: {0}")]
@@ -43,7 +41,8 @@ pub(crate) enum OAuthError {
     Defect(String),
 }
 
-/// Why a client was not let in. The caller is told the same for all.
+/// The reason why a client was not authenticated. The caller reads one text for all of them. Ordered: a later
+/// reason knows more about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ClientRefusal {
     #[error("no credentials")]
@@ -58,7 +57,7 @@ pub(crate) enum ClientRefusal {
     Disabled,
 }
 
-/// Why a grant was refused. The caller is told the same for all.
+/// The reason why a grant was refused. The caller reads one text for all of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum GrantRefusal {
     #[error("unknown user or operator")]
@@ -104,23 +103,6 @@ impl From<StoreError> for OAuthError {
     }
 }
 
-impl From<KeyError> for OAuthError {
-    fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Store(error) => error.into(),
-            KeyError::NoSigningKey
-            | KeyError::NoAnswer { .. }
-            | KeyError::KeyEnvelope { error: EnvelopeError::Unavailable(_), .. } => {
-                Self::Unavailable(error.to_string())
-            }
-            KeyError::KeyEnvelope { .. }
-            | KeyError::Erased { .. }
-            | KeyError::Unusable { .. }
-            | KeyError::Signing => Self::Defect(error.to_string()),
-        }
-    }
-}
-
 impl From<RandomError> for OAuthError {
     fn from(error: RandomError) -> Self {
         Self::Defect(error.to_string())
@@ -130,64 +112,5 @@ impl From<RandomError> for OAuthError {
 impl From<serde_json::Error> for OAuthError {
     fn from(error: serde_json::Error) -> Self {
         Self::Defect(format!("serialising: {error}"))
-    }
-}
-
-/// What the caller is told (RFC 6749 section 5.2): fixed words only, nothing of the request and nothing of a fault.
-#[derive(Debug, Serialize)]
-pub(crate) struct WireError {
-    #[serde(skip)]
-    pub(crate) status: StatusCode,
-    #[serde(skip)]
-    pub(crate) allow: &'static [Method],
-    /// Seconds.
-    #[serde(skip)]
-    pub(crate) retry_after: Option<u64>,
-    pub(crate) error: &'static str,
-    error_description: &'static str,
-}
-
-impl From<&OAuthError> for WireError {
-    fn from(error: &OAuthError) -> Self {
-        let (status, code, description) = match error {
-            OAuthError::InvalidRequest(problem) => (400, "invalid_request", *problem),
-            OAuthError::InvalidClient(_) => (401, "invalid_client", "client authentication failed"),
-            OAuthError::InvalidGrant(_) => {
-                (400, "invalid_grant", "the credentials or the refresh token are not valid")
-            }
-            OAuthError::UnauthorizedClient => {
-                (400, "unauthorized_client", "the client may not use this grant type")
-            }
-            OAuthError::UnsupportedGrantType => {
-                (400, "unsupported_grant_type", "the grant type is not one of those that this server knows")
-            }
-            OAuthError::InvalidScope(problem) => (400, "invalid_scope", *problem),
-            OAuthError::InvalidTarget => {
-                (400, "invalid_target", "the resource is not one that the client may name")
-            }
-            OAuthError::UnsupportedTokenType => {
-                (400, "unsupported_token_type", "access tokens cannot be revoked; they expire")
-            }
-            OAuthError::MethodNotAllowed { .. } => (405, "invalid_request", "the method is not allowed here"),
-            OAuthError::BodyTooLarge => (413, "invalid_request", "the body is larger than 16 KiB"),
-            OAuthError::NotFound => (404, "invalid_request", "nothing is served at this path"),
-            OAuthError::TooManyFailures { .. } => {
-                (429, "temporarily_unavailable", "there were too many failures; wait before the next attempt")
-            }
-            OAuthError::Unavailable(_) => (503, "temporarily_unavailable", "try again in a moment"),
-            OAuthError::Defect(_) => {
-                (500, "server_error", "the server failed; the operator of this server can see why")
-            }
-        };
-        let allow = if let OAuthError::MethodNotAllowed { allowed } = error { *allowed } else { &[] };
-        let retry_after = match error {
-            OAuthError::TooManyFailures { wait } => {
-                Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(1))
-            }
-            OAuthError::Unavailable(_) => Some(1),
-            _ => None,
-        };
-        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        Self { status, allow, retry_after, error: code, error_description: description }
     }
 }

@@ -1,35 +1,37 @@
-//! `application/x-www-form-urlencoded`, read strictly: what is broken is refused, never repaired.
+//! `application/x-www-form-urlencoded`, parsed strictly: a malformed body is refused, never repaired.
 
 use std::borrow::Cow;
 
 use countersign_verify::jws::MAX_TOKEN_BYTES;
+use countersign_verify::percent;
 use http::header::{CONTENT_TYPE, HeaderMap};
 
-use crate::http::MAX_BODY_BYTES;
+use crate::credentials::MAX_PASSWORD_BYTES;
+use crate::request::MAX_BODY_BYTES;
 use crate::request::error::OAuthError;
 
-/// More parameters than any request of ours has; a body of nothing but `&a` would cost quadratic time.
+/// More parameters than any request needs. The check for repeated names takes quadratic time, so a body of nothing
+/// but `&a` must not reach it.
 const MAX_PARAMETERS: usize = 64;
-/// No password, secret, name or URL of ours is longer; a longer one would only cost.
-pub(crate) const MAX_VALUE_BYTES: usize = 1024;
+/// The longest value of a parameter that names or authenticates something, in bytes.
+pub(super) const MAX_VALUE_BYTES: usize = MAX_PASSWORD_BYTES;
 
-/// How long a parameter's value may be, in bytes.
-fn longest(name: &str) -> usize {
+/// Returns how long the value of a parameter may be, in bytes.
+fn max_bytes(name: &str) -> usize {
     match name {
         "client_id" | "client_secret" | "username" | "password" | "operator" | "brandKey" | "resource"
         | "grant_type" => MAX_VALUE_BYTES,
         "refresh_token" | "token" => MAX_TOKEN_BYTES,
-        // `scope` has a limit of its own, and what is not known is passed over (RFC 6749 section 3.2).
+        // `scope` has its own limit, and unknown parameters are ignored (RFC 6749 section 3.2).
         _ => MAX_BODY_BYTES,
     }
 }
 
 /// The parameters of a request, each at most once (RFC 6749 section 3.2).
-#[derive(Default)]
 pub(crate) struct Form<'body>(Vec<(Cow<'body, str>, Cow<'body, str>)>);
 
 impl<'body> Form<'body> {
-    /// Reads a body. An empty value counts as left out (RFC 6749 section 3.2).
+    /// Parses a body. A parameter with an empty value counts as omitted (RFC 6749 section 3.2).
     pub(crate) fn parse(body: &'body [u8]) -> Result<Self, OAuthError> {
         let mut parameters: Vec<(Cow<'body, str>, Cow<'body, str>)> = Vec::with_capacity(8);
         for pair in body.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
@@ -42,7 +44,7 @@ impl<'body> Form<'body> {
             if parameters.iter().any(|(known, _)| *known == name) {
                 return Err(OAuthError::InvalidRequest("a parameter is repeated"));
             }
-            if value.len() > longest(&name) {
+            if value.len() > max_bytes(&name) {
                 return Err(OAuthError::InvalidRequest("a parameter is too long"));
             }
             if parameters.len() == MAX_PARAMETERS {
@@ -54,23 +56,13 @@ impl<'body> Form<'body> {
         Ok(Self(parameters))
     }
 
-    /// A form of one parameter.
-    pub(crate) fn of(name: &'body str, value: &'body str) -> Self {
-        Self(vec![(name.into(), value.into())])
-    }
-
-    /// A parameter's value, which leaves the form.
+    /// Removes a parameter and returns its value.
     pub(crate) fn take(&mut self, name: &str) -> Option<Cow<'body, str>> {
         let at = self.0.iter().position(|(known, _)| known == name)?;
         Some(self.0.swap_remove(at).1)
     }
 
-    #[cfg(fuzzing)]
-    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
-        self.0.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
-    }
-
-    /// A parameter that must be there; `missing` says so.
+    /// Removes a required parameter and returns its value; `missing` describes its absence to the caller.
     pub(crate) fn require(
         &mut self,
         name: &str,
@@ -78,9 +70,14 @@ impl<'body> Form<'body> {
     ) -> Result<Cow<'body, str>, OAuthError> {
         self.take(name).ok_or(OAuthError::InvalidRequest(missing))
     }
+
+    #[cfg(fuzzing)]
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+    }
 }
 
-/// Decodes one name or value: `+` is a space, `%XX` a byte, the whole is UTF-8 without control characters.
+/// Decodes one name or value: `+` is a space, `%XX` a byte, and the result is UTF-8 without control characters.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     const NOT_UTF8: &str = "a parameter is not UTF-8";
     let text = if encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
@@ -95,24 +92,13 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
 }
 
 fn decode_bytes(encoded: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let hex = |byte: Option<&u8>| byte.and_then(|&byte| char::from(byte).to_digit(16));
-    let mut bytes = Vec::with_capacity(encoded.len());
-    let mut rest = encoded.iter();
-    while let Some(&byte) = rest.next() {
-        bytes.push(match byte {
-            b'+' => b' ',
-            b'%' => match (hex(rest.next()), hex(rest.next())) {
-                #[expect(clippy::cast_possible_truncation, reason = "two hexadecimal digits are one byte")]
-                (Some(high), Some(low)) => (high * 16 + low) as u8,
-                _ => return Err("a parameter has broken percent-encoding"),
-            },
-            other => other,
-        });
-    }
-    Ok(bytes)
+    let space_or =
+        |byte: percent::Byte| if byte.value == b'+' && !byte.is_encoded { b' ' } else { byte.value };
+    let decoded: Result<Vec<u8>, _> = percent::decode(encoded).map(|byte| byte.map(space_or)).collect();
+    decoded.map_err(|_| "a parameter has broken percent-encoding")
 }
 
-/// Accepts `application/x-www-form-urlencoded` in any case, alone or with `charset=UTF-8`.
+/// Accepts `application/x-www-form-urlencoded` in any letter case, alone or with `charset=UTF-8`.
 pub(crate) fn require_form_content_type(headers: &HeaderMap) -> Result<(), OAuthError> {
     let refused = OAuthError::InvalidRequest("the content type must be application/x-www-form-urlencoded");
     let mut values = headers.get_all(CONTENT_TYPE).iter();
@@ -136,7 +122,7 @@ pub(crate) fn require_form_content_type(headers: &HeaderMap) -> Result<(), OAuth
     }
 }
 
-/// Refuses OAuth parameters in the query string, where logs and histories keep them (RFC 6749 section 2.3.1).
+/// Refuses OAuth parameters in the query string, which logs and histories keep (RFC 6749 section 2.3.1).
 pub(crate) fn refuse_query_parameters(query: Option<&str>) -> Result<(), OAuthError> {
     const PARAMETERS: [&str; 16] = [
         "grant_type",
@@ -172,14 +158,14 @@ mod tests {
 
     use super::*;
 
-    /// Percent-encodes everything, so that the encoder shares no rule with the decoder.
+    /// Percent-encodes every byte, so that the encoder shares no rule with the decoder.
     fn encode(text: &str) -> String {
         text.bytes().map(|byte| format!("%{byte:02x}")).collect()
     }
 
     proptest! {
         #[test]
-        fn what_was_encoded_comes_back_and_garbage_never_panics(
+        fn an_encoded_form_is_decoded_to_itself_and_garbage_never_panics(
             pairs in proptest::collection::btree_map("\\PC{1,12}", "\\PC{1,12}", 0..8),
             garbage in proptest::collection::vec(any::<u8>(), 0..200),
         ) {

@@ -9,7 +9,7 @@ use countersign_verify::{Clock, Timestamp};
 use lru::LruCache;
 use tokio::sync::Mutex as AsyncMutex;
 
-use crate::audit_events as audit;
+use crate::audit::{self, AuditLog};
 use crate::store::circuit_breaker::CircuitBreaker;
 use crate::store::table::{Record, StoreError, Table};
 
@@ -31,6 +31,7 @@ pub(crate) struct Cache<R> {
     clock: Clock,
     slots: Mutex<Slots<R>>,
     breaker: CircuitBreaker,
+    audit: AuditLog,
 }
 
 struct Slots<R> {
@@ -67,17 +68,23 @@ struct Stale<R> {
 
 impl<R: Record> Stale<R> {
     /// Serves it, which the log then says.
-    fn serve(&self, key: &str, reason: Option<&StoreError>) -> Arc<R> {
-        audit::served_stale(R::TABLE, key, self.age, reason);
+    fn serve(&self, key: &str, reason: Option<&dyn fmt::Display>, audit: &AuditLog) -> Arc<R> {
+        audit.write(&audit::Record::served_stale(R::TABLE, key, self.age, reason));
         Arc::clone(&self.record)
     }
 }
 
 impl<R: Record> Cache<R> {
     /// A cache over `table`, good for `max_stale` past its freshness while DynamoDB is away.
-    pub(crate) fn new(table: Table<R>, max_stale: Duration, clock: Clock, breaker: CircuitBreaker) -> Self {
+    pub(crate) fn new(
+        table: Table<R>,
+        max_stale: Duration,
+        clock: Clock,
+        breaker: CircuitBreaker,
+        audit: AuditLog,
+    ) -> Self {
         let slots = Slots { known: LruCache::new(MAX_RECORDS), unknown: LruCache::new(MAX_UNKNOWN) };
-        Self { table, max_stale, clock, slots: Mutex::new(slots), breaker }
+        Self { table, max_stale, clock, slots: Mutex::new(slots), breaker, audit }
     }
 
     /// The record of that key, as it was at most a minute ago; while DynamoDB is away, at most `max_stale` longer.
@@ -103,7 +110,7 @@ impl<R: Record> Cache<R> {
         if self.breaker.is_open()
             && let Some(copy) = &copy
         {
-            return Ok(Some(copy.serve(key, None)));
+            return Ok(Some(copy.serve(key, None, &self.audit)));
         }
         match self.breaker.watch(copy.is_some(), Box::pin(self.table.get(key))).await {
             Ok(record) => {
@@ -113,7 +120,7 @@ impl<R: Record> Cache<R> {
                 Ok(record)
             }
             Err(error @ StoreError::Unavailable { .. }) => match copy {
-                Some(copy) => Ok(Some(copy.serve(key, Some(&error)))),
+                Some(copy) => Ok(Some(copy.serve(key, Some(&error), &self.audit))),
                 None => Err(error),
             },
             // A record that cannot be read, a permission that is missing: no outage to bridge.

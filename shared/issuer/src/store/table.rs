@@ -1,15 +1,11 @@
-//! DynamoDB: the tables, how they are made, and the operations that every administered record shares.
+//! DynamoDB: the tables and the operations that every administered record shares.
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::create_table::CreateTableError;
-use aws_sdk_dynamodb::types::{
-    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
-    TableStatus, TimeToLiveSpecification,
-};
+use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
@@ -109,81 +105,6 @@ impl StoreError {
             Some(true) | None => Self::Unavailable { operation, detail },
         }
     }
-}
-
-/// Creates the tables that do not exist yet, switches on their expiry, and waits until all can be used.
-pub async fn create_tables(db: &Client, prefix: &str) -> Result<(), StoreError> {
-    for shape in &TABLES {
-        create_table(db, prefix, shape).await?;
-    }
-    for shape in &TABLES {
-        await_active(db, &format!("{prefix}{}", shape.name)).await?;
-        if let Some(ttl) = shape.ttl {
-            expire_by(db, &format!("{prefix}{}", shape.name), ttl).await?;
-        }
-    }
-    Ok(())
-}
-
-async fn create_table(db: &Client, prefix: &str, shape: &TableShape) -> Result<(), StoreError> {
-    const OPERATION: &str = "create table";
-    let mut request = db
-        .create_table()
-        .table_name(format!("{prefix}{}", shape.name))
-        .billing_mode(BillingMode::PayPerRequest);
-    let key = [
-        Some((shape.partition_key, KeyType::Hash, ScalarAttributeType::S)),
-        shape.sort_key.map(|name| (name, KeyType::Range, ScalarAttributeType::N)),
-    ];
-    for (name, role, kind) in key.into_iter().flatten() {
-        let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
-        let element = KeySchemaElement::builder().attribute_name(name).key_type(role).build();
-        request = request
-            .attribute_definitions(definition.map_err(|error| incomplete(OPERATION, &error))?)
-            .key_schema(element.map_err(|error| incomplete(OPERATION, &error))?);
-    }
-    match request.send().await {
-        Ok(_) => Ok(()),
-        Err(error)
-            if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
-        {
-            Ok(())
-        }
-        Err(error) => Err(StoreError::from_sdk(OPERATION, error)),
-    }
-}
-
-async fn await_active(db: &Client, table: &str) -> Result<(), StoreError> {
-    const OPERATION: &str = "describe table";
-    // DynamoDB takes some seconds; a minute without an end is a fault.
-    for _ in 0..600 {
-        let answer = db.describe_table().table_name(table).send().await;
-        let answer = answer.map_err(|error| StoreError::from_sdk(OPERATION, error))?;
-        if answer.table().and_then(|table| table.table_status()) == Some(&TableStatus::Active) {
-            return Ok(());
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    }
-    Err(StoreError::Unavailable { operation: OPERATION, detail: format!("{table} did not become active") })
-}
-
-async fn expire_by(db: &Client, table: &str, attribute: &str) -> Result<(), StoreError> {
-    const OPERATION: &str = "update time to live";
-    let specification = TimeToLiveSpecification::builder().enabled(true).attribute_name(attribute).build();
-    let request = db
-        .update_time_to_live()
-        .table_name(table)
-        .time_to_live_specification(specification.map_err(|error| incomplete(OPERATION, &error))?);
-    match request.send().await {
-        Ok(_) => Ok(()),
-        // "TimeToLive is already enabled": the tables were there before.
-        Err(error) if error.code() == Some("ValidationException") => Ok(()),
-        Err(error) => Err(StoreError::from_sdk(OPERATION, error)),
-    }
-}
-
-fn incomplete(operation: &'static str, error: &aws_sdk_dynamodb::error::BuildError) -> StoreError {
-    StoreError::Refused { operation, detail: error.to_string() }
 }
 
 /// A record that an administrator writes: a client or a principal.

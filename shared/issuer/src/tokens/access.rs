@@ -1,50 +1,21 @@
-//! The token itself: from what was granted to the signed answer (RFC 6749 section 5.1, RFC 9068).
+//! Access tokens and the token response (RFC 6749 section 5.1, RFC 9068).
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
-use countersign_verify::Claims;
+use countersign_verify::{Claims, Clock, JwkSet, Timestamp, TokenError, Verifier, jws};
 use serde::Serialize;
 
-use crate::Issuer;
-use crate::audit_events as audit;
-use crate::authn::client::AuthenticatedClient;
-use crate::keys::SigningKey;
-use crate::records::AccessTokenType;
+use crate::context::RequestContext;
+use crate::credentials::ClientSecret;
+use crate::keys::{KeyError, Ring, RingCache, SigningKey};
+use crate::random::Random;
 use crate::records::scope::Scope;
+use crate::records::{Client, Lifetimes};
 use crate::request::error::OAuthError;
-use crate::tokens::refresh::RefreshClaims;
+use crate::tokens::IssuerUrl;
+use crate::tokens::refresh::{self, RefreshClaims};
 
-/// The `typ` header: what keeps one kind of token from passing for another (RFC 8725 section 3.11).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum TokenType {
-    Access(AccessTokenType),
-    Refresh,
-}
-
-impl TokenType {
-    pub(crate) const ALL: [Self; 3] =
-        [Self::Access(AccessTokenType::AtJwt), Self::Access(AccessTokenType::Jwt), Self::Refresh];
-
-    /// Its place in [`Self::ALL`].
-    pub(crate) const fn index(self) -> usize {
-        match self {
-            Self::Access(AccessTokenType::AtJwt) => 0,
-            Self::Access(AccessTokenType::Jwt) => 1,
-            Self::Refresh => 2,
-        }
-    }
-
-    pub(crate) const fn as_str(self) -> &'static str {
-        match self {
-            Self::Access(AccessTokenType::AtJwt) => "at+jwt",
-            Self::Access(AccessTokenType::Jwt) => "JWT",
-            Self::Refresh => "rt+jwt",
-        }
-    }
-}
-
-/// What a grant has come to: everything that the tokens will say.
+/// The outcome of a grant: everything that the tokens will say.
 #[derive(Debug)]
 pub(crate) struct Authorization<'client> {
     pub(crate) sub: Cow<'client, str>,
@@ -53,68 +24,135 @@ pub(crate) struct Authorization<'client> {
     pub(crate) brand_key: Option<Cow<'client, str>>,
     pub(crate) scope: Scope,
     pub(crate) audience: Cow<'client, str>,
-    /// The refresh token that goes with it, if one does.
+    /// The refresh token that goes with the access token, if any.
     pub(crate) refresh: Option<RefreshClaims>,
-    /// What it is to be signed with, where a refresh token was used up for it: nothing may fail after that.
-    pub(crate) key: Option<Arc<SigningKey>>,
 }
 
-/// The successful answer.
+/// The successful response.
 #[derive(Serialize)]
-pub(crate) struct TokenResponse {
+struct TokenResponse<'a> {
     access_token: String,
     token_type: &'static str,
     expires_in: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    scope: Option<String>,
+    scope: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     refresh_token: Option<String>,
 }
 
-impl Issuer {
-    /// Signs what was granted. Needs the store only where no key is in memory yet.
-    pub(crate) async fn mint(
+/// Signed tokens in a rendered response, ready to be sent.
+pub(crate) struct IssuedTokens {
+    /// As JSON.
+    response: String,
+    claims: Claims,
+    kid: String,
+    refresh: Option<(String, u64)>,
+}
+
+/// Signs and verifies access tokens.
+#[derive(Debug)]
+pub(crate) struct AccessTokens {
+    issuer: IssuerUrl,
+    limits: Lifetimes,
+    random: Random,
+    verifier: Verifier,
+}
+
+impl AccessTokens {
+    #[expect(
+        clippy::missing_panics_doc,
+        clippy::expect_used,
+        reason = "keys and audience are given: nothing is missing"
+    )]
+    pub(crate) fn new(issuer: IssuerUrl, limits: Lifetimes, random: Random, clock: Clock) -> Self {
+        let verifier = Verifier::builder(issuer.as_str())
+            // Introspection decides by client and audience whose token it is.
+            .dangerously_accept_any_audience()
+            .accept_typ_jwt()
+            // The keys of the ring are passed with every token.
+            .keys(JwkSet::default())
+            .clock(clock)
+            .build()
+            .expect("a complete verifier");
+        Self { issuer, limits, random, verifier }
+    }
+
+    /// Signs the tokens of a grant and renders the response. Nothing can fail after it.
+    pub(crate) fn issue(
         &self,
-        client: &AuthenticatedClient,
+        key: &SigningKey,
+        client: &Client,
         authorization: Authorization<'_>,
-    ) -> Result<TokenResponse, OAuthError> {
-        let key = match authorization.key {
-            Some(key) => key,
-            None => self.signer.signing_key().await?,
-        };
-        let now = self.clock.now().seconds();
-        // The caps of now, and those that the key was made under: the key set keeps it for no longer.
-        let max_lifetimes = self.limits.within(key.max_lifetimes());
-        let expires_in = client.access_ttl.min(max_lifetimes.access);
-        let jti = self.random.id()?;
+        now: u64,
+    ) -> Result<IssuedTokens, OAuthError> {
+        // The limits of the configuration, and those that the key was made under: the JWKS keeps it for no longer.
+        let limits = self.limits.within(key.max_lifetimes());
+        let expires_in = client.access_ttl.min(limits.access);
+        let Authorization { sub, roles, operator, brand_key, scope, audience, refresh } = authorization;
         let claims = Claims {
-            iss: self.url.as_str(),
-            sub: &authorization.sub,
-            aud: &authorization.audience,
+            iss: self.issuer.as_str().to_owned(),
+            sub: sub.into_owned(),
+            aud: audience.into_owned(),
             exp: now.saturating_add(expires_in),
             iat: now,
-            jti: &jti,
-            client_id: &client.client_id,
-            scope: authorization.scope.as_member(),
-            roles: authorization.roles.iter().map(String::as_str).collect(),
-            operator: authorization.operator.as_deref(),
-            brand_key: authorization.brand_key.as_deref(),
+            jti: self.random.id()?,
+            client_id: client.client_id.clone(),
+            scope: scope.into_member(),
+            roles: roles.into_owned(),
+            operator: operator.map(Cow::into_owned),
+            brand_key: brand_key.map(Cow::into_owned),
         };
-        let access_token = key.access_token(client.typ, &claims)?;
-        let refresh = authorization
-            .refresh
-            .map(|refresh| refresh.under(key.seq(), now.saturating_add(max_lifetimes.refresh)));
-        let refresh_token = match &refresh {
-            Some(refresh) => Some(key.refresh_token(refresh)?),
-            None => None,
-        };
-        audit::issued(client, &claims, key.kid(), refresh.as_ref());
-        Ok(TokenResponse {
+        let access_token = key.sign(client.typ.as_str(), &claims)?;
+        let refresh = refresh.map(|refresh| refresh.under(key.seq(), now.saturating_add(limits.refresh)));
+        let refresh_token = refresh.as_ref().map(|claims| refresh::sign(key, claims)).transpose()?;
+        let response = serde_json::to_string(&TokenResponse {
             access_token,
             token_type: "Bearer",
             expires_in,
-            scope: authorization.scope.into_member(),
+            scope: claims.scope.as_deref(),
             refresh_token,
-        })
+        })?;
+        let refresh = refresh.map(|refresh| (refresh.family, refresh.generation));
+        Ok(IssuedTokens { response, claims, kid: key.kid().to_owned(), refresh })
     }
+
+    /// Verifies an access token of this issuer for any audience, against the published keys of the ring.
+    pub(crate) async fn verify(
+        &self,
+        ring: &RingCache,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Result<Claims, TokenError>, KeyError> {
+        let verify = |ring: &Ring| self.verifier.verify_with(token, &ring.published(now));
+        let (_, verified) = ring.verify_against_ring(verify).await?;
+        Ok(verified.map(|verified| Claims::clone(&verified)))
+    }
+}
+
+impl IssuedTokens {
+    /// Records what was issued, and with which secret, and returns the response.
+    pub(crate) fn record(self, secret: Option<&ClientSecret>, cx: &mut RequestContext) -> String {
+        let audit = &mut cx.audit;
+        if let Some(secret) = secret {
+            audit.secret_expires = secret.expires.map(Timestamp::seconds);
+            audit.secret_ends_soon = secret.ends_soon(cx.now).then_some(true);
+        }
+        audit.sub = Some(self.claims.sub);
+        audit.operator = self.claims.operator;
+        audit.brand_key = self.claims.brand_key;
+        audit.scope = self.claims.scope;
+        audit.jti = Some(self.claims.jti);
+        audit.kid = Some(self.kid);
+        if let Some((family, generation)) = self.refresh {
+            audit.family = Some(family);
+            audit.generation = Some(generation);
+        }
+        self.response
+    }
+}
+
+/// Reports whether a token claims to be an access token. Nothing is verified: it only selects one of two harmless
+/// answers.
+pub(crate) fn claims_to_be_access_token(token: &str) -> bool {
+    jws::decode_unverified(token).is_ok_and(|(header, _)| header["typ"] == "at+jwt" || header["typ"] == "JWT")
 }

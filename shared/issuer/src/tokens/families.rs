@@ -1,4 +1,4 @@
-//! The `refresh-families` table: where each family stands, moved by conditional writes alone.
+//! Refresh token families: the `refresh-families` table, changed by conditional writes only.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -11,43 +11,43 @@ use countersign_verify::Timestamp;
 use crate::store::table::{REFRESH_FAMILIES, StoreError, number, numeric};
 use crate::tokens::refresh::RefreshClaims;
 
-/// For this long after a refresh its answer may be asked for again: the first one may have got lost.
+/// The grace period after a refresh in which it may be repeated, because its answer may have been lost.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// A record outlives the family's tokens by a day: then their own expiry has long refused them.
+/// A record is kept for a day after the family's tokens have expired.
 const KEPT_AFTER_EXPIRY_SECONDS: u64 = 24 * 60 * 60;
 
-/// Fixed by the family's first use: no later token of it lives longer than the first.
+/// Set by the family's first use: no later token lives longer than the first.
 fn kept_until(token: &RefreshClaims) -> u64 {
     token.exp.saturating_add(KEPT_AFTER_EXPIRY_SECONDS)
 }
 
-/// What came of using a refresh token.
+/// The result of using a refresh token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Advance {
-    /// The family moved on.
+    /// The family advanced to the token's successor.
     Advanced,
-    /// It had just moved on to this token's successor: the same answer again.
+    /// It had advanced to the successor within the grace period: an idempotent retry, which gets tokens again.
     Repeated,
-    /// It had just moved on further: a slow retry, which gets nothing and harms nothing.
+    /// It had advanced further within the grace period: a late retry, which gets nothing and harms nothing.
     LateRetry,
     /// The family has been revoked.
     Revoked,
-    /// A used token came back: two hold it, and one of them stole it. The family is now revoked.
+    /// A used token came back: two parties hold it, and one of them stole it. The family is revoked now.
     Reused,
-    /// There is no record where there must be one. None was created.
+    /// The family has no record although it must have one. None was created.
     Unknown,
 }
 
-/// Where a family stands.
+/// The state of a family.
 #[derive(Debug, Clone, Copy)]
-struct Standing {
+struct FamilyState {
     generation: u64,
     rotated_at: Timestamp,
     revoked: bool,
 }
 
-impl Standing {
+impl FamilyState {
     fn read(item: &HashMap<String, AttributeValue>) -> Result<Self, StoreError> {
         let generation = number(item, "generation").ok_or_else(|| StoreError::Corrupt {
             operation: "read refresh family",
@@ -55,14 +55,14 @@ impl Standing {
         })?;
         Ok(Self {
             generation,
-            // A family that was revoked before its first refresh has not rotated.
+            // A family that was revoked before its first refresh has no rotation.
             rotated_at: Timestamp::from_millis(number(item, "rotated_at").unwrap_or(0)),
             revoked: item.contains_key("revoked_at"),
         })
     }
 }
 
-/// Reads and writes the families.
+/// The `refresh-families` table.
 #[derive(Debug, Clone)]
 pub(crate) struct Families {
     db: Client,
@@ -74,8 +74,8 @@ impl Families {
         Self { db, name: format!("{prefix}{REFRESH_FAMILIES}") }
     }
 
-    /// Uses a refresh token: one conditional write, and no read. Of any number of simultaneous uses one moves the
-    /// family on; the others learn from the refused condition where it stands.
+    /// Uses a refresh token: one conditional write, and no read. Of any number of simultaneous uses one advances the
+    /// family; the others learn its state from the failed condition.
     pub(crate) async fn advance(&self, used: &RefreshClaims, now: Timestamp) -> Result<Advance, StoreError> {
         const OPERATION: &str = "advance refresh family";
         let mut request = self
@@ -111,20 +111,20 @@ impl Families {
         let Some(item) = refused.filter(|item| !item.is_empty()) else {
             return Ok(Advance::Unknown);
         };
-        let standing = Standing::read(&item)?;
-        if standing.revoked {
+        let state = FamilyState::read(&item)?;
+        if state.revoked {
             return Ok(Advance::Revoked);
         }
-        // A difference below zero, from clocks that differ, counts as zero: `since` saturates.
-        if now.since(standing.rotated_at) <= GRACE && standing.generation > used.generation {
-            let is_successor = standing.generation == used.next_generation();
+        // A negative difference, from clocks that differ, counts as zero: `since` saturates.
+        if now.since(state.rotated_at) <= GRACE && state.generation > used.generation {
+            let is_successor = state.generation == used.next_generation();
             return Ok(if is_successor { Advance::Repeated } else { Advance::LateRetry });
         }
         self.revoke(used, now).await?;
         Ok(Advance::Reused)
     }
 
-    /// Ends a family. Works before its first refresh too, by creating the record that the refresh will meet.
+    /// Revokes a family. Before its first refresh this creates the record, which the refresh will then meet.
     pub(crate) async fn revoke(&self, token: &RefreshClaims, now: Timestamp) -> Result<(), StoreError> {
         self.db
             .update_item()
@@ -146,7 +146,7 @@ impl Families {
         Ok(())
     }
 
-    /// Whether `token` is the one that its family stands at.
+    /// Reports whether `token` is the latest of its family, and the family is not revoked.
     pub(crate) async fn is_current(&self, token: &RefreshClaims) -> Result<bool, StoreError> {
         let request = self
             .db
@@ -158,8 +158,8 @@ impl Families {
             request.send().await.map_err(|error| StoreError::from_sdk("get refresh family", error))?;
         match answer.item {
             Some(item) => {
-                let standing = Standing::read(&item)?;
-                Ok(!standing.revoked && standing.generation == token.generation)
+                let state = FamilyState::read(&item)?;
+                Ok(!state.revoked && state.generation == token.generation)
             }
             None => Ok(token.generation == 0),
         }

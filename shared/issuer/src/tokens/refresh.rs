@@ -1,18 +1,22 @@
-//! Refresh tokens: signed, stateless until first used, and one conditional write for every use.
+//! Refresh tokens: signed, stateless until first used, with one conditional write for every use. Only this file knows
+//! their form.
 
-use countersign_verify::{Timestamp, TokenError, jws};
+use countersign_verify::{Clock, Timestamp, TokenError, jws};
 use serde::{Deserialize, Serialize};
 
-use crate::Issuer;
-use crate::authn::client::AuthenticatedClient;
-use crate::keys::Ring;
-use crate::records::principal::Principal;
+use crate::keys::{KeyError, Ring, RingCache, SigningKey};
+use crate::random::Random;
 use crate::records::scope::Scope;
+use crate::records::{Client, Lifetimes, Principal};
 use crate::request::error::{GrantRefusal, OAuthError};
-use crate::store::table::Record;
-use crate::tokens::access::TokenType;
+use crate::store::Record;
+use crate::tokens::IssuerUrl;
+use crate::tokens::families::{Advance, Families};
 
-/// What a refresh token says. Its audience is the issuer itself, so that no API takes it for an access token.
+/// The `typ` header: it keeps a refresh token from passing for an access token (RFC 8725 section 3.11).
+const TYP: &str = "rt+jwt";
+
+/// The claims of a refresh token. Its audience is the issuer itself, so that no API accepts it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct RefreshClaims {
     iss: String,
@@ -20,28 +24,28 @@ pub(crate) struct RefreshClaims {
     pub(crate) sub: String,
     pub(crate) client_id: String,
     pub(crate) iat: u64,
-    /// Absolute from the login: a successor has its predecessor's, unless a cap has been lowered since.
+    /// Counted from the login: a successor keeps its predecessor's, unless a limit was lowered since.
     pub(crate) exp: u64,
     pub(crate) jti: String,
-    /// Which tokens descend from one login.
+    /// Identifies the tokens that descend from one login.
     pub(crate) family: String,
     /// 0 for the token of the login, one more with every refresh.
     pub(crate) generation: u64,
-    /// When the user or operator logged in, in seconds (`auth_time` is the name that OIDC gives it).
+    /// The time of the login, in seconds since 1970 (`auth_time` is its name in OIDC).
     pub(crate) auth_time: u64,
-    /// The numbers of the keys that this session has been under: when one of them is found to be compromised, the
-    /// session may be a forged one's child.
+    /// The numbers of all keys that this session has been under. If one of them was compromised, the session may
+    /// descend from a forged token.
     pub(crate) keys: Vec<u64>,
     /// The key of the user's or operator's record.
     pub(crate) principal: String,
     /// `sessions_valid_from` of the record whose password was verified. Compared for equality, so that no clock and
     /// no race lets a session outlive a password change.
     pub(crate) sessions_valid_from: Timestamp,
-    /// `created` of the client's record: a client of the same name is another client.
+    /// `created` of the client's record: a new client of the same name is another client.
     pub(crate) client_created: Timestamp,
     #[serde(rename = "brandKey", default, skip_serializing_if = "Option::is_none")]
     pub(crate) brand_key: Option<String>,
-    /// What was granted at first; a refresh narrows the access token, never this.
+    /// The scope that was granted at first. A refresh narrows the access token, never this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) scope: Option<String>,
     /// The audience that was granted at first (RFC 8707 section 2.2).
@@ -49,16 +53,17 @@ pub(crate) struct RefreshClaims {
 }
 
 impl RefreshClaims {
-    /// The same, as the key with the number `seq` may sign it: living no longer than until `latest`.
-    pub(crate) fn under(self, seq: u64, latest: u64) -> Self {
-        Self { exp: self.exp.min(latest), ..self.having_been_under(seq) }
+    /// The claims as the key number `seq` may sign them: expiring no later than `latest`.
+    pub(super) fn under(self, seq: u64, latest: u64) -> Self {
+        Self { exp: self.exp.min(latest), ..self.with_key(seq) }
     }
 
+    /// The generation of the token that follows this one.
     pub(crate) fn next_generation(&self) -> u64 {
         self.generation.saturating_add(1)
     }
 
-    fn having_been_under(mut self, seq: u64) -> Self {
+    fn with_key(mut self, seq: u64) -> Self {
         if !self.keys.contains(&seq) {
             self.keys.push(seq);
         }
@@ -66,26 +71,46 @@ impl RefreshClaims {
     }
 }
 
-/// The login that a family of refresh tokens comes from.
-pub(crate) struct Login<'a> {
+/// A login from which a family of refresh tokens descends.
+pub(crate) struct Session<'a> {
     pub(crate) principal: &'a Principal,
     pub(crate) brand_key: Option<&'a str>,
     pub(crate) scope: &'a Scope,
     pub(crate) resource: &'a str,
 }
 
-impl Issuer {
+/// Makes, verifies and uses refresh tokens.
+#[derive(Debug)]
+pub(crate) struct RefreshTokens {
+    issuer: IssuerUrl,
+    limits: Lifetimes,
+    families: Families,
+    random: Random,
+    clock: Clock,
+}
+
+impl RefreshTokens {
+    pub(crate) fn new(
+        issuer: IssuerUrl,
+        limits: Lifetimes,
+        families: Families,
+        random: Random,
+        clock: Clock,
+    ) -> Self {
+        Self { issuer, limits, families, random, clock }
+    }
+
     /// The first refresh token of a login. Nothing is written: the family gets its record when it is first used.
-    pub(crate) fn first_refresh_token(
+    pub(crate) fn first(
         &self,
-        client: &AuthenticatedClient,
-        login: &Login<'_>,
+        client: &Client,
+        session: &Session<'_>,
+        now: Timestamp,
     ) -> Result<RefreshClaims, OAuthError> {
-        let now = self.clock.now();
         Ok(RefreshClaims {
-            iss: self.url.as_str().to_owned(),
-            aud: self.url.as_str().to_owned(),
-            sub: login.principal.id.clone(),
+            iss: self.issuer.as_str().to_owned(),
+            aud: self.issuer.as_str().to_owned(),
+            sub: session.principal.id.clone(),
             client_id: client.client_id.clone(),
             iat: now.seconds(),
             exp: now.seconds().saturating_add(client.refresh_ttl.min(self.limits.refresh)),
@@ -94,19 +119,23 @@ impl Issuer {
             generation: 0,
             auth_time: now.seconds(),
             keys: Vec::new(),
-            principal: login.principal.key(),
-            sessions_valid_from: login.principal.sessions_valid_from,
+            principal: session.principal.key(),
+            sessions_valid_from: session.principal.sessions_valid_from,
             client_created: client.created,
-            brand_key: login.brand_key.map(Into::into),
-            scope: login.scope.as_member().map(Into::into),
-            resource: login.resource.to_owned(),
+            brand_key: session.brand_key.map(Into::into),
+            scope: session.scope.as_member().map(Into::into),
+            resource: session.resource.to_owned(),
         })
     }
 
     /// The token that follows `used`.
-    pub(crate) fn successor(&self, used: &RefreshClaims) -> Result<RefreshClaims, OAuthError> {
+    pub(crate) fn successor(
+        &self,
+        used: &RefreshClaims,
+        now: Timestamp,
+    ) -> Result<RefreshClaims, OAuthError> {
         Ok(RefreshClaims {
-            iat: self.clock.now().seconds(),
+            iat: now.seconds(),
             exp: used.exp.min(used.auth_time.saturating_add(self.limits.refresh)),
             jti: self.random.id()?,
             generation: used.next_generation(),
@@ -114,19 +143,23 @@ impl Issuer {
         })
     }
 
-    /// Checks signature, type, issuer, audience and expiry. Whether it may still be used is another question.
-    pub(crate) async fn verify_refresh_token(&self, token: &str) -> Result<RefreshClaims, OAuthError> {
-        let verify = |ring: &Ring| {
-            let keys = ring.accepted_at_refresh(self.clock.now());
-            jws::verify::<RefreshClaims>(token, &keys, &[TokenType::Refresh.as_str()])
-        };
-        let (ring, verified) = self.signer.judge(verify).await?;
+    /// Verifies the signature, type, issuer, audience, keys and expiry of a token. The family decides separately
+    /// whether it may still be used.
+    pub(crate) async fn verify(
+        &self,
+        ring: &RingCache,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<RefreshClaims, OAuthError> {
+        let verify =
+            |ring: &Ring| jws::verify::<RefreshClaims>(token, &ring.accepted_at_refresh(now), &[TYP]);
+        let (ring, verified) = ring.verify_against_ring(verify).await?;
         let (claims, kid) =
             verified.map_err(|error| OAuthError::InvalidGrant(GrantRefusal::BadToken(error)))?;
-        let own = self.url.as_str();
-        let foreign = if claims.iss != own {
+        let issuer = self.issuer.as_str();
+        let foreign = if claims.iss != issuer {
             Some(TokenError::WrongIssuer)
-        } else if claims.aud != own {
+        } else if claims.aud != issuer {
             Some(TokenError::WrongAudience)
         } else {
             None
@@ -134,16 +167,53 @@ impl Issuer {
         if let Some(error) = foreign {
             return Err(OAuthError::InvalidGrant(GrantRefusal::BadToken(error)));
         }
-        // What a token says of its keys is as good as the key that signed it, so that one counts in any case: a
-        // forger would leave it out, and have an honest key sign the successor.
-        let claims = ring.seq_of(&kid).map(|seq| claims.having_been_under(seq));
+        // What a token says about its keys is only as good as the key that signed it, so that key counts in any case:
+        // a forger would omit it and let an honest key sign the successor.
+        let claims = ring.seq_of(&kid).map(|seq| claims.with_key(seq));
         let claims = claims.filter(|claims| ring.vouches_for(&claims.keys));
         let claims = claims.ok_or(OAuthError::InvalidGrant(GrantRefusal::KeyWithdrawn))?;
-        if claims.exp <= self.clock.now().seconds() {
+        if claims.exp <= now.seconds() {
             return Err(OAuthError::InvalidGrant(GrantRefusal::Expired));
         }
         Ok(claims)
     }
+
+    /// Uses a refresh token up with one conditional write. The family's grace period counts from the write, not from
+    /// the start of the request.
+    pub(crate) async fn redeem(&self, used: &RefreshClaims) -> Result<(), OAuthError> {
+        let refusal = match self.families.advance(used, self.clock.now()).await? {
+            Advance::Advanced | Advance::Repeated => return Ok(()),
+            Advance::LateRetry => GrantRefusal::LateRetry,
+            Advance::Revoked => GrantRefusal::Revoked,
+            Advance::Reused => GrantRefusal::Reused,
+            Advance::Unknown => GrantRefusal::UnknownFamily,
+        };
+        Err(OAuthError::InvalidGrant(refusal))
+    }
+
+    /// Revokes the family of a token.
+    pub(crate) async fn revoke(&self, token: &RefreshClaims, now: Timestamp) -> Result<(), OAuthError> {
+        Ok(self.families.revoke(token, now).await?)
+    }
+
+    /// Reports whether `token` is the latest of its family, and the family is not revoked.
+    pub(crate) async fn is_current(&self, token: &RefreshClaims) -> Result<bool, OAuthError> {
+        Ok(self.families.is_current(token).await?)
+    }
+}
+
+/// Signs a refresh token.
+pub(super) fn sign(key: &SigningKey, claims: &RefreshClaims) -> Result<String, KeyError> {
+    key.sign(TYP, claims)
+}
+
+/// Verifies the form and signature of a refresh token, for the fuzzer.
+#[cfg(fuzzing)]
+pub(crate) fn verify_form(
+    token: &str,
+    keys: &countersign_verify::JwkSet,
+) -> Result<RefreshClaims, TokenError> {
+    jws::verify(token, keys, &[TYP]).map(|(claims, _)| claims)
 }
 
 #[cfg(test)]

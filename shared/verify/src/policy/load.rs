@@ -1,4 +1,4 @@
-//! From a TOML file to a policy: whatever is wrong is said with its line, all of it at once.
+//! Loading of a policy from TOML. It reports every problem at once, each with its line.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
@@ -13,14 +13,15 @@ use super::Policy;
 use super::path::{fold, without_final_slash};
 use super::pattern;
 use super::rule::{Claim, Rule, Segment};
+use crate::claims::{ROLE_RULE, SCOPE_RULE, is_role, is_scope_token};
 
-/// A file that is no policy.
+/// The problems of a file that is not a valid policy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PolicyError {
     problems: Vec<Problem>,
 }
 
-/// Something wrong with a policy, and the remedy.
+/// One problem of a policy, and its remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     line: usize,
@@ -28,19 +29,19 @@ pub struct Problem {
 }
 
 impl PolicyError {
-    /// What is wrong, in the order of the file; at least one problem.
+    /// Returns the problems in the order of the file; at least one.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 }
 
 impl Problem {
-    /// The line, counted from 1.
+    /// Returns the line, counted from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// What is wrong with it, in words.
+    /// Returns the problem and its remedy as text.
     pub fn message(&self) -> &str {
         &self.message
     }
@@ -58,10 +59,10 @@ impl fmt::Display for PolicyError {
 
 impl std::error::Error for PolicyError {}
 
-/// A `[[rule]]` as it is written.
+/// A `[[rule]]` in the file, not validated yet.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RuleTable {
     methods: Spanned<Vec<Spanned<String>>>,
     path: Spanned<String>,
     scopes: Option<Spanned<Vec<Spanned<String>>>>,
@@ -69,28 +70,28 @@ struct Written {
     equal: Option<Spanned<BTreeMap<Spanned<String>, Spanned<String>>>>,
 }
 
-/// Reads a whole file.
+/// Loads a policy from the text of a file.
 pub(super) fn load(text: &str) -> Result<Policy, PolicyError> {
     let mut loader = Loader::new(text);
     let (file, errors) = DeTable::parse_recoverable(text);
-    // What stands behind a syntax error may be read wrongly: no other complaints then.
+    // The text after a syntax error may be misread, so only syntax errors are reported then.
     if errors.is_empty() {
         loader.read(file.into_inner());
     } else {
         for error in errors {
-            loader.problem(error.span().unwrap_or_default(), in_one_line(error.message()));
+            loader.report(error.span().unwrap_or_default(), single_line(error.message()));
         }
     }
     loader.finish()
 }
 
 struct Loader {
-    /// Where each line but the first starts.
+    /// The offsets of all lines but the first.
     line_starts: Vec<usize>,
     problems: Vec<Problem>,
     policy: Policy,
-    /// From a pattern as written to its place in the policy's `patterns`.
-    known: HashMap<String, usize>,
+    /// Maps a pattern as written to its index in the policy's `patterns`.
+    pattern_indices: HashMap<String, usize>,
 }
 
 impl Loader {
@@ -102,18 +103,18 @@ impl Loader {
                 rules: Vec::new(),
                 patterns: Vec::new(),
                 as_sent: Router::new(),
-                loosest: Router::new(),
+                lenient: Router::new(),
             },
-            known: HashMap::new(),
+            pattern_indices: HashMap::new(),
         }
     }
 
-    fn line(&self, span: &Range<usize>) -> usize {
+    fn line_at(&self, span: &Range<usize>) -> usize {
         self.line_starts.partition_point(|&start| start <= span.start) + 1
     }
 
-    fn problem(&mut self, span: Range<usize>, message: impl Into<String>) {
-        let line = self.line(&span);
+    fn report(&mut self, span: Range<usize>, message: impl Into<String>) {
+        let line = self.line_at(&span);
         self.problems.push(Problem { line, message: message.into() });
     }
 
@@ -138,67 +139,64 @@ impl Loader {
                 }
                 ("rule", _) => {
                     has_rules = true;
-                    self.problem(
+                    self.report(
                         span,
                         "rule is not a list: begin each rule with [[rule]], in double brackets",
                     );
                 }
                 (other, _) => {
-                    self.problem(
-                        key.span(),
-                        format!("unknown {other:?}: a policy consists of [[rule]] alone"),
-                    );
+                    self.report(key.span(), format!("unknown {other:?}: a policy consists of [[rule]] only"));
                 }
             }
         }
         if !has_rules && self.problems.is_empty() {
             let message =
-                "there are no rules, so every request would be refused: add a [[rule]] with methods and path";
-            self.problem(0..0, message);
+                "there are no rules, so every request is refused: add a [[rule]] with methods and path";
+            self.report(0..0, message);
         }
     }
 
     fn read_rule(&mut self, rule: Spanned<DeValue<'_>>) {
         let span = rule.span();
-        let written = match Written::deserialize(ValueDeserializer::from(rule)) {
+        let written = match RuleTable::deserialize(ValueDeserializer::from(rule)) {
             Ok(written) => written,
             Err(error) => {
-                return self.problem(error.span().unwrap_or(span), in_one_line(&error.to_string()));
+                return self.report(error.span().unwrap_or(span), single_line(&error.to_string()));
             }
         };
         let methods = self.read_methods(&written.methods);
-        let scopes = self.read_list("scopes", written.scopes, pattern::SCOPE_RULE, pattern::is_scope_token);
-        let roles = self.read_list("roles", written.roles, pattern::ROLE_RULE, pattern::is_role);
+        let scopes = self.read_list("scopes", written.scopes, SCOPE_RULE, is_scope_token);
+        let roles = self.read_list("roles", written.roles, ROLE_RULE, is_role);
         let path_span = written.path.span();
-        let segments = pattern::read(written.path.get_ref());
+        let segments = pattern::parse(written.path.get_ref());
         let mut segments = match segments {
             Ok(segments) => segments,
             Err(problems) => {
                 for problem in problems {
-                    self.problem(path_span.clone(), problem);
+                    self.report(path_span.clone(), problem);
                 }
                 return;
             }
         };
         if let Some(equal) = written.equal {
-            self.bind(&mut segments, equal);
+            self.bind_parameters(&mut segments, equal);
         }
-        let line = self.line(&span);
+        let line = self.line_at(&span);
         let path = written.path.into_inner();
-        self.add(Rule { line, methods, path, segments, scopes, roles }, &written.methods, path_span);
+        self.add_rule(Rule { line, methods, path, segments, scopes, roles }, &written.methods, path_span);
     }
 
     fn read_methods(&mut self, written: &Spanned<Vec<Spanned<String>>>) -> Vec<String> {
         if written.get_ref().is_empty() {
-            self.problem(written.span(), r#"methods is empty: name at least one, as in methods = ["GET"]"#);
+            self.report(written.span(), r#"methods is empty: add at least one, as in methods = ["GET"]"#);
         }
         let mut methods: Vec<String> = Vec::new();
         for method in written.get_ref() {
             let name = method.get_ref();
             if methods.contains(name) {
-                self.problem(method.span(), format!("method {name:?} is given twice: once is enough"));
+                self.report(method.span(), format!("method {name:?} is there twice: remove one"));
             } else if let Err(problem) = pattern::check_method(name) {
-                self.problem(method.span(), problem);
+                self.report(method.span(), problem);
             } else {
                 methods.push(name.clone());
             }
@@ -208,24 +206,24 @@ impl Loader {
 
     fn read_list(
         &mut self,
-        what: &str,
+        name: &str,
         written: Option<Spanned<Vec<Spanned<String>>>>,
         rule: &str,
-        holds: fn(&str) -> bool,
+        is_valid: fn(&str) -> bool,
     ) -> Vec<String> {
         let Some(written) = written else { return Vec::new() };
         if written.get_ref().is_empty() {
-            // An empty `roles`, of which a caller must have any, could be taken for "nobody" as well as for "everybody".
-            self.problem(written.span(), format!("{what} is empty: name at least one, or leave {what} out"));
+            // An empty `roles` is ambiguous: it could admit every caller or none.
+            self.report(written.span(), format!("{name} is empty: add at least one, or leave {name} out"));
         }
         let mut items: Vec<String> = Vec::new();
         for item in written.into_inner() {
             let span = item.span();
             let item = item.into_inner();
-            if !holds(&item) {
-                self.problem(span, format!("{what}: {item:?} cannot be one; it takes {rule}"));
+            if !is_valid(&item) {
+                self.report(span, format!("{name}: {item:?} is not valid: use {rule}"));
             } else if items.contains(&item) {
-                self.problem(span, format!("{what}: {item:?} is given twice: once is enough"));
+                self.report(span, format!("{name}: {item:?} is there twice: remove one"));
             } else {
                 items.push(item);
             }
@@ -234,26 +232,23 @@ impl Loader {
     }
 
     /// Binds the parameters that `equal` names to their claims.
-    fn bind(
+    fn bind_parameters(
         &mut self,
         segments: &mut [Segment],
         written: Spanned<BTreeMap<Spanned<String>, Spanned<String>>>,
     ) {
         if written.get_ref().is_empty() {
-            self.problem(
-                written.span(),
-                "equal is empty: name a parameter and its claim, or leave equal out",
-            );
+            self.report(written.span(), "equal is empty: add a parameter and its claim, or leave equal out");
         }
         for (parameter, claim) in written.into_inner() {
             let found = Claim::ALL.into_iter().find(|one| one.name() == claim.get_ref());
             if found.is_none() {
                 let known = Claim::ALL.map(Claim::name).join(", ");
                 let message = format!(
-                    "equal: {:?} is no claim that can be compared; there are {known}",
+                    "equal: {:?} is not a claim that can be compared: use one of {known}",
                     claim.get_ref()
                 );
-                self.problem(claim.span(), message);
+                self.report(claim.span(), message);
             }
             let name = parameter.get_ref();
             let bound = segments.iter_mut().find_map(|segment| match segment {
@@ -265,32 +260,32 @@ impl Loader {
                 Some(Ok(equal)) => *equal = found,
                 Some(Err(())) => {
                     let message = format!(
-                        "equal: {{*{name}}} may be several segments and cannot equal a claim: use {{{name}}}"
+                        "equal: {{*{name}}} may match several segments and cannot equal a claim: use {{{name}}}"
                     );
-                    self.problem(parameter.span(), message);
+                    self.report(parameter.span(), message);
                 }
                 None => {
                     let message =
-                        format!("equal: the path has no parameter {{{name}}}: add it or name another");
-                    self.problem(parameter.span(), message);
+                        format!("equal: the path has no parameter {{{name}}}: add it, or use another one");
+                    self.report(parameter.span(), message);
                 }
             }
         }
     }
 
-    fn add(&mut self, rule: Rule, methods: &Spanned<Vec<Spanned<String>>>, path_span: Range<usize>) {
-        let pattern = if let Some(&pattern) = self.known.get(&rule.path) {
-            self.refuse_repeated_methods(pattern, &rule, methods);
+    fn add_rule(&mut self, rule: Rule, methods: &Spanned<Vec<Spanned<String>>>, path_span: Range<usize>) {
+        let pattern = if let Some(&pattern) = self.pattern_indices.get(&rule.path) {
+            self.report_repeated_methods(pattern, &rule, methods);
             pattern
         } else {
             let pattern = self.policy.patterns.len();
-            if self.policy.loosest.insert(loosest(&rule.path), pattern).is_err()
+            if self.policy.lenient.insert(lenient_pattern(&rule.path), pattern).is_err()
                 || self.policy.as_sent.insert(&rule.path, pattern).is_err()
             {
-                let message = self.name_conflict(&rule.path);
-                return self.problem(path_span, message);
+                let message = self.describe_conflict(&rule.path);
+                return self.report(path_span, message);
             }
-            self.known.insert(rule.path.clone(), pattern);
+            self.pattern_indices.insert(rule.path.clone(), pattern);
             self.policy.patterns.push(Vec::new());
             pattern
         };
@@ -298,7 +293,7 @@ impl Loader {
         self.policy.rules.push(rule);
     }
 
-    fn refuse_repeated_methods(
+    fn report_repeated_methods(
         &mut self,
         pattern: usize,
         rule: &Rule,
@@ -307,55 +302,61 @@ impl Loader {
         let mut repeated = Vec::new();
         for method in written.get_ref() {
             let name = method.get_ref();
-            let earlier = self.policy.at_pattern(pattern).find(|earlier| earlier.methods.contains(name));
+            let earlier = self.policy.rules_of(pattern).find(|earlier| earlier.methods.contains(name));
             if let Some(earlier) = earlier {
                 let message = format!(
-                    "{name} {} has a rule on line {} already: ask for everything in one of the two",
+                    "{name} {} already has a rule on line {}: put all conditions into one of the two",
                     rule.path, earlier.line
                 );
                 repeated.push((method.span(), message));
             }
         }
         for (span, message) in repeated {
-            self.problem(span, message);
+            self.report(span, message);
         }
     }
 
-    /// The words for a pattern that cannot stand beside an earlier one.
-    fn name_conflict(&self, path: &str) -> String {
+    /// Describes the conflict of a pattern with an earlier one.
+    fn describe_conflict(&self, path: &str) -> String {
         let conflicts = |earlier: &&Rule| {
             let mut pair = Router::new();
-            let both = [loosest(&earlier.path), loosest(path)];
+            let both = [lenient_pattern(&earlier.path), lenient_pattern(path)];
             both.into_iter().any(|pattern| pair.insert(pattern, ()).is_err())
         };
         match self.policy.rules.iter().find(conflicts) {
-            Some(earlier) if pattern::shape(&loosest(&earlier.path)) == pattern::shape(&loosest(path)) => {
+            Some(earlier) if has_same_shape(&earlier.path, path) => {
                 format!(
-                    "{path} differs from {} on line {} in nothing but case, a slash at the end or a parameter's name, \
-                     and requests for the two could be taken for each other: write both alike",
+                    "{path} differs from {} on line {} only in case, a slash at the end or a parameter's name, so a \
+                     server may confuse their requests: write both in the same way",
                     earlier.path, earlier.line
                 )
             }
             Some(earlier) => format!(
-                "{path} conflicts with {} on line {}: a catch-all and a parameter cannot stand in the same place; \
-                 spell out the segments that differ",
+                "{path} conflicts with {} on line {}: a catch-all and a parameter cannot be in the same position; \
+                 write out the segments that differ",
                 earlier.path, earlier.line
             ),
-            // The router refuses nothing else of a pattern that was read.
-            None => format!("{path} cannot be matched beside the other paths"),
+            // The router has no other reason to reject a pattern that was parsed.
+            None => format!("{path} cannot be combined with the other paths"),
         }
     }
 }
 
-/// The pattern of the loosest reading of the paths that fit `path`. Parameters keep their names.
-fn loosest(path: &str) -> String {
+/// Returns true if two patterns match the same paths in the lenient interpretation.
+fn has_same_shape(one: &str, other: &str) -> bool {
+    pattern::shape(&lenient_pattern(one)) == pattern::shape(&lenient_pattern(other))
+}
+
+/// Returns the pattern that matches the lenient interpretation of the paths that `path` matches.
+/// Parameters keep their names.
+fn lenient_pattern(path: &str) -> String {
     let segments = without_final_slash(path).split('/');
     let folded =
         segments.map(|segment| if segment.starts_with('{') { segment.to_owned() } else { fold(segment) });
     folded.collect::<Vec<_>>().join("/")
 }
 
-/// The library's words may span lines; a problem is one.
-fn in_one_line(message: &str) -> String {
+/// Joins the lines of a TOML error: a problem has one line.
+fn single_line(message: &str) -> String {
     message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

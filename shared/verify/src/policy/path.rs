@@ -1,11 +1,13 @@
-//! The path of a request: what is refused unread, and the loosest reading of the rest.
+//! The path of a request: rejection of unsafe paths, and the lenient interpretation of the others.
 
 use std::borrow::Cow;
 
-/// A longer path is refused unread.
+use crate::percent::{self, BrokenEncoding};
+
+/// The maximum length of a path; a longer one is refused unread.
 const MAX_PATH_BYTES: usize = 8 * 1024;
 
-/// Why a path is refused before any rule is looked at.
+/// The reason why a path is refused before the rules are consulted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum UnsafePath {
@@ -15,28 +17,28 @@ pub enum UnsafePath {
     /// It is longer than 8 KiB.
     #[error("it is longer than 8 KiB")]
     TooLong,
-    /// `//`, which some servers take for `/`.
+    /// `//`, which some servers treat as `/`.
     #[error("it has an empty segment (`//`)")]
     EmptySegment,
     /// `.` or `..`, raw or encoded.
     #[error("it has a dot segment (`.` or `..`, raw or encoded)")]
     DotSegment,
-    /// `%2F`, which some servers take for a separator.
+    /// `%2F`, which some servers treat as a separator.
     #[error("it has an encoded slash (`%2F`)")]
     EncodedSlash,
-    /// A backslash, raw or encoded, which some servers take for a separator.
+    /// A backslash, raw or encoded, which some servers treat as a separator.
     #[error("it has a backslash, raw or encoded")]
     Backslash,
     /// `;`, raw or encoded: some servers drop what follows it in a segment.
     #[error("it has a `;`, raw or encoded")]
     Semicolon,
-    /// `?` or `#`, raw or encoded, behind which some servers end the path.
-    #[error("it has a `?` or `#`, raw or encoded (the query is no part of the path)")]
+    /// `?` or `#`, raw or encoded, where some servers end the path.
+    #[error("it has a `?` or `#`, raw or encoded (the query is not part of the path)")]
     QueryOrFragment,
     /// A control or invisible character, raw or encoded: some servers drop it.
     #[error("it has a control or invisible character, raw or encoded")]
     ControlCharacter,
-    /// `%25`: something may decode it twice.
+    /// `%25`: the path may be decoded twice.
     #[error("it has an encoded `%` (`%25`)")]
     EncodedPercent,
     /// `%` without two hexadecimal digits.
@@ -46,14 +48,13 @@ pub enum UnsafePath {
     #[error("its encoded bytes are not UTF-8")]
     NotUtf8,
     /// A character that a compatibility mapping turns into ASCII, e.g. U+FF0F into `/`.
-    #[error("it has a character that some servers turn into an ASCII one")]
+    #[error("it has a character that some servers turn into an ASCII character")]
     LooksLikeAscii,
 }
 
-/// The path as the most forgiving server may read it: decoded, case-folded, without one slash at its end.
-///
-/// No allocation where the path is plain lower-case ASCII.
-pub(super) fn loosest(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
+/// Returns the path as the most forgiving server may read it: decoded, case-folded and without one
+/// slash at the end. Does not allocate if the path is plain lower-case ASCII.
+pub(super) fn interpret_leniently(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
     if path.len() > MAX_PATH_BYTES {
         return Err(UnsafePath::TooLong);
     }
@@ -61,7 +62,7 @@ pub(super) fn loosest(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
         return Err(UnsafePath::NotAbsolute);
     }
     let decoded = decode(path)?;
-    // Encoded slashes are refused by now, so these are the segments of the path as sent, too.
+    // Encoded slashes are refused already, so the path as sent has the same segments.
     let mut segments = decoded[1..].split('/').peekable();
     while let Some(segment) = segments.next() {
         match segment {
@@ -78,27 +79,21 @@ pub(super) fn loosest(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
     })
 }
 
-/// Percent-decodes a path or a part of one, and refuses the characters on which servers disagree.
+/// Percent-decodes a path or a part of one. Refuses the characters on which servers disagree.
 pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
     if path.bytes().all(is_plain) {
         return Ok(Cow::Borrowed(path));
     }
     let mut decoded = Vec::with_capacity(path.len());
-    let mut bytes = path.bytes();
-    while let Some(sent) = bytes.next() {
-        let is_encoded = sent == b'%';
-        let byte = if is_encoded {
-            hex_pair(bytes.next(), bytes.next()).ok_or(UnsafePath::BrokenEncoding)?
-        } else {
-            sent
-        };
-        match byte {
-            b'/' if is_encoded => return Err(UnsafePath::EncodedSlash),
+    for byte in percent::decode(path.as_bytes()) {
+        let byte = byte.map_err(|BrokenEncoding| UnsafePath::BrokenEncoding)?;
+        match byte.value {
+            b'/' if byte.is_encoded => return Err(UnsafePath::EncodedSlash),
             b'%' => return Err(UnsafePath::EncodedPercent),
             b'\\' => return Err(UnsafePath::Backslash),
             b';' => return Err(UnsafePath::Semicolon),
             b'?' | b'#' => return Err(UnsafePath::QueryOrFragment),
-            _ => decoded.push(byte),
+            value => decoded.push(value),
         }
     }
     let decoded = String::from_utf8(decoded).map_err(|_| UnsafePath::NotUtf8)?;
@@ -113,22 +108,25 @@ pub(super) fn decode(path: &str) -> Result<Cow<'_, str>, UnsafePath> {
     Ok(Cow::Owned(decoded))
 }
 
-/// Case-folds so that whatever any case mapping takes for an ASCII letter becomes that letter.
+/// Folds the case. Every character that some case mapping turns into an ASCII letter becomes that
+/// letter.
 pub(super) fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     for character in text.chars() {
         match character {
             _ if character.is_ascii() => folded.push(character.to_ascii_lowercase()),
-            // Unicode's full mapping adds a combining dot; the simple one, which Java's `equalsIgnoreCase` uses, does not.
+            // Unicode's full mapping adds a combining dot. The simple mapping, which Java's
+            // `equalsIgnoreCase` uses, does not.
             'İ' => folded.push('i'),
-            // First upper, then lower: `ſ` and `ı` are lower-case themselves, and their capitals are ASCII.
+            // First to upper case, then to lower case: `ſ` and `ı` are lower-case letters with
+            // ASCII capitals.
             _ => folded.extend(character.to_uppercase().flat_map(char::to_lowercase)),
         }
     }
     folded
 }
 
-/// The path without one slash at its end; `/` is whole.
+/// Returns the path without one slash at the end. `/` stays `/`.
 pub(super) fn without_final_slash(path: &str) -> &str {
     match path.strip_suffix('/') {
         None | Some("") => path,
@@ -136,12 +134,13 @@ pub(super) fn without_final_slash(path: &str) -> &str {
     }
 }
 
-/// Whether the byte stands for itself and for nothing else.
+/// Returns true if every server reads the byte as itself.
 fn is_plain(byte: u8) -> bool {
     matches!(byte, b'!'..=b'~') && !matches!(byte, b'%' | b'\\' | b';' | b'?' | b'#')
 }
 
-/// Soft hyphen, zero-width and directional marks, the byte order mark: what case folding for identifiers drops.
+/// Returns true for the characters that case folding for identifiers drops: soft hyphen, zero-width
+/// and directional marks, the byte order mark.
 fn is_invisible(character: char) -> bool {
     matches!(
         character,
@@ -149,8 +148,9 @@ fn is_invisible(character: char) -> bool {
     )
 }
 
-/// Characters that normalisation or a best-fit code page turns into ASCII punctuation: the Greek question mark, leaders
-/// and ellipsis, slashes and the backslash of mathematics, `℀` and its kin; and vertical, small and full-width forms.
+/// Returns true for characters that normalisation or a best-fit code page turns into ASCII
+/// punctuation: the Greek question mark, leaders and ellipsis, mathematical slashes and backslash,
+/// `℀` and similar characters; and vertical, small and full-width forms.
 fn looks_like_ascii(character: char) -> bool {
     matches!(
         character,
@@ -168,9 +168,4 @@ fn looks_like_ascii(character: char) -> bool {
             | '\u{fe30}'..='\u{fe6f}'
             | '\u{ff01}'..='\u{ff5e}'
     )
-}
-
-fn hex_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
-    let digit = |byte: u8| char::from(byte).to_digit(16);
-    u8::try_from(digit(high?)? * 16 + digit(low?)?).ok()
 }

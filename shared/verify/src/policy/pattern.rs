@@ -1,44 +1,29 @@
-//! What may stand in a rule: the path's pattern, methods, scopes and roles.
+//! The syntax of path patterns and methods in a rule.
 
 use super::rule::Segment;
 
-/// A longer pattern is refused.
+/// The maximum length of a pattern.
 const MAX_PATTERN_BYTES: usize = 1024;
 
-/// More parameters in one pattern are refused; matchit's own limit, at which it panics, is 25.
+/// The maximum number of parameters in a pattern. matchit panics at its own limit of 25.
 const MAX_PARAMETERS: usize = 20;
 
-pub(super) const SCOPE_RULE: &str = "printable ASCII characters without space, '\"' and '\\'";
-pub(super) const ROLE_RULE: &str =
-    "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
-
-/// `scope-token = 1*( %x21 / %x23-5B / %x5D-7E )` (RFC 6749 section 3.3)
-pub(super) fn is_scope_token(token: &str) -> bool {
-    !token.is_empty() && token.bytes().all(|byte| matches!(byte, 0x21 | 0x23..=0x5b | 0x5d..=0x7e))
-}
-
-/// As the issuer has them.
-pub(super) fn is_role(value: &str) -> bool {
-    (1..=64).contains(&value.len()) && value.bytes().all(|b| b.is_ascii_graphic() && !b"\"\\*?".contains(&b))
-}
-
-/// A method's name (RFC 9110 section 9.1), of the characters that registered ones are made of.
+/// Checks a method's name (RFC 9110 section 9.1). It may use the characters of registered methods.
 pub(super) fn check_method(name: &str) -> Result<(), String> {
     let is_word = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase());
     let upper = name.to_ascii_uppercase();
     match name {
-        "ANY" | "*" => {
-            Err(format!("method {name:?}: there is no name for all methods: list those that are meant"))
-        }
+        "ANY" | "*" => Err(format!("method {name:?}: no name stands for all methods: list each method")),
         _ if name.split('-').all(is_word) => Ok(()),
         _ if upper.split('-').all(is_word) => {
             Err(format!("method {name:?} is not in upper case: write {upper:?}"))
         }
-        _ => Err(format!("method {name:?} is malformed: names are of A-Z and '-', as \"GET\"")),
+        _ => Err(format!("method {name:?} is malformed: use A-Z and '-', as in \"GET\"")),
     }
 }
 
-/// The pattern without the names of its parameters: what two patterns for the same paths share.
+/// Returns the pattern without its parameters' names. Two patterns for the same paths have the same
+/// shape.
 pub(super) fn shape(path: &str) -> String {
     let shape = |segment: &str| match segment.strip_prefix('{') {
         Some(name) if name.starts_with('*') => "{*}".to_owned(),
@@ -48,8 +33,8 @@ pub(super) fn shape(path: &str) -> String {
     path.split('/').map(shape).collect::<Vec<_>>().join("/")
 }
 
-/// The segments of a pattern, or everything that is wrong with it.
-pub(super) fn read(path: &str) -> Result<Vec<Segment>, Vec<String>> {
+/// Parses a pattern into segments. The error has every problem.
+pub(super) fn parse(path: &str) -> Result<Vec<Segment>, Vec<String>> {
     let Some(inner) = path.strip_prefix('/') else {
         return Err(vec![format!("path {path:?} does not start with '/': write {:?}", format!("/{path}"))]);
     };
@@ -61,34 +46,34 @@ pub(super) fn read(path: &str) -> Result<Vec<Segment>, Vec<String>> {
     let last = inner.split('/').count() - 1;
     for (at, text) in inner.split('/').enumerate() {
         let segment = match text {
-            // A slash at the end, or the path `/`.
+            // The path `/`, or a slash at the end.
             "" if at == last => Ok(Segment::Literal(String::new())),
             "" => {
-                Err("it has an empty segment, and no request with one is let through: take a '/' away".into())
+                Err("it has an empty segment, and requests with one are always refused: remove a '/'".into())
             }
             "." | ".." => Err(format!(
-                "it has the segment {text:?}, and no request with one is let through: \
-                 write the path that is meant"
+                "it has the segment {text:?}, and requests with one are always refused: \
+                 write the resolved path"
             )),
-            _ if text.contains(['{', '}']) => parameter(text, at == last),
-            _ => literal(text),
+            _ if text.contains(['{', '}']) => parse_parameter(text, at == last),
+            _ => parse_literal(text),
         };
         match segment {
-            Ok(segment) if name(&segment).is_some_and(|name| has_parameter(&segments, name)) => {
+            Ok(segment) if parameter_name(&segment).is_some_and(|name| has_parameter(&segments, name)) => {
                 problems
-                    .push(format!("path {path:?}: {text} stands there twice: give each parameter a name"));
+                    .push(format!("path {path:?}: {text} is there twice: give each parameter its own name"));
             }
             Ok(segment) => segments.push(segment),
             Err(problem) => problems.push(format!("path {path:?}: {problem}")),
         }
     }
-    if segments.iter().filter_map(name).count() > MAX_PARAMETERS {
+    if segments.iter().filter_map(parameter_name).count() > MAX_PARAMETERS {
         problems.push(format!("path {path:?} has more than {MAX_PARAMETERS} parameters: use a catch-all"));
     }
     if problems.is_empty() { Ok(segments) } else { Err(problems) }
 }
 
-fn name(segment: &Segment) -> Option<&str> {
+fn parameter_name(segment: &Segment) -> Option<&str> {
     match segment {
         Segment::Literal(_) => None,
         Segment::Parameter { name, .. } | Segment::CatchAll { name } => Some(name),
@@ -96,10 +81,10 @@ fn name(segment: &Segment) -> Option<&str> {
 }
 
 fn has_parameter(segments: &[Segment], sought: &str) -> bool {
-    segments.iter().filter_map(name).any(|name| name == sought)
+    segments.iter().filter_map(parameter_name).any(|name| name == sought)
 }
 
-fn parameter(text: &str, is_last: bool) -> Result<Segment, String> {
+fn parse_parameter(text: &str, is_last: bool) -> Result<Segment, String> {
     let is_name = |name: &str| {
         !name.is_empty()
             && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-')
@@ -110,28 +95,29 @@ fn parameter(text: &str, is_last: bool) -> Result<Segment, String> {
         Some(name) if is_name(name) => Err(format!("{text} must be the last segment: use {{{name}}} here")),
         None if is_name(inner) => Ok(Segment::Parameter { name: inner.to_owned(), equal: None }),
         _ => Err(format!(
-            "{text:?} is no parameter: write {{name}} for one whole segment or {{*name}} for the rest of the path, \
-             with names of A-Z a-z 0-9 _ -"
+            "{text:?} is not a parameter: write {{name}} for one whole segment or {{*name}} for the rest of the \
+             path, with A-Z a-z 0-9 _ - in the name"
         )),
     }
 }
 
-/// A request's path has these characters raw, so that a pattern of them can be reached.
-fn literal(text: &str) -> Result<Segment, String> {
+/// Accepts the characters that a request's path has unencoded. No request could match a pattern
+/// with others.
+fn parse_literal(text: &str) -> Result<Segment, String> {
     let is_allowed = |c: char| c.is_ascii_alphanumeric() || "-._~!$&'()+,=:@".contains(c);
     let remedy = match text.chars().find(|&c| !is_allowed(c)) {
         None if text.starts_with(':') => "write {name} for a parameter",
         None => return Ok(Segment::Literal(text.to_owned())),
         Some('*') => {
-            "'*' stands for nothing: write {name} for one segment or {*name} for the rest of the path"
+            "'*' is not a wildcard: write {name} for one segment or {*name} for the rest of the path"
         }
         Some('%') => {
-            "'%' cannot be there: write the character itself, or a parameter where it may not stand in a path"
+            "'%' is not allowed: write the character itself, or use a parameter if a path cannot contain it"
         }
-        Some('?' | '#') => "the query is no part of the path: leave it out",
-        Some(';' | '\\') => "no request with ';' or '\\' is let through: leave it out",
+        Some('?' | '#') => "the query is not part of the path: leave it out",
+        Some(';' | '\\') => "requests with ';' or '\\' are always refused: leave it out",
         Some(_) => {
-            "only A-Z a-z 0-9 - . _ ~ ! $ & ' ( ) + , = : @ may be there: use a parameter for other characters"
+            "only A-Z a-z 0-9 - . _ ~ ! $ & ' ( ) + , = : @ are allowed: use a parameter for other characters"
         }
     };
     Err(format!("segment {text:?}: {remedy}"))

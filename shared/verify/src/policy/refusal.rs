@@ -1,47 +1,48 @@
-//! Why a request is refused.
+//! The reasons for refusing a request.
 
 use std::fmt;
 
 use super::path::UnsafePath;
 use super::rule::{Claim, Rule};
 
-/// Why a policy refuses a request. In words it is for the log and for whoever writes the policy: it names rules and their
-/// lines, and repeats nothing of the request or the token. A caller is told 403 and, where there is one, the
-/// [`scope`](Self::scope).
+/// The reason why a policy refuses a request. As text it is for the log and for the policy's
+/// author. It names rules and their lines and repeats nothing from the request or the token. The
+/// caller gets 403 and the [`scope`](Self::scope), if there is one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal<'p> {
-    /// No path like this is judged, whatever the rules say.
+    /// Such a path is refused whatever the rules are.
     UnsafePath(UnsafePath),
-    /// As it was sent the path reaches other rules than in the loosest reading of it.
+    /// The path as sent and its lenient interpretation match different rules.
     AmbiguousPath {
-        /// The first rule that it reaches as it was sent.
+        /// The first rule for the path as sent.
         as_sent: Option<&'p Rule>,
-        /// The first rule that it reaches decoded, without regard to case and without a slash at its end.
-        loosest: Option<&'p Rule>,
+        /// The first rule for the lenient interpretation: decoded, case-insensitive, without a
+        /// slash at the end.
+        lenient: Option<&'p Rule>,
     },
-    /// No rule names such a path.
+    /// No rule matches the path.
     NoRuleForPath,
-    /// Rules name the path, but not with this method.
+    /// Rules match the path, but not the method.
     NoRuleForMethod {
-        /// The methods that they name.
+        /// The methods of these rules.
         methods: Vec<&'p str>,
     },
     /// The token lacks scopes.
     MissingScopes {
-        /// The rule that asks for them.
+        /// The rule that requires them.
         rule: &'p Rule,
-        /// Those that the token lacks.
+        /// The scopes that the token lacks.
         missing: Vec<&'p str>,
     },
-    /// The token has none of the roles.
+    /// The token has none of the required roles.
     MissingRole {
-        /// The rule that asks for one of them.
+        /// The rule that requires one of them.
         rule: &'p Rule,
     },
-    /// A path parameter is not what a claim says, or the token does not have the claim.
+    /// A path parameter differs from the claim that it must equal, or the token lacks the claim.
     ParameterDiffers {
-        /// The rule that binds them.
+        /// The rule that binds the parameter to the claim.
         rule: &'p Rule,
         /// The parameter's name.
         parameter: &'p str,
@@ -51,7 +52,7 @@ pub enum Refusal<'p> {
 }
 
 impl<'p> Refusal<'p> {
-    /// The rule that was for the request, where one was.
+    /// Returns the rule that matched the request, if one did.
     pub fn rule(&self) -> Option<&'p Rule> {
         match self {
             Self::MissingScopes { rule, .. }
@@ -61,8 +62,9 @@ impl<'p> Refusal<'p> {
         }
     }
 
-    /// The `scope` of an `insufficient_scope` challenge (RFC 6750 section 3): all scopes that the rule asks for, separated
-    /// by spaces. None where something else than scopes was missing.
+    /// Returns the `scope` of an `insufficient_scope` challenge (RFC 6750 section 3): all scopes
+    /// that the rule requires, separated by spaces. Returns `None` if the reason is not a missing
+    /// scope.
     pub fn scope(&self) -> Option<String> {
         match self {
             Self::MissingScopes { rule, .. } => Some(rule.scopes().join(" ")),
@@ -74,19 +76,19 @@ impl<'p> Refusal<'p> {
 impl fmt::Display for Refusal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::UnsafePath(reason) => write!(f, "such a path is refused whatever the rules say: {reason}"),
-            Self::AmbiguousPath { as_sent, loosest } => {
+            Self::UnsafePath(reason) => write!(f, "the path is unsafe, whatever the rules are: {reason}"),
+            Self::AmbiguousPath { as_sent, lenient } => {
                 write!(
                     f,
-                    "the path is ambiguous: as it was sent it is for {}, read without regard to encoding, case and a \
-                     slash at the end it is for {}",
-                    Reached(*as_sent),
-                    Reached(*loosest)
+                    "the path is ambiguous: as sent it matches {}, but without encoding, case and the slash at the \
+                     end it matches {}",
+                    Matched(*as_sent),
+                    Matched(*lenient)
                 )
             }
-            Self::NoRuleForPath => f.write_str("no rule is for this path"),
+            Self::NoRuleForPath => f.write_str("no rule matches this path"),
             Self::NoRuleForMethod { methods } => {
-                write!(f, "no rule is for this method; the path has rules for {}", methods.join(", "))
+                write!(f, "no rule matches this method; the path has rules for {}", methods.join(", "))
             }
             Self::MissingScopes { rule, missing } => {
                 write!(f, "line {}: the token lacks scope {}", rule.line(), missing.join(" "))
@@ -96,7 +98,7 @@ impl fmt::Display for Refusal<'_> {
             }
             Self::ParameterDiffers { rule, parameter, claim } => {
                 let claim = claim.name();
-                write!(f, "line {}: {{{parameter}}} is not what the token's {claim} says", rule.line())
+                write!(f, "line {}: {{{parameter}}} differs from the token's {claim}", rule.line())
             }
         }
     }
@@ -104,9 +106,9 @@ impl fmt::Display for Refusal<'_> {
 
 impl std::error::Error for Refusal<'_> {}
 
-struct Reached<'p>(Option<&'p Rule>);
+struct Matched<'p>(Option<&'p Rule>);
 
-impl fmt::Display for Reached<'_> {
+impl fmt::Display for Matched<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(rule) => write!(f, "{} (line {})", rule.path(), rule.line()),

@@ -1,4 +1,4 @@
-//! One rule: for which requests, and what it asks of the caller.
+//! One rule: the requests that it covers, and the conditions for the caller.
 
 use super::path::decode;
 use super::refusal::Refusal;
@@ -15,16 +15,17 @@ pub struct Rule {
     pub(super) roles: Vec<String>,
 }
 
-/// A part of a rule's path between slashes.
+/// One segment of a rule's path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Segment {
-    /// This text: letters, digits and punctuation that needs no encoding. Empty where the path ends in a slash.
+    /// Fixed text: letters, digits and punctuation that needs no encoding. Empty if the path ends
+    /// in a slash.
     Literal(String),
-    /// `{name}`: any one segment.
+    /// `{name}`: one segment with any text.
     Parameter {
         /// The name, without the braces.
         name: String,
-        /// The claim that it must equal, where the rule binds it to one.
+        /// The claim that the segment must equal, if the rule binds it to one.
         equal: Option<Claim>,
     },
     /// `{*name}`: the rest of the path, at least one character.
@@ -50,7 +51,7 @@ pub enum Claim {
 impl Claim {
     pub(super) const ALL: [Self; 4] = [Self::Sub, Self::ClientId, Self::Operator, Self::BrandKey];
 
-    /// Its name in the token and in the policy.
+    /// Returns the claim's name in the token and in the policy.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Sub => "sub",
@@ -60,8 +61,8 @@ impl Claim {
         }
     }
 
-    /// Its value in a token; none where the token does not have it.
-    pub fn of(self, claims: &Claims) -> Option<&str> {
+    /// Returns the claim's value in a token, or `None` if the token lacks it.
+    pub fn value_in(self, claims: &Claims) -> Option<&str> {
         match self {
             Self::Sub => Some(&claims.sub),
             Self::ClientId => Some(&claims.client_id),
@@ -72,37 +73,38 @@ impl Claim {
 }
 
 impl Rule {
-    /// The line of its `[[rule]]`, counted from 1.
+    /// Returns the line of the `[[rule]]`, counted from 1.
     pub fn line(&self) -> usize {
         self.line
     }
 
-    /// The methods that it is for; at least one.
+    /// Returns the methods that the rule covers; at least one.
     pub fn methods(&self) -> &[String] {
         &self.methods
     }
 
-    /// The pattern of the paths that it is for, as the file has it.
+    /// Returns the pattern of the paths that the rule covers, as it is written in the file.
     pub fn path(&self) -> &str {
         &self.path
     }
 
-    /// The path's segments. Joined by slashes, behind a slash, they are the path; that of `/` is one empty literal.
+    /// Returns the path's segments. A slash, followed by the segments joined by slashes, gives the
+    /// path. The path `/` has one empty literal.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
 
-    /// The scopes that a caller needs, all of them; none asks for no scope.
+    /// Returns the scopes that a caller needs, all of them. May be empty.
     pub fn scopes(&self) -> &[String] {
         &self.scopes
     }
 
-    /// The roles of which a caller needs one; none asks for no role.
+    /// Returns the roles of which a caller needs one. If empty, no role is needed.
     pub fn roles(&self) -> &[String] {
         &self.roles
     }
 
-    /// The path parameters that must equal a claim, with the claim.
+    /// Returns the path parameters that must equal a claim, each with its claim.
     pub fn equal(&self) -> impl Iterator<Item = (&str, Claim)> {
         self.segments.iter().filter_map(|segment| match segment {
             Segment::Parameter { name, equal: Some(claim) } => Some((name.as_str(), *claim)),
@@ -110,14 +112,14 @@ impl Rule {
         })
     }
 
-    /// Whether a caller has the scopes and the role asked for. The path's parameters are another question, which only a
-    /// request can answer ([`Policy::decide`](super::Policy::decide)).
+    /// Returns true if a caller has the required scopes and role. It does not check the path's
+    /// parameters, which takes a request ([`Policy::decide`](super::Policy::decide)).
     pub fn permits(&self, claims: &Claims) -> bool {
         self.missing_scopes(claims).next().is_none() && self.has_role(claims)
     }
 
-    /// Judges a request that the rule is for.
-    pub(super) fn check<'v>(
+    /// Checks the caller of a request that the rule covers.
+    pub(super) fn authorize<'v>(
         &self,
         claims: &Claims,
         parameter: impl Fn(&str) -> Option<&'v str>,
@@ -132,9 +134,9 @@ impl Rule {
             return Err(Refusal::MissingRole { rule: self });
         }
         for (name, claim) in self.equal() {
-            // What cannot be decoded was refused before; here it equals nothing.
+            // A value that cannot be decoded was refused before; here it equals nothing.
             let sent = parameter(name).and_then(|value| decode(value).ok());
-            if sent.is_none() || sent.as_deref() != claim.of(claims) {
+            if sent.is_none() || sent.as_deref() != claim.value_in(claims) {
                 return Err(Refusal::ParameterDiffers { rule: self, parameter: name, claim });
             }
         }

@@ -1,0 +1,249 @@
+//! The `countersign` program, run as a person runs it.
+
+use std::process::Command;
+
+use crate::shell::Shell;
+use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
+use countersign_verify::Clock;
+use serde_json::json;
+
+const CREATE: &str = "client create billing --name Billing --grant client_credentials --scope bills:read \
+    --role billing --brand acme --operator alice.ops --audience https://api.example.com --access-ttl 600";
+
+async fn token(issuer: &TestIssuer, client_id: &str, secret: &str) -> TestResponse {
+    let form = [("client_id", client_id), ("client_secret", secret), ("grant_type", "client_credentials")];
+    issuer.send("/oauth/token", &[], encode(&form)).await
+}
+
+// The program is waited for on a thread, while the issuer runs on another.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_lives_from_creation_to_deletion() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let created = shell.ok(CREATE, "");
+    let secret = created["client_secret"].as_str().unwrap();
+    assert!(secret.starts_with("csgn_") && secret.len() == 54, "{secret}");
+    let answer = token(&issuer, "billing", secret).await;
+    assert_eq!(answer.ok()["expires_in"], 600);
+    assert_eq!(issuer.verify_token(&answer.access_token()).await["roles"], json!(["billing"]));
+
+    assert!(shell.refused(CREATE, "").contains("client billing: it exists already"));
+    let shown = shell.ok("client show billing", "");
+    assert_eq!(shown.get("client_secret"), None);
+    assert!(!shown.to_string().contains("sha256") && !shown.to_string().contains("argon2"), "{shown}");
+    let listed = shell.ok("client list", "");
+    let ids: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|one| one["client_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["billing", "demo-app", "demo-service", "demo-voice"]);
+
+    let updated = shell.ok("client update billing --scope bills:read --scope bills:write", "");
+    assert_eq!(updated["scopes"], json!(["bills:read", "bills:write"]));
+    assert_eq!((&updated["roles"], &updated["version"]), (&json!(["billing"]), &json!(2)));
+    shell.ok("client disable billing", "");
+    token(&issuer, "billing", secret).await.assert_error(401, "invalid_client");
+    shell.ok("client enable billing", "");
+    token(&issuer, "billing", secret).await.ok();
+
+    assert!(shell.refused("client delete billing", "").contains("--yes"));
+    shell.ok("client delete billing --yes", "");
+    token(&issuer, "billing", secret).await.assert_error(401, "invalid_client");
+    assert!(shell.refused("client show billing", "").contains("there is no client billing"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_is_replaced_without_downtime() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let first = shell.ok(CREATE, "")["client_secret"].as_str().unwrap().to_owned();
+    let second = shell.ok("client secret add billing", "")["client_secret"].as_str().unwrap().to_owned();
+    token(&issuer, "billing", &first).await.ok();
+    token(&issuer, "billing", &second).await.ok();
+    assert!(shell.refused("client secret add billing", "").contains("2 live secrets"));
+    let listed = shell.ok("client secret list billing", "");
+    let id = listed[0]["id"].as_str().unwrap();
+    assert!(shell.refused("client secret revoke billing nosuch --yes", "").contains("no secret nosuch"));
+    shell.ok(&format!("client secret revoke billing {id} --yes"), "");
+    token(&issuer, "billing", &first).await.assert_error(401, "invalid_client");
+    token(&issuer, "billing", &second).await.ok();
+
+    let chosen =
+        shell.ok("client secret add billing --secret-stdin --expire-others 1s", "chosen elsewhere\n");
+    assert_eq!(chosen.get("client_secret"), None, "whoever gave it knows it");
+    token(&issuer, "billing", "chosen elsewhere").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_stored_is_named_with_the_rule_and_leaves_nothing() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let refused = shell.refused("client create usr_x --scope a\"b --brand a#b --access-ttl 999999999", "");
+    for rule in ["client id:", "scope \"a\\\"b\":", "brand \"a#b\":", "access-ttl:", "grant:", "audience:"] {
+        assert!(refused.contains(rule), "{rule} in {refused}");
+    }
+    assert!(shell.refused("user create jane --role x --password-stdin", "secret").contains("--brand"));
+    assert!(shell.refused("operator create bob --password-stdin", "secret").contains("brand: at least one"));
+    assert!(shell.refused("operator create bob --brand acme --password-stdin", "").contains("password"));
+    assert_eq!(shell.ok("operator list", "").as_array().unwrap().len(), 1);
+    assert_eq!(shell.run("client create x --grant no-such-grant", "").status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_out_of_line_hides_and_blocks_no_other() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let lowered = [("COUNTERSIGN_MAX_ACCESS_TTL", "600")];
+    let disabled = shell.run_with(&lowered, "client disable demo-voice", "");
+    assert!(disabled.status.success(), "an emergency brake works whatever else the record says");
+    let update = shell.run_with(&lowered, "client update demo-voice --name x", "");
+    assert!(String::from_utf8(update.stderr).unwrap().contains("access-ttl: between 1 and 600 seconds"));
+    let emptied = shell.ok("client update demo-service --role  --operator ", "");
+    assert_eq!((&emptied["roles"], &emptied["operators"]), (&json!([]), &json!([])));
+
+    let broken = AttributeValue::S("broken".into());
+    let put = issuer.dynamodb().put_item().table_name("countersign-clients").item("client_id", broken);
+    put.send().await.unwrap();
+    let listed = shell.run("client list", "");
+    assert_eq!(listed.status.code(), Some(1));
+    assert!(String::from_utf8(listed.stdout).unwrap().contains("demo-app"));
+    assert!(String::from_utf8(listed.stderr).unwrap().contains(r#""broken" in countersign-clients"#));
+    shell.ok("client delete broken --yes", "");
+    shell.ok("client list", "");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_user_and_an_operator_live_from_creation_to_deletion() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let log_in = async |grant: &str, username: &str, password: &str| {
+        let form = [("grant_type", grant), ("username", username), ("password", password)];
+        issuer.token("demo-app", &form, &[]).await
+    };
+    for (kind, grant, name, brand) in
+        [("user", "password", "Bob", " --brand acme"), ("operator", "operator_password", "bob", "")]
+    {
+        let created =
+            shell.ok(&format!("{kind} create {name} --brand acme --role x --password-stdin"), "first one\n");
+        assert_eq!((&created["username"], &created["roles"]), (&json!("bob"), &json!(["x"])));
+        log_in(grant, "bob", "first one").await.ok();
+        shell.ok(&format!("{kind} update bob{brand} --role y --password-stdin"), "second one\n");
+        log_in(grant, "bob", "first one").await.assert_error(400, "invalid_grant");
+        let answer = log_in(grant, "bob", "second one").await;
+        assert_eq!(issuer.verify_token(&answer.access_token()).await["roles"], json!(["y"]));
+        shell.ok(&format!("{kind} disable bob{brand}"), "");
+        log_in(grant, "bob", "second one").await.assert_error(400, "invalid_grant");
+        shell.ok(&format!("{kind} enable bob{brand}"), "");
+        shell.ok(&format!("{kind} logout bob{brand}"), "");
+        log_in(grant, "bob", "second one").await.ok();
+        assert_eq!(shell.ok(&format!("{kind} list"), "").as_array().unwrap().len(), 2);
+        shell.ok(&format!("{kind} delete bob{brand} --yes"), "");
+        log_in(grant, "bob", "second one").await.assert_error(400, "invalid_grant");
+        assert!(shell.refused(&format!("{kind} show bob{brand}"), "").contains("bob"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_verified_offline_from_a_saved_key_set() {
+    // The program goes by the machine's clock.
+    let issuer = TestIssuer::start_at(Clock::system().now()).await;
+    let shell = Shell { issuer: &issuer };
+    let folder = tempfile::TempDir::new().unwrap();
+    let saved = folder.path().join("jwks.json");
+    std::fs::write(&saved, issuer.get("/.well-known/jwks.json", &[]).await.text).unwrap();
+    let form = [("operator", "alice.ops"), ("brandKey", "acme")];
+    let response = issuer.token("demo-service", CLIENT_CREDENTIALS, &form).await;
+    let verify = format!("token verify --jwks {}", saved.display());
+    let output = shell.run(&verify, &response.text);
+    assert!(output.status.success());
+    let text = String::from_utf8(output.stdout).unwrap();
+    for said in [
+        "demo-service",
+        "reports:read",
+        "reporting",
+        "alice.ops",
+        "acme",
+        "not checked",
+        "until",
+        &issuer.url,
+    ] {
+        assert!(text.contains(said), "{said} in {text}");
+    }
+    let claims = &shell.ok(&format!("{verify} --audience https://api.example.com"), &response.access_token())
+        ["claims"];
+    assert_eq!(claims["sub"], "demo-service");
+
+    let other = shell.refused(&format!("{verify} --audience https://other.example.com"), &response.text);
+    assert!(other.contains("aud is another audience"), "{other}");
+    let other = shell.refused(&format!("{verify} --issuer https://other.example.com"), &response.text);
+    assert!(other.contains("iss is another issuer"), "{other}");
+    assert!(shell.refused(&verify, "").contains("no token on standard input"));
+    let error = issuer.token("demo-service", &[("grant_type", "x")], &[]).await;
+    assert!(shell.refused(&verify, &error.text).contains("unsupported_grant_type"));
+
+    let inspected = shell.ok("token inspect", &response.text);
+    assert_eq!((&inspected["verified"], &inspected["header"]["alg"]), (&json!(false), &json!("ES256")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missing_environment_is_reported_whole() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["client", "list"])
+        .env_clear()
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    for variable in ["AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        assert!(error.contains(&format!("{variable} is not set")), "{error}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
+    let issuer = TestIssuer::start_at(Clock::system().now()).await;
+    let shell = Shell { issuer: &issuer };
+    let listed = shell.ok("key list", "");
+    let states: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["signing", "announced"]);
+    let (kid, successor) = (listed[0]["kid"].as_str().unwrap(), listed[1]["kid"].as_str().unwrap());
+
+    let young = shell.refused("key rotate", "");
+    assert!(young.contains("verifiers may not know it before"), "{young}");
+    let young = shell.refused(&format!("key withdraw {kid} --yes"), "");
+    assert!(young.contains("--force"), "{young}");
+    assert!(shell.refused("key withdraw nosuch --yes", "").contains("no such key"));
+    assert!(shell.refused(&format!("key withdraw {kid} --force"), "").contains("--yes"));
+
+    let output = shell.run(&format!("key withdraw {kid} --force --yes"), "");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let said = String::from_utf8(output.stdout).unwrap();
+    for consequence in
+        ["log in again", "no verifier that reaches the issuer knows the key any more", successor]
+    {
+        assert!(said.contains(consequence), "{consequence} in {said}");
+    }
+    let listed = shell.ok("key list", "");
+    let states: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["withdrawn", "signing", "announced"]);
+}
+
+#[test]
+fn timers_that_would_break_a_verifier_are_refused_with_the_arithmetic() {
+    let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
+        .args(["key", "rotate"])
+        .env_clear()
+        .env("COUNTERSIGN_ANNOUNCEMENT_LEAD", "3600")
+        .output()
+        .unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    for part in [
+        "COUNTERSIGN_ANNOUNCEMENT_LEAD is 1 h",
+        "3 h 2 min",
+        "AWS_REGION is not set",
+        "COUNTERSIGN_KMS_KEY_ID",
+    ] {
+        assert!(error.contains(part), "{part} in {error}");
+    }
+}

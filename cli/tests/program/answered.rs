@@ -1,0 +1,311 @@
+//! What was answered 200 is there after a SIGTERM in the middle of load, and after the store has been killed under it.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use countersign_issuer::config::Config;
+use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::{Table, dynamodb};
+use countersign_tests::in_process::{APP_SECRET, Post};
+use countersign_tests::{JANE, canaries};
+use countersign_verify::Clock;
+use serde_json::Value;
+use tokio::time::Instant;
+
+/// A `countersign dev` of its own process, over the data in a folder.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start(folder: &Path, port: &str, dynamodb_port: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(["dev", "--port", port, "--dynamodb-port", dynamodb_port, "--data-dir"])
+            .arg(folder)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = BufReader::new(child.stderr.take().unwrap()).lines();
+        std::thread::spawn(move || log.for_each(|line| canaries::check("the program's log", &line.unwrap())));
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let listening = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
+        // Read on, or the program would stop at a full pipe.
+        std::thread::spawn(move || lines.count());
+        Self { child, url: listening.unwrap() }
+    }
+
+    fn terminate(&mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(self.child.wait().unwrap().success());
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// The status, and the body where there is one; none where no answer came.
+async fn post(http: &reqwest::Client, url: &str, path: &str, form: &[(&str, &str)]) -> Option<(u16, Value)> {
+    let request = http.post(format!("{url}{path}")).basic_auth("demo-app", Some("demo-app-secret"));
+    let response = request.form(form).send().await.ok()?;
+    Some((response.status().as_u16(), response.json().await.ok()?))
+}
+
+/// The last token that somebody was given, and whether it was revoked.
+#[derive(Clone)]
+struct Acknowledged {
+    token: String,
+    is_revoked: bool,
+}
+
+/// Refreshes until no answer comes any more; every third one then and there revokes what it has.
+async fn refresh_on(http: reqwest::Client, url: String, mut token: String, revokes: bool) -> Acknowledged {
+    for turn in 0.. {
+        if revokes && turn == 3 {
+            let answer = post(&http, &url, "/oauth/revoke", &[("token", &token)]).await;
+            return Acknowledged { token, is_revoked: answer.is_some_and(|(status, _)| status == 200) };
+        }
+        let Some((200, answer)) = post(&http, &url, "/oauth/refresh", &[("refresh_token", &token)]).await
+        else {
+            break;
+        };
+        answer["refresh_token"].as_str().unwrap().clone_into(&mut token);
+    }
+    Acknowledged { token, is_revoked: false }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sigterm_in_the_middle_of_load_loses_nothing_that_was_answered() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let mut server = Server::start(folder.path(), "0", "0");
+    let http = reqwest::Client::new();
+    let form = [
+        ("grant_type", "password"),
+        ("username", "jane@example.com"),
+        ("password", "correct horse battery staple"),
+    ];
+    let mut running = Vec::new();
+    for n in 0..12 {
+        let (_, login) = post(&http, &server.url, "/oauth/token", &form).await.unwrap();
+        let token = login["refresh_token"].as_str().unwrap().to_owned();
+        running.push(tokio::spawn(refresh_on(http.clone(), server.url.clone(), token, n % 3 == 0)));
+    }
+    // Load has to build up in a process that this one sees nothing of.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    server.terminate();
+    let mut known = Vec::new();
+    for one in running {
+        known.push(one.await.unwrap());
+    }
+
+    let port = server.url.rsplit_once(':').unwrap().1.to_owned();
+    let server = Server::start(folder.path(), &port, "0");
+    assert!(known.iter().any(|one| one.is_revoked), "some were revoked");
+    for Acknowledged { token, is_revoked } in known {
+        let (status, _) =
+            post(&http, &server.url, "/oauth/refresh", &[("refresh_token", &token)]).await.unwrap();
+        assert_eq!(status, if is_revoked { 400 } else { 200 });
+    }
+}
+
+/// How often what happened.
+#[derive(Default)]
+struct Counts {
+    /// Refreshes and revocations that were answered 200.
+    acknowledged: AtomicU64,
+    /// Requests that found no store.
+    unavailable: AtomicU64,
+    /// Guesses at a password that were judged wrong, and those that nobody knows of.
+    failures: AtomicU64,
+    uncertain: AtomicU64,
+    /// Tokens that were not refreshed within the time for retries.
+    too_late: AtomicU64,
+}
+
+/// Functions that keep running while their store does not.
+struct Functions {
+    issuers: [Issuer; 2],
+    counts: Counts,
+    is_over: AtomicBool,
+}
+
+impl Functions {
+    /// What two of them do with a request, in turn.
+    async fn post(&self, turn: usize, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        let request = Post::new(path, "demo-app", APP_SECRET, form).from("203.0.113.7");
+        let answer = request.to(&self.issuers[turn % 2]).await;
+        match answer.status.as_u16() {
+            503 => self.counts.unavailable.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        (answer.status.as_u16(), answer.json())
+    }
+
+    /// The same, again and again until there is a store.
+    async fn post_until_answered(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
+        for turn in 0.. {
+            let (status, answer) = self.post(turn, path, form).await;
+            if status != 503 {
+                return (status, answer);
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        unreachable!()
+    }
+
+    async fn log_in(&self) -> String {
+        let (status, answer) = self.post_until_answered("/oauth/token", JANE).await;
+        assert_eq!(status, 200, "{answer}");
+        answer["refresh_token"].as_str().unwrap().to_owned()
+    }
+
+    /// Refreshes one token after another, and every fifth family it revokes. What was answered 200 must have been
+    /// written: a refresh of the successor, which nobody else has, can then be refused for one reason alone, that the
+    /// client asked again too late. Returns the last token that is good, and one that is not.
+    async fn refresh_on(self: Arc<Self>) -> (String, Option<String>) {
+        let mut revoked = None;
+        let mut token = self.log_in().await;
+        let mut turn = 0;
+        while !self.is_over.load(Ordering::Relaxed) {
+            turn += 1;
+            if turn % 40 == 0 {
+                let (status, answer) = self.post_until_answered("/oauth/revoke", &[("token", &token)]).await;
+                assert_eq!(status, 200, "{answer}");
+                self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+                revoked = Some(std::mem::replace(&mut token, self.log_in().await));
+            }
+            if let Some(revoked) = revoked.as_deref().filter(|_| turn % 10 == 0) {
+                let refused = self.post_until_answered("/oauth/refresh", &[("refresh_token", revoked)]).await;
+                assert_eq!(refused.0, 400, "a revocation was lost");
+            }
+            let begun = Instant::now();
+            let form = [("refresh_token", token.as_str())];
+            match self.post_until_answered("/oauth/refresh", &form).await {
+                (200, answer) => {
+                    self.counts.acknowledged.fetch_add(1, Ordering::Relaxed);
+                    answer["refresh_token"].as_str().unwrap().clone_into(&mut token);
+                }
+                (status, answer) => {
+                    let is_late = begun.elapsed() > Duration::from_secs(10);
+                    assert!(status == 400 && is_late, "a refresh was lost: {status} {answer}");
+                    self.counts.too_late.fetch_add(1, Ordering::Relaxed);
+                    token = self.log_in().await;
+                }
+            }
+        }
+        (token, revoked)
+    }
+
+    /// Guesses at the operator's password.
+    async fn guess_on(self: Arc<Self>) {
+        let form = [("grant_type", "operator_password"), ("username", "alice.ops"), ("password", "a guess")];
+        for turn in 0.. {
+            if self.is_over.load(Ordering::Relaxed) {
+                return;
+            }
+            match self.post(turn, "/oauth/token", &form).await {
+                (400, _) => self.counts.failures.fetch_add(1, Ordering::Relaxed),
+                (503, _) => self.counts.uncertain.fetch_add(1, Ordering::Relaxed),
+                (status, answer) => panic!("{status} {answer}"),
+            };
+        }
+    }
+}
+
+/// Waits for what another process and other tasks do.
+async fn until(what: &str, is_so: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !is_so() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_answered() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let first = Server::start(folder.path(), "0", "0");
+    let env = std::fs::read_to_string(folder.path().join("env")).unwrap();
+    let lookup = |name: &str| {
+        let unlimited = name.starts_with("COUNTERSIGN_MAX_FAILURES_").then(|| "1000000".to_owned());
+        let value = || env.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        unlimited.or_else(|| value().map(str::to_owned))
+    };
+    let (config, _) = Config::with_envelope_from_lookup(lookup).unwrap();
+    let db = dynamodb(&config.store.aws);
+    // A generated secret, so that the load is on the store and not on argon2.
+    let (clock, random) = (Clock::system(), Random::system());
+    let clients = Table::<countersign_issuer::records::Client>::new(db.clone(), &config.store.table_prefix);
+    let mut client = clients.get("demo-app").await.unwrap().unwrap();
+    let secret = Secret::from_string(APP_SECRET.into());
+    client.secrets = vec![ClientSecret::new(&secret, clock.now(), None, &random).unwrap()];
+    clients.save(&mut client).await.unwrap();
+    let issuers = [(); 2].map(|()| {
+        let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
+        let envelope = envelope.into_envelope(&config.store.aws);
+        let db = dynamodb(&config.store.aws);
+        Issuer::new(&config, &db, envelope, clock.clone(), random.clone())
+    });
+    let is_over = AtomicBool::new(false);
+    let functions = Arc::new(Functions { issuers, counts: Counts::default(), is_over });
+    let counts = &functions.counts;
+    let clients: Vec<_> = (0..12).map(|_| tokio::spawn(Arc::clone(&functions).refresh_on())).collect();
+    let guesser = tokio::spawn(Arc::clone(&functions).guess_on());
+
+    let port = first.url.rsplit_once(':').unwrap().1.to_owned();
+    let dynamodb_port = config.store.aws.endpoint.as_deref().unwrap().rsplit_once(':').unwrap().1.to_owned();
+    let mut store = first;
+    for _ in 0..4 {
+        let acknowledged = counts.acknowledged.load(Ordering::Relaxed) + 150;
+        until("the load goes on", || counts.acknowledged.load(Ordering::Relaxed) >= acknowledged).await;
+        store.child.kill().unwrap();
+        store.child.wait().unwrap();
+        let unavailable = counts.unavailable.load(Ordering::Relaxed);
+        until("its end is noticed", || counts.unavailable.load(Ordering::Relaxed) > unavailable).await;
+        let (folder, port, dynamodb_port) = (folder.path().to_owned(), port.clone(), dynamodb_port.clone());
+        let starting = tokio::task::spawn_blocking(move || Server::start(&folder, &port, &dynamodb_port));
+        store = starting.await.unwrap();
+    }
+    functions.is_over.store(true, Ordering::Relaxed);
+    guesser.await.unwrap();
+    let mut revoked = 0;
+    for client in clients {
+        let (good, bad) = client.await.unwrap();
+        assert_eq!(functions.post_until_answered("/oauth/refresh", &[("refresh_token", &good)]).await.0, 200);
+        if let Some(bad) = bad {
+            revoked += 1;
+            let refused = functions.post_until_answered("/oauth/refresh", &[("refresh_token", &bad)]).await;
+            assert_eq!(refused.0, 400, "a revocation was lost");
+        }
+    }
+    assert!(revoked > 0, "some were revoked");
+    let [failures, uncertain, too_late, acknowledged] =
+        [&counts.failures, &counts.uncertain, &counts.too_late, &counts.acknowledged]
+            .map(|count| count.load(Ordering::Relaxed));
+    assert!(too_late < acknowledged / 10, "{too_late} of {acknowledged}");
+    let attempts = db.scan().table_name("countersign-attempts").send().await.unwrap();
+    let counted = attempts.items().iter().map(|item| item["failures"].as_n().unwrap().parse().unwrap());
+    let mut counted: Vec<u64> = counted.collect();
+    counted.sort_unstable();
+    // Of the operator with the guesser's address, and of the operator; the others are of the user, who made none.
+    let of_operator = &counted[counted.len() - 2..];
+    let is_true = |counted: &u64| (failures..=failures + uncertain).contains(counted);
+    assert!(of_operator.iter().all(is_true), "{counted:?}, and {failures} + {uncertain} at most");
+    #[expect(clippy::print_stdout, reason = "a figure for docs/reliability.md")]
+    {
+        println!("{acknowledged} acknowledged, {too_late} too late, {failures} + {uncertain} guesses");
+    }
+    drop(store);
+}

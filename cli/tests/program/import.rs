@@ -1,0 +1,646 @@
+//! Moving in: Spring's tables, users and operators, exports, and whatever can be wrong with a file.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::shell::Shell;
+use countersign_tests::{TestIssuer, TestResponse, encode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+/// What all secrets and passwords of `tests/data` were, but Carol's and Cleo's.
+const SECRET: &str = "partner-secret-1";
+
+fn data(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/data").join(name)
+}
+
+fn spring(files: &[&str], options: &str) -> String {
+    let files: Vec<String> = files.iter().map(|file| data(file).display().to_string()).collect();
+    format!("client import spring {} {options}", files.join(" "))
+}
+
+fn details() -> String {
+    spring(&["oauth_client_details.csv"], &format!("--mapping {}", data("mapping.toml").display()))
+}
+
+fn registered() -> String {
+    let mapping = data("mapping-registered.toml");
+    spring(&["oauth2_registered_client.json"], &format!("--mapping {}", mapping.display()))
+}
+
+/// What an import says of every row, whatever its exit code.
+fn import(shell: &Shell<'_>, line: &str, code: i32) -> Value {
+    let output = shell.run(&format!("--json {line}"), "");
+    assert_eq!(output.status.code(), Some(code), "{line}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// The rows' verdicts and actions, by id.
+fn fates(said: &Value, rows: &str) -> Vec<String> {
+    let rows = said[rows].as_array().unwrap().iter();
+    rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["action"].as_str().unwrap())).collect()
+}
+
+async fn ask(issuer: &TestIssuer, client_id: &str, secret: &str, form: &[(&str, &str)]) -> TestResponse {
+    let client = [("client_id", client_id), ("client_secret", secret)];
+    issuer.send("/oauth/token", &[], encode(&[&client[..], form].concat())).await
+}
+
+const BY_ITSELF: &[(&str, &str)] = &[("grant_type", "client_credentials"), ("brandKey", "acme")];
+const LOG_IN: &[(&str, &str)] =
+    &[("grant_type", "password"), ("username", "bob@example.com"), ("password", SECRET)];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn both_of_springs_tables_move_in_and_old_secrets_open() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let dry = import(&shell, &format!("{} --dry-run", details()), 4);
+    assert_eq!(dry["summary"]["verdicts"], json!({ "ready": 3, "ready with a loss": 1, "refused": 3 }));
+    assert_eq!(issuer.count("clients").await, 3, "a dry run writes nothing");
+    assert_eq!(
+        import(&shell, &format!("{} --dry-run", registered()), 4)["clients"][1]["verdict"],
+        "ready with a loss"
+    );
+
+    import(&shell, &format!("{} --hash-plain --allow-legacy", details()), 4);
+    import(&shell, &registered(), 4);
+    let users = format!("user import {} --brand acme --allow-legacy", data("users.csv").display());
+    import(&shell, &users, 0);
+    import(&shell, &format!("operator import {}", data("operators.json").display()), 0);
+
+    let issuer = issuer.restart().await;
+    let shell = Shell { issuer: &issuer };
+    for client in ["old-crm", "test-client", "reporting-job", "billing-batch"] {
+        // Once through the slow hash, once as it is remembered.
+        for _ in 0..2 {
+            ask(&issuer, client, SECRET, BY_ITSELF).await.ok();
+            ask(&issuer, client, "partner-secret-2", BY_ITSELF).await.assert_error(401, "invalid_client");
+        }
+    }
+    // The clock stands in 2033, and this secret ended in 2030.
+    ask(&issuer, "call-recorder", SECRET, BY_ITSELF).await.assert_error(401, "invalid_client");
+    let form = [("grant_type", "client_credentials"), ("operator", "alice.ops"), ("brandKey", "globex")];
+    let answer = ask(&issuer, "billing-batch", SECRET, &form).await;
+    assert_eq!(answer.ok()["expires_in"], 600);
+    assert_eq!(answer.ok()["scope"], "reports:read reports:write");
+    let claims = issuer.verify_token(&answer.access_token()).await;
+    assert_eq!((&claims["roles"], &claims["operator"]), (&json!(["reporting"]), &json!("alice.ops")));
+
+    let answer = ask(&issuer, "reporting-job", SECRET, BY_ITSELF).await;
+    assert_eq!(
+        (&answer.ok()["expires_in"], answer.ok().get("scope")),
+        (&json!(300), None),
+        "as Spring gives none"
+    );
+
+    let answer = ask(&issuer, "partner-app", SECRET, LOG_IN).await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &answer.refresh_token())];
+    ask(&issuer, "partner-app", SECRET, &form).await.ok();
+    // Typed with a combining diaeresis, as some devices do, and hashed without.
+    for typed in ["pä55wörd €", "pa\u{308}55wo\u{308}rd €"] {
+        let carol = [("grant_type", "password"), ("username", "carol@example.com"), ("password", typed)];
+        ask(&issuer, "partner-app", SECRET, &carol).await.ok();
+    }
+    for (name, status) in [("dave@example.com", 200), ("erin@example.com", 400)] {
+        let form = [("grant_type", "password"), ("username", name), ("password", SECRET)];
+        assert_eq!(ask(&issuer, "partner-app", SECRET, &form).await.status, status, "{name}");
+    }
+    let form = [("grant_type", "operator_password"), ("username", "bert.ops"), ("password", SECRET)];
+    ask(&issuer, "partner-app", SECRET, &form).await.ok();
+    let form = [("grant_type", "operator_password"), ("username", "cleo.ops"), ("password", "pä55wörd €")];
+    ask(&issuer, "partner-app", SECRET, &form).await.ok();
+
+    let listed = shell.ok("client secret list old-crm", "");
+    assert_eq!((&listed[0]["kind"], &listed[0]["last_used"]), (&json!("MD5"), &json!("unknown")));
+    assert_eq!(shell.ok("client secret list call-recorder", "")[0]["expires"], "2030-01-01T00:00:00Z");
+    shell.ok("client disable old-crm", "");
+    ask(&issuer, "old-crm", SECRET, BY_ITSELF).await.assert_error(401, "invalid_client");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_import_again_changes_what_it_wrote_and_nothing_that_others_did() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let dump = folder.path().join("dump.csv");
+    let write = |scope: &str| {
+        let rows = "client_id,client_secret,scope,authorized_grant_types\n".to_owned()
+            + &["one", "two", "three"]
+                .map(|id| format!("{id},{{noop}}{SECRET},{scope},client_credentials\n"))
+                .concat();
+        std::fs::write(&dump, rows).unwrap();
+    };
+    let line =
+        format!("client import spring {} --hash-plain --audience https://api.example.com", dump.display());
+    write("a");
+    assert_eq!(fates(&import(&shell, &line, 0), "clients"), ["one created", "two created", "three created"]);
+    assert_eq!(
+        fates(&import(&shell, &line, 0), "clients"),
+        ["one unchanged", "two unchanged", "three unchanged"]
+    );
+    let secret = shell.ok("client secret list one", "");
+
+    shell.ok("client update two --role changed", "");
+    write("b");
+    let said = import(&shell, &line, 4);
+    assert_eq!(fates(&said, "clients"), ["one updated", "two refused", "three updated"]);
+    assert_eq!(said["clients"][0]["differs"], json!(["scopes"]));
+    assert!(
+        said["clients"][1]["reasons"][0].as_str().unwrap().contains("differs in roles, scopes"),
+        "{said}"
+    );
+    assert_eq!(shell.ok("client show two", "")["scopes"], json!(["a"]));
+    assert_eq!(shell.ok("client secret list one", "")[0]["id"], secret[0]["id"], "the same secret");
+    write("c");
+    assert_eq!(fates(&import(&shell, &line, 4), "clients"), ["one updated", "two refused", "three updated"]);
+    ask(&issuer, "one", SECRET, &BY_ITSELF[..1]).await.ok();
+
+    let demo = dump.with_file_name("demo.csv");
+    let rows =
+        "client_id,client_secret,scope,authorized_grant_types\ndemo-app,{noop}x,a,client_credentials\n";
+    std::fs::write(&demo, rows).unwrap();
+    let line = format!("client import spring {} --hash-plain --audience a", demo.display());
+    assert_eq!(fates(&import(&shell, &line, 4), "clients"), ["demo-app refused"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let dump = folder.path().join("dump.csv");
+    let hash = "$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+    let long = "x".repeat(129);
+    let mut rows =
+        b"CLIENT_ID,CLIENT_SECRET,SCOPE,AUTHORIZED_GRANT_TYPES,ACCESS_TOKEN_VALIDITY,TENANT\n".to_vec();
+    for row in [
+        format!("good,{hash},a,client_credentials,60,t"),
+        format!("good,{hash},a,client_credentials,60,t"),
+        format!("two words,{hash},a,client_credentials,60,t"),
+        format!("usr_x,{hash},a,client_credentials,60,t"),
+        format!("{long},{hash},a,client_credentials,60,t"),
+        format!("soon,{hash},a,client_credentials,soon,t"),
+        format!("open,\"{hash},a,client_credentials,60,t"),
+        "costly,$2a$31$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu,a,client_credentials,60,t"
+            .into(),
+        "plain,hunter2,a,client_credentials,60,t".into(),
+        format!(",{hash},a,client_credentials,60,t"),
+        format!("code,{hash},a,\"authorization_code,refresh_token\",60,t"),
+        format!("last,{hash},a,client_credentials,9999999,t"),
+    ] {
+        rows.extend_from_slice(row.as_bytes());
+        rows.push(b'\n');
+    }
+    rows.extend_from_slice(format!("k\u{f6}ln,{hash},a,client_credentials,60,t\n").as_bytes());
+    rows.extend_from_slice(b"k\xF6ln,x,a,client_credentials,60,t\ncut,off");
+    std::fs::write(&dump, rows).unwrap();
+    let mixed = folder.path().join("mixed.json");
+    std::fs::write(&mixed, r#"{"client_id":"m","scope":"a","token_settings":"{}"}"#).unwrap();
+    let missing = folder.path().join("missing.csv");
+    let line = format!(
+        "client import spring {} {} {} --audience https://api.example.com",
+        dump.display(),
+        mixed.display(),
+        missing.display()
+    );
+    let said = import(&shell, &line, 4);
+    let rows = said["clients"].as_array().unwrap();
+    for (at, word) in [
+        (3, "given twice; the first is at"),
+        (4, "client id: 1 to 128"),
+        (5, "client id: 1 to 128"),
+        (6, "client id: 1 to 128"),
+        (7, "access_token_validity: not a number of seconds"),
+        (8, "a quotation mark stands in the middle"),
+        (9, "client_secret bcrypt: too costly"),
+        (10, "client_secret is plain text"),
+        (11, "client_id: there is none"),
+        (12, "grant: none of its grants is served here"),
+        (14, "client id: 1 to 128"),
+        (15, "iconv -f ISO-8859-1 -t UTF-8"),
+        (16, "2 columns where the heading has 6; the file may be cut off"),
+    ] {
+        let row = rows.iter().find(|row| row["line"] == at).unwrap();
+        assert_eq!(row["verdict"], "refused", "{row}");
+        assert!(row["reasons"].to_string().replace('\\', "").contains(word), "{word} in {row}");
+        assert_eq!(row["file"], dump.display().to_string());
+    }
+    assert!(rows[15]["reasons"][0].as_str().unwrap().contains("columns of two tables"), "{}", rows[15]);
+    assert!(rows[16]["reasons"][0].as_str().unwrap().contains("No such file"), "{}", rows[16]);
+    assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 15 }));
+    assert!(!said.to_string().contains("hunter2") && !said.to_string().contains(hash), "{said}");
+    assert!(said["dropped"].to_string().contains("tenant"));
+    assert_eq!(shell.ok("client show last", "")["access_ttl"], 86400, "with a loss that was told");
+    assert_eq!(issuer.count("clients").await, 3 + 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_export_moves_to_another_stack() {
+    let (from, to) = (TestIssuer::start().await, TestIssuer::start().await);
+    let (from_shell, to_shell) = (Shell { issuer: &from }, Shell { issuer: &to });
+    import(&from_shell, &format!("{} --allow-legacy", details()), 4);
+    import(&from_shell, &format!("user import {} --brand acme", data("users.csv").display()), 4);
+    let folder = TempDir::new().unwrap();
+    for what in ["client", "user", "operator"] {
+        let file = folder.path().join(what).display().to_string();
+        let export = from_shell.run(&format!("{what} export --output {file}"), "");
+        assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
+        assert!(from_shell.refused(&format!("{what} export --output {file}"), "").contains("File exists"));
+        let said = import(&to_shell, &format!("{what} import {file}"), 4);
+        // The demo records of the other stack are its own: it has them, and they differ.
+        let reasons = said.to_string();
+        assert!(reasons.contains("left alone"), "{reasons}");
+    }
+    ask(&to, "partner-app", SECRET, LOG_IN).await.ok();
+    ask(&to, "old-crm", SECRET, BY_ITSELF).await.ok();
+    let show = |shell: &Shell<'_>| shell.ok("client show partner-app", "")["created"].clone();
+    assert_eq!(show(&from_shell), show(&to_shell), "refresh tokens go by it");
+
+    let refresh_token = ask(&to, "partner-app", SECRET, LOG_IN).await.refresh_token();
+    let bob = folder.path().join("bob");
+    let exported = std::fs::read_to_string(folder.path().join("user")).unwrap();
+    let line = exported.lines().find(|line| line.contains("bob@example.com")).unwrap().trim_end_matches(',');
+    for enabled in ["\"enabled\":false", "\"enabled\":true"] {
+        std::fs::write(&bob, line.replace("\"enabled\":true", enabled)).unwrap();
+        let said = import(&to_shell, &format!("user import {}", bob.display()), 0);
+        assert_eq!(said["principals"][0]["action"], "updated", "{said}");
+    }
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &refresh_token)];
+    ask(&to, "partner-app", SECRET, &form).await.assert_error(400, "invalid_grant");
+    ask(&to, "partner-app", SECRET, LOG_IN).await.ok();
+
+    let hostile = folder.path().join("hostile");
+    let exported = std::fs::read_to_string(folder.path().join("user")).unwrap();
+    std::fs::write(
+        &hostile,
+        exported.replace("m=19456", "m=4194304").replace("user#acme#jane", "user#acme#Jane"),
+    )
+    .unwrap();
+    let said = import(&to_shell, &format!("user import {}", hostile.display()), 4).to_string();
+    assert!(
+        said.contains("password_hash: of no kind, or too costly") && said.contains("principal: not a key"),
+        "{said}"
+    );
+    let said = import(&to_shell, &format!("operator import {}", folder.path().join("user").display()), 4);
+    assert!(said.to_string().contains("not a key of this kind"));
+
+    let exported = std::fs::read_to_string(folder.path().join("client")).unwrap();
+    let line = exported.lines().find(|line| line.contains("\"partner-app\"")).unwrap().trim_end_matches(',');
+    let mut client: Value = serde_json::from_str(line).unwrap();
+    let mut second = client["secrets"][0].clone();
+    second["created"] = json!(u64::MAX);
+    client["secrets"].as_array_mut().unwrap().push(second);
+    client["surprise"] = json!(1);
+    std::fs::write(&hostile, client.to_string()).unwrap();
+    let said = import(&to_shell, &format!("client import {}", hostile.display()), 4).to_string();
+    for problem in ["secrets: an id is given twice", "beyond the year 9999", "surprise"] {
+        assert!(said.contains(problem), "{problem} in {said}");
+    }
+    std::fs::write(&hostile, "[]").unwrap();
+    let output = to_shell.run(&format!("client import {}", hostile.display()), "");
+    assert_eq!(output.status.code(), Some(4));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("no rows"));
+
+    to_shell.ok("operator create all.ops --brand * --password-stdin", SECRET);
+    let acme = String::from_utf8(to_shell.run("operator export --brand acme", "").stdout).unwrap();
+    assert!(acme.contains("all.ops"), "{acme}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
+    const CLIENTS: usize = 200;
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let dump = folder.path().join("dump.csv");
+    let mut rows = "client_id,client_secret,scope,authorized_grant_types\n".to_owned();
+    for number in 0..CLIENTS {
+        let hash = "$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+        writeln!(rows, "c{number},{hash},a,client_credentials").unwrap();
+    }
+    std::fs::write(&dump, rows).unwrap();
+    let line = format!("--json client import spring {} --audience a", dump.display());
+    let proxy = breaking_after(CLIENTS / 2, &issuer.server.dynamodb.endpoint()).await;
+    let output = shell.run_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy)], &line, "");
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        error.contains("DynamoDB is out of reach") && error.contains("goes on where this ended"),
+        "{error}"
+    );
+    assert!(error.contains("having read to") && error.contains("dump.csv:"), "{error}");
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = &said["summary"]["verdicts"];
+    assert!(verdicts["failed"].as_u64() > Some(0) && verdicts["refused"].is_null(), "{verdicts}");
+    let written = issuer.count("clients").await - 3;
+    assert!((1..CLIENTS).contains(&written), "{written}");
+
+    let said = import(&shell, line.trim_start_matches("--json "), 0);
+    assert_eq!(said["summary"]["actions"], json!({ "created": CLIENTS - written, "unchanged": written }));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_that_cannot_be_kept_stops_no_other() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("users.csv");
+    let long = "x".repeat(1100);
+    std::fs::write(
+        &file,
+        format!("username,password\na1,{{noop}}fine\na2,{{noop}}{long}\na3,{{noop}}fine\na4,s3cret\ta\na5,{{noop}}\n"),
+    )
+    .unwrap();
+    let line = format!("user import {} --brand acme --hash-plain", file.display());
+    for line in [format!("{line} --dry-run"), line] {
+        let said = import(&shell, &line, 4);
+        assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 3 }), "{line} {said}");
+        for (row, why) in [(1, "at most 1024 bytes"), (3, "no control characters"), (4, "is not empty")] {
+            assert!(said["principals"][row]["reasons"][0].as_str().unwrap().contains(why), "{said}");
+        }
+        assert!(!said.to_string().contains(&long) && !said.to_string().contains("s3cret"), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_secret_in_the_wrong_place_is_not_repeated() {
+    const SECRET: &str = "s3cret";
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    let hash = "$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+    let import = |line: &str, content: String| {
+        std::fs::write(&file, content).unwrap();
+        let output = shell.run(&format!("{line} --dry-run").replace("FILE", &file.display().to_string()), "");
+        assert_eq!(output.status.code(), Some(4), "{line}");
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!said.contains(SECRET) && !said.contains(hash), "{said}");
+        said
+    };
+
+    shell.ok("client create exported --grant client_credentials --audience a", "");
+    let export = String::from_utf8(shell.run("client export", "").stdout).unwrap();
+    let exported = export.lines().find(|line| line.contains("\"exported\"")).unwrap().trim_end_matches(',');
+    let exported: Value = serde_json::from_str(exported).unwrap();
+    for (pointer, value, said) in [
+        ("/secrets", json!(SECRET), "secrets is not a sequence"),
+        ("/secrets/0", json!(SECRET), "secrets[0] is not struct ClientSecret"),
+        (
+            "/secrets/0/created",
+            json!(format!("{SECRET}, expected {SECRET}, expected")),
+            "secrets[0].created is not",
+        ),
+        ("/secrets/0/hash", json!([SECRET]), "secrets[0].hash is not a string"),
+        ("/grant_types/0", json!(SECRET), "grant_types[0] is not one of `client_credentials`"),
+        ("/enabled", json!(SECRET), "enabled is not a boolean"),
+        ("/secrets/0", json!({ "id": "x", "hash": SECRET }), "secrets[0] missing field `created`"),
+        ("/secrets/0/hash", json!(SECRET), "a hash is of no kind"),
+    ] {
+        let mut spoilt = exported.clone();
+        *spoilt.pointer_mut(pointer).unwrap() = value;
+        let told = import("client import FILE", spoilt.to_string());
+        assert!(told.contains(said), "{said} in {told}");
+    }
+
+    let rows = |heading: &str| format!("{heading}\nid,{hash},600,client_credentials\n");
+    for (heading, said) in [
+        (
+            "client_id,scope,access_token_validity,authorized_grant_types",
+            "scope: a hash as of client_secret stands there",
+        ),
+        (
+            "scope,client_id,access_token_validity,authorized_grant_types",
+            "client_id: a hash as of client_secret",
+        ),
+        (
+            "client_id,access_token_validity,client_secret,scope",
+            "access_token_validity: a hash as of client_secret",
+        ),
+    ] {
+        let told = import("client import spring FILE --audience a", rows(heading));
+        assert!(told.contains(said) && told.contains("file:2"), "{said} in {told}");
+    }
+    let told =
+        import("user import FILE --brand acme", format!("username,roles,old\nu,{{bcrypt}}{hash},{hash}\n"));
+    assert!(told.contains("roles: a hash as of password stands there"), "{told}");
+    for (row, said) in [
+        ("{MD4}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
+        ("{noop}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
+        ("{bcrypt}$2a$31$s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
+        ("c,x,\"a,{bcrypt}$2a$31$s3cret\",client_credentials", "scope: a hash as of client_secret"),
+        ("c,x,a,{noop}s3cret", "authorized_grant_types: a hash as of client_secret"),
+        ("c,{s3cret}x,a,client_credentials", "client_secret an unknown {id}: hashes of this kind"),
+        ("c,{ldap}x,a,client_credentials", "client_secret {ldap}: hashes of this kind"),
+    ] {
+        let rows = format!("client_id,client_secret,scope,authorized_grant_types\n{row}\n");
+        let told = import("client import spring FILE --audience a", rows);
+        assert!(told.contains(said), "{said} in {told}");
+    }
+    for (row, said) in
+        [("{noop}s3cret,x,r", "username: a hash as of password"), ("u,x,{MD5}s3cret", "roles: a hash as of")]
+    {
+        let told = import("user import FILE --brand acme", format!("username,password,roles\n{row}\n"));
+        assert!(told.contains(said), "{said} in {told}");
+    }
+    let told = import("user import FILE --brand acme", format!("bob,{SECRET},{SECRET}\n"));
+    assert!(told.contains("its heading has the same name in columns 2 and 3"), "{told}");
+    let headless = format!("one,{hash},{SECRET}\ntwo,{hash},{SECRET}\n");
+    let told = import("client import spring FILE --audience a", headless);
+    assert!(told.contains("client_id: there is none") && told.contains("a CSV needs its heading"), "{told}");
+    let row =
+        format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
+    assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_default_is_for_what_the_dump_does_not_say() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let (dump, mapping) = (folder.path().join("dump.json"), folder.path().join("mapping.toml"));
+    std::fs::write(
+        &mapping,
+        r#"
+        [from]
+        brands = "/ADDITIONAL_INFORMATION/brands"
+        operators = "/additional_information/nowhere"
+        name = "/additional_information/name"
+        [roles]
+        ROLE_ADMIN = ""
+        ROLE_GONE = "gone"
+        [default]
+        brands = ["*"]
+        roles = ["superuser"]
+        audiences = ["https://api.example.com"]
+        [client.typo]
+        roles = []
+        [client.silent]
+        audiences = ["https://other.example.com"]
+        "#,
+    )
+    .unwrap();
+    let row = |id: &str, authorities: Value, additional: Value| {
+        json!({
+            "client_id": id, "client_secret": "{noop}x", "scope": "a", "authorized_grant_types": "client_credentials",
+            "authorities": authorities, "additional_information": additional,
+        })
+        .to_string()
+            + "\n"
+    };
+    let rows = [
+        row("explicit", "ROLE_ADMIN".into(), json!({ "brands": [] })),
+        row("silent", "".into(), json!("{}")),
+        row("object", Value::Null, json!({ "brands": { "acme": true } })),
+        row("number", Value::Null, json!("{\"brands\": 5}")),
+        row("mixed", Value::Null, json!({ "brands": ["acme", 5] })),
+        row("broken", Value::Null, json!("{\"brands\": [")),
+        row("nameless", Value::Null, json!({ "name": ["n"] })),
+    ];
+    std::fs::write(&dump, rows.concat()).unwrap();
+    let line =
+        format!("client import spring {} --hash-plain --mapping {}", dump.display(), mapping.display());
+    let said = import(&shell, &line, 4);
+    let fates = fates(&said, "clients");
+    assert_eq!(fates[..2], ["explicit created", "silent created"], "{said}");
+    assert!(fates[2..].iter().all(|fate| fate.ends_with("refused")), "{said}");
+    for (row, why) in [
+        (2, "brands: neither a text nor a list of texts"),
+        (5, "additional_information: not JSON, and [from] name looks into it"),
+        (6, "name: not a text"),
+    ] {
+        assert_eq!(said["clients"][row]["reasons"][0], why);
+    }
+    let show = |id: &str| {
+        let client = shell.ok(&format!("client show {id}"), "");
+        (client["brands"].clone(), client["roles"].clone())
+    };
+    assert_eq!(show("explicit"), (json!([]), json!([])));
+    assert_eq!(show("silent"), (json!(["*"]), json!(["superuser"])));
+    assert_eq!(said["unmatched"], json!(["[client.typo]", "[from] operators", "[roles] ROLE_GONE"]));
+    let told = String::from_utf8(shell.run(&line, "").stdout).unwrap();
+    assert!(told.contains("    [client.typo]"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lists_are_split_where_spring_splits_them() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let (dump, mapping) = (folder.path().join("dump.json"), folder.path().join("mapping.toml"));
+    let row = |id: &str, scopes: Value, authorities: &str| {
+        json!({
+            "client_id": id, "client_secret": "{noop}x", "scope": scopes, "authorities": authorities,
+            "authorized_grant_types": "client_credentials",
+        })
+        .to_string()
+            + "\n"
+    };
+    let rows = [
+        row("spaced", json!("a, b"), "Not Admin,ROLE_X"),
+        row("read-write", json!("read write"), ""),
+        row("listed", json!(["org.read", "org.write"]), "ROLE_X , ROLE_Y"),
+        row("typed", json!(["java.util.Collections$UnmodifiableSet", ["a", "b"]]), ""),
+    ];
+    std::fs::write(&dump, rows.concat()).unwrap();
+    std::fs::write(&mapping, "[roles]\n\"Not Admin\" = \"not-admin\"\n").unwrap();
+    let line = format!("client import spring {} --hash-plain --audience a", dump.display());
+    let said = import(&shell, &line, 4);
+    assert_eq!(
+        fates(&said, "clients"),
+        ["spaced refused", "read-write refused", "listed created", "typed created"]
+    );
+    let why = said["clients"][0]["reasons"][0].as_str().unwrap();
+    assert!(why.contains("role \"Not Admin\"") && why.contains("[roles] in a mapping file"), "{why}");
+    import(&shell, &format!("{line} --mapping {}", mapping.display()), 4);
+    let show = |id: &str| {
+        let client = shell.ok(&format!("client show {id}"), "");
+        (client["scopes"].clone(), client["roles"].clone())
+    };
+    assert_eq!(show("spaced"), (json!(["a", "b"]), json!(["not-admin", "ROLE_X"])));
+    assert_eq!(show("listed"), (json!(["org.read", "org.write"]), json!(["ROLE_X", "ROLE_Y"])));
+    assert_eq!(show("typed").0, json!(["a", "b"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_names_what_it_changes_and_what_is_lost() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let (old, new) = (folder.path().join("old.csv"), folder.path().join("new.json"));
+    let rows = "client_id,scope,authorized_grant_types,client_secret\nboth,a,client_credentials,{noop}old\n";
+    std::fs::write(&old, rows).unwrap();
+    let row = |id: &str, lifetime: Value| {
+        json!({
+            "client_id": id, "client_secret": "{noop}new", "scopes": "a,openid",
+            "authorization_grant_types": "client_credentials",
+            "token_settings": { "settings.token.access-token-time-to-live": lifetime },
+        })
+        .to_string()
+            + "\n"
+    };
+    let rows =
+        [row("both", json!(0.5)), row("none", json!(["java.time.Duration", -1])), row("zero", json!("PT0S"))];
+    std::fs::write(&new, rows.concat()).unwrap();
+    let import = |file: &Path, options: &str| {
+        let line = format!("client import spring {} --hash-plain --audience a {options}", file.display());
+        let output = shell.run(line.trim_end(), "");
+        (output.status.code(), String::from_utf8(output.stdout).unwrap())
+    };
+    assert_eq!(import(&old, "").0, Some(0));
+    let (code, said) = import(&new, "");
+    assert_eq!(code, Some(4), "{said}");
+    assert!(said.contains("updated: access_ttl, default_scopes, refresh_ttl, scopes, secrets"), "{said}");
+    assert!(said.contains("    scope openid: there are no ID tokens here"), "{said}");
+    assert!(said.contains("1 updated") && said.contains("2 refused"), "{said}");
+    assert!(said.contains("access-token-time-to-live: not longer than nothing"), "{said}");
+    assert_eq!(shell.ok("client show both", "")["access_ttl"], 1);
+
+    std::fs::write(
+        &old,
+        "client_id,scope,authorized_grant_types,client_secret\ncut,a,client_credentials,{noop}par",
+    )
+    .unwrap();
+    let (code, said) = import(&old, "--dry-run");
+    assert_eq!(code, Some(3), "{said}");
+    assert!(said.contains("the file does not end with a line end; it may be cut off"), "{said}");
+}
+
+/// Passes requests on to `endpoint`, until so many have begun; then nothing passes any more.
+async fn breaking_after(requests: usize, endpoint: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let endpoint = endpoint.trim_start_matches("http://").to_owned();
+    let left = Arc::new(AtomicUsize::new(requests));
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            let (endpoint, left) = (endpoint.clone(), Arc::clone(&left));
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(endpoint).await.unwrap();
+                let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+                loop {
+                    tokio::select! {
+                        read = from.read(&mut sent) => {
+                            let Ok(length @ 1..) = read else { return };
+                            let begun = sent[..length].windows(6).filter(|bytes| *bytes == b"POST /").count();
+                            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(begun)).is_err() {
+                                return;
+                            }
+                            to.write_all(&sent[..length]).await.unwrap();
+                        }
+                        read = to.read(&mut answered) => {
+                            let Ok(length @ 1..) = read else { return };
+                            from.write_all(&answered[..length]).await.unwrap();
+                        }
+                    }
+                }
+            });
+        }
+    });
+    url
+}

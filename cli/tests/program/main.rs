@@ -1,0 +1,17 @@
+//! The `countersign` program, run as a user runs it: as a process with arguments, an environment and standard input.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::expect_fun_call,
+    clippy::panic,
+    reason = "a test that cannot set itself up has failed"
+)]
+
+mod administration;
+mod answered;
+mod doctor;
+mod import;
+mod pipe;
+mod policy;
+mod shell;

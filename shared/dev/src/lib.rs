@@ -1,0 +1,46 @@
+//! The local issuer behind `countersign dev`: the endpoints, a demo API and an embedded DynamoDB in one process, through
+//! the code that runs on AWS. The command line starts it for a person, the tests start it in their own process.
+
+mod api;
+mod demo;
+mod environment;
+mod server;
+mod store;
+mod tables;
+
+pub use demo::curl_commands;
+pub use server::{DevServer, Options, TIMEOUT, router, serve, start, start_on};
+pub use store::EmbeddedDynamoDb;
+pub use tables::create_tables;
+
+/// Why the local issuer did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum DevError {
+    /// A port is taken, most likely by another `countersign dev`.
+    #[error("port {port} cannot be listened on ({error}); choose another one with {flag}")]
+    Port {
+        /// The port.
+        port: u16,
+        /// The option that sets it.
+        flag: &'static str,
+        /// The system's words.
+        error: std::io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error("{path} cannot be used: {error}")]
+    DataFolder {
+        /// The file or folder.
+        path: std::path::PathBuf,
+        /// The system's or the store's words.
+        error: String,
+    },
+    /// The embedded store, the client over it, or the records in it.
+    #[error("the local issuer could not be set up: {0}")]
+    Setup(Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl DevError {
+    fn setup(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Setup(error.into())
+    }
+}

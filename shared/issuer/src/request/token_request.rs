@@ -1,0 +1,106 @@
+//! The token request (RFC 6749 section 3.2): a form, parsed into values.
+
+use crate::credentials::Secret;
+use crate::records::brand::BrandKey;
+use crate::records::client::GrantType;
+use crate::records::principal::Username;
+use crate::records::scope::Scope;
+use crate::request::error::OAuthError;
+use crate::request::form::Form;
+
+/// The parsed request of an authenticated client.
+#[derive(Debug)]
+pub(crate) struct TokenRequest {
+    /// The grant, with its own parameters.
+    pub(crate) grant: Grant,
+    /// The scope; the client's default where omitted.
+    pub(crate) scope: Option<Scope>,
+    /// The API that the token is for (RFC 8707); the client's first audience where omitted.
+    pub(crate) resource: Option<String>,
+    /// The brand.
+    pub(crate) brand: Option<BrandKey>,
+}
+
+/// A grant and its parameters.
+#[derive(Debug)]
+pub(crate) enum Grant {
+    /// RFC 6749 section 4.4, on behalf of an operator where one is named.
+    ClientCredentials { operator: Option<PresentedUsername> },
+    /// RFC 6749 section 4.3: a user of a brand.
+    Password(Login),
+    /// The password grant for an operator.
+    OperatorPassword(Login),
+    /// RFC 6749 section 6.
+    RefreshToken { refresh_token: String },
+}
+
+/// A username and a password.
+#[derive(Debug)]
+pub(crate) struct Login {
+    pub(crate) username: PresentedUsername,
+    pub(crate) password: Secret,
+}
+
+/// A username as it was sent, and the username that it is, where it can be one.
+#[derive(Debug)]
+pub(crate) struct PresentedUsername {
+    pub(crate) sent: String,
+    pub(crate) username: Option<Username>,
+}
+
+impl PresentedUsername {
+    fn new(sent: String) -> Self {
+        Self { username: Username::parse(&sent).ok(), sent }
+    }
+}
+
+impl TokenRequest {
+    /// Parses the parameters of a grant that the client may use.
+    pub(crate) fn parse(grant: GrantType, form: &mut Form<'_>) -> Result<Self, OAuthError> {
+        Ok(Self {
+            grant: match grant {
+                GrantType::ClientCredentials => Grant::ClientCredentials {
+                    operator: form.take("operator").map(|sent| PresentedUsername::new(sent.into_owned())),
+                },
+                GrantType::Password => Grant::Password(Login::parse(form)?),
+                GrantType::OperatorPassword => Grant::OperatorPassword(Login::parse(form)?),
+                GrantType::RefreshToken => Grant::RefreshToken {
+                    refresh_token: form.require("refresh_token", "refresh_token is missing")?.into_owned(),
+                },
+            },
+            brand: match form.take("brandKey") {
+                Some(brand) => Some(BrandKey::parse(&brand).map_err(|_| BRAND_NOT_ALLOWED)?),
+                None => None,
+            },
+            scope: match form.take("scope") {
+                Some(scope) => Some(Scope::parse(&scope).map_err(|_| MALFORMED_SCOPE)?),
+                None => None,
+            },
+            resource: form.take("resource").map(Into::into),
+        })
+    }
+
+    /// The request of a client that names no more than an API: HTTP Basic at the authorizer.
+    pub(crate) fn for_resource(resource: &str) -> Self {
+        Self {
+            grant: Grant::ClientCredentials { operator: None },
+            scope: None,
+            resource: Some(resource.to_owned()),
+            brand: None,
+        }
+    }
+}
+
+impl Login {
+    fn parse(form: &mut Form<'_>) -> Result<Self, OAuthError> {
+        let username = form.require("username", "username is missing")?.into_owned();
+        let password = form.require("password", "password is missing")?.into_owned();
+        Ok(Self { username: PresentedUsername::new(username), password: Secret::from_string(password) })
+    }
+}
+
+/// No client has a malformed brand among its brands.
+pub(crate) const BRAND_NOT_ALLOWED: OAuthError =
+    OAuthError::InvalidRequest("brandKey is not one of the client's brands");
+const MALFORMED_SCOPE: OAuthError =
+    OAuthError::InvalidScope("scope is not a list of scope tokens, or too long a one");

@@ -1,0 +1,203 @@
+//! HTTP Basic for APIs. The client's credentials are exchanged for a token at the issuer's token
+//! endpoint, so that an API neither knows nor checks a secret.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use http::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
+use http::{Request, Response, StatusCode, Uri};
+use ring::hmac;
+use serde::Deserialize;
+
+use crate::http_client::{self, HttpClient, HttpLimits};
+use crate::{BuildError, Clock, Timestamp, TokenError, Verified, Verifier};
+
+/// The time that a successful exchange is cached. The issuer may itself cache its clients for a
+/// minute, so a client that was disabled, or a secret that was revoked, is accepted for up to two
+/// minutes.
+const CACHE_TTL: Duration = Duration::from_secs(60);
+/// The time that an unreachable issuer is cached for the same credentials. Callers that waited for
+/// the first request would otherwise each wait for another one.
+const UNAVAILABLE_TTL: Duration = Duration::from_secs(1);
+/// The maximum number of cached credentials. An API has fewer callers within a minute, or they
+/// should use tokens.
+const MAX_ENTRIES: usize = 1024;
+
+/// The reason why a Basic caller is rejected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum BasicError {
+    /// The issuer rejects the credentials.
+    InvalidClient,
+    /// The client needs more than Basic can express: it has several brands, must name an operator,
+    /// or may not use `client_credentials` for this API.
+    NeedsToken,
+    /// The issuer throttles the client after too many failures. The number is its Retry-After in
+    /// seconds.
+    Throttled(u64),
+    /// The issuer is unreachable, or its response cannot be used.
+    Unavailable,
+}
+
+/// Exchanges Basic credentials at one token endpoint.
+#[derive(Debug)]
+pub(crate) struct BasicExchange {
+    endpoint: Uri,
+    form: String,
+    http: HttpClient,
+    clock: Clock,
+    /// The key of the HMAC that credentials are cached under, random for each process. The cached
+    /// digests reveal no secret and cannot be used to test guesses.
+    hmac_key: hmac::Key,
+    cache: Mutex<HashMap<[u8; 32], Arc<Entry>>>,
+}
+
+/// The cache entry of one pair of credentials. Its lock is held during an exchange, so that a burst
+/// of requests with the same credentials causes one exchange.
+type Entry = tokio::sync::Mutex<Option<CachedOutcome>>;
+
+#[derive(Debug)]
+struct CachedOutcome {
+    /// The caller, or [`BasicError::Unavailable`]. Rejected credentials are not cached.
+    outcome: Result<Verified, BasicError>,
+    until: Timestamp,
+}
+
+impl BasicExchange {
+    /// Creates an exchange at `token_endpoint` for tokens of the verifier's audience.
+    pub(crate) fn new(token_endpoint: &str, verifier: &Verifier) -> Result<Self, BuildError> {
+        let invalid = |reason| BuildError::TokenEndpoint { url: token_endpoint.to_owned(), reason };
+        let endpoint = http_client::trusted_url(token_endpoint).map_err(invalid)?;
+        let mut form = "grant_type=client_credentials".to_owned();
+        if let Some(audience) = verifier.audience() {
+            form.push_str("&resource=");
+            form.extend(audience.bytes().map(|byte| format!("%{byte:02X}")));
+        }
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the key never leaves this process, and no test needs to know it"
+        )]
+        let random = ring::rand::SystemRandom::new();
+        let hmac_key =
+            hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| BuildError::NoRandomness)?;
+        let http = HttpClient::new(HttpLimits::default())?;
+        let clock = verifier.clock().clone();
+        Ok(Self { endpoint, form, http, clock, hmac_key, cache: Mutex::default() })
+    }
+
+    /// Authenticates the client whose credentials are in the Authorization header.
+    pub(crate) async fn authenticate(
+        &self,
+        authorization: &HeaderValue,
+        verifier: &Verifier,
+    ) -> Result<Verified, BasicError> {
+        let entry = self.entry(authorization);
+        let mut entry = entry.lock().await;
+        if let Some(cached) = entry.as_ref().filter(|cached| self.clock.now() < cached.until) {
+            return cached.outcome.clone();
+        }
+        let outcome = self.exchange_and_verify(authorization, verifier).await;
+        let now = self.clock.now();
+        *entry = match &outcome {
+            Ok(caller) => Some(now.plus(CACHE_TTL).min(Timestamp::from_seconds(caller.exp))),
+            Err(BasicError::Unavailable) => Some(now.plus(UNAVAILABLE_TTL)),
+            Err(_) => None,
+        }
+        .map(|until| CachedOutcome { outcome: outcome.clone(), until });
+        outcome
+    }
+
+    async fn exchange_and_verify(
+        &self,
+        authorization: &HeaderValue,
+        verifier: &Verifier,
+    ) -> Result<Verified, BasicError> {
+        let token = self.exchange(authorization).await?;
+        verifier.verify(&token).await.map_err(|error| {
+            tracing::warn!(reason = %error, "this API rejects the token of the token endpoint");
+            match error {
+                // The client is set to `typ` JWT, and this API accepts `at+jwt` only.
+                TokenError::WrongType => BasicError::NeedsToken,
+                _ => BasicError::Unavailable,
+            }
+        })
+    }
+
+    /// Returns the cache entry of the credentials. A full cache drops the entries without a current
+    /// outcome, unless they are in use. If it is still full, the new entry is not cached, so that
+    /// guesses cannot exhaust the memory.
+    fn entry(&self, authorization: &HeaderValue) -> Arc<Entry> {
+        let mut digest = [0; 32];
+        digest.copy_from_slice(hmac::sign(&self.hmac_key, authorization.as_bytes()).as_ref());
+        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(entry) = cache.get(&digest) {
+            return Arc::clone(entry);
+        }
+        let now = self.clock.now();
+        if cache.len() >= MAX_ENTRIES {
+            cache.retain(|_, entry| {
+                let is_current = |cached: &CachedOutcome| now < cached.until;
+                // A locked entry is in use.
+                entry.try_lock().map_or(true, |cached| cached.as_ref().is_some_and(is_current))
+            });
+        }
+        let entry = Arc::<Entry>::default();
+        if cache.len() < MAX_ENTRIES {
+            cache.insert(digest, Arc::clone(&entry));
+        }
+        entry
+    }
+
+    /// Requests an access token with the credentials.
+    async fn exchange(&self, authorization: &HeaderValue) -> Result<String, BasicError> {
+        #[derive(Deserialize)]
+        struct TokenResponse {
+            access_token: String,
+        }
+        let unavailable = |reason: String| {
+            tracing::warn!(endpoint = %self.endpoint, reason, "the Basic credentials cannot be exchanged");
+            BasicError::Unavailable
+        };
+        let request = Request::post(&self.endpoint)
+            .header(AUTHORIZATION, authorization)
+            .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .header(ACCEPT, "application/json")
+            .body(self.form.clone())
+            .map_err(|error| unavailable(error.to_string()))?;
+        let response = self.http.send(request).await.map_err(|error| unavailable(error.to_string()))?;
+        if response.status().is_client_error() {
+            log_rejection(&response);
+        }
+        match response.status() {
+            StatusCode::OK => {
+                let body: TokenResponse = serde_json::from_str(response.body())
+                    .map_err(|_| unavailable("the response is not a token response".into()))?;
+                Ok(body.access_token)
+            }
+            StatusCode::UNAUTHORIZED => Err(BasicError::InvalidClient),
+            StatusCode::BAD_REQUEST => Err(BasicError::NeedsToken),
+            StatusCode::TOO_MANY_REQUESTS => {
+                Err(BasicError::Throttled(http_client::seconds(response.headers(), RETRY_AFTER).unwrap_or(1)))
+            }
+            status => Err(unavailable(format!("the response is {status}"))),
+        }
+    }
+}
+
+fn log_rejection(response: &Response<String>) {
+    /// RFC 6749 section 5.2.
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct ErrorResponse {
+        error: String,
+        error_description: String,
+    }
+    let ErrorResponse { error, error_description: reason } =
+        serde_json::from_str(response.body()).unwrap_or_default();
+    tracing::info!(
+        status = response.status().as_u16(),
+        error,
+        reason,
+        "the issuer rejected the Basic credentials"
+    );
+}

@@ -1,0 +1,83 @@
+//! The HTTP client: its limits, and the URLs that it accepts.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::http::StatusCode;
+use axum::response::Redirect;
+use axum::routing::get;
+use countersign_verify::{HttpClient, HttpError, HttpLimits};
+use tokio::net::TcpListener;
+
+use crate::closed_port;
+
+/// Starts a server and returns its URL.
+async fn start_server() -> String {
+    let router = Router::new()
+        .route("/text", get(async || (StatusCode::IM_A_TEAPOT, [("date", "today")], "text")))
+        .route("/redirect", get(async || Redirect::temporary("/text")))
+        .route("/latin-1", get(async || b"\xe9".to_vec()))
+        .route("/8-bytes", get(async || "8 bytes!"))
+        .route("/9-bytes", get(async || "9 bytes!!"))
+        .route("/never", get(std::future::pending::<()>));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    url
+}
+
+#[tokio::test]
+async fn a_response_has_its_status_its_headers_and_its_body() {
+    let url = start_server().await;
+    let client = HttpClient::new(HttpLimits::default()).unwrap();
+    let response = client.get(&format!("{url}/text")).await.unwrap();
+    assert_eq!(response.status(), 418);
+    assert_eq!(response.headers()["date"], "today");
+    assert_eq!(response.body(), "text");
+    assert_eq!(client.get(&format!("{url}/latin-1")).await.err(), Some(HttpError::NotUtf8));
+}
+
+#[tokio::test]
+async fn a_redirect_is_not_followed() {
+    let url = start_server().await;
+    let client = HttpClient::new(HttpLimits::default()).unwrap();
+    assert_eq!(client.get(&format!("{url}/redirect")).await.unwrap().status(), 307);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_an_error() {
+    let url = start_server().await;
+    let client = HttpClient::new(HttpLimits { max_body_bytes: 8, ..HttpLimits::default() }).unwrap();
+    assert_eq!(client.get(&format!("{url}/8-bytes")).await.unwrap().body(), "8 bytes!");
+    let error = client.get(&format!("{url}/9-bytes")).await.unwrap_err();
+    assert!(matches!(error, HttpError::Failed(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_response_later_than_the_timeout_is_an_error() {
+    let url = start_server().await;
+    let timeout = Duration::from_secs(15);
+    // The longer connect timeout cannot be the one that ends the request.
+    let limits = HttpLimits { timeout, connect_timeout: 2 * timeout, ..HttpLimits::default() };
+    let client = HttpClient::new(limits).unwrap();
+    let started = tokio::time::Instant::now();
+    assert_eq!(client.get(&format!("{url}/never")).await.err(), Some(HttpError::TimedOut(timeout)));
+    assert!((timeout..=timeout + Duration::from_secs(1)).contains(&started.elapsed()));
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_is_an_error_with_its_causes() {
+    let (_socket, address) = closed_port::bind();
+    let client = HttpClient::new(HttpLimits::default()).unwrap();
+    let error = client.get(&format!("http://{address}/")).await.unwrap_err();
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn a_url_that_is_neither_https_nor_on_loopback_is_not_requested() {
+    let client = HttpClient::new(HttpLimits::default()).unwrap();
+    for url in ["http://192.0.2.1/", "ftp://127.0.0.1/", "/jwks", ""] {
+        let error = client.get(url).await.unwrap_err();
+        assert!(matches!(error, HttpError::UntrustedUrl(_)), "{url}: {error:?}");
+    }
+}

@@ -1,0 +1,144 @@
+//! The conditions that everything rests on, against a DynamoDB of one's choice: the one at `COUNTERSIGN_TEST_DYNAMODB`, or
+//! the embedded one. `tests/interop/dynamodb-local` runs this against AWS's own.
+
+use std::time::Duration;
+
+use countersign_dev::{EmbeddedDynamoDb, create_tables};
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::config::Config;
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::keys::Rotator;
+use countersign_issuer::random::Random;
+use countersign_issuer::records::Client;
+use countersign_issuer::store::{Table, WriteError, dynamodb};
+use countersign_tests::in_process::{
+    APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
+};
+use countersign_tests::{TestClock, TestResponse};
+use countersign_verify::Timestamp;
+
+/// An issuer over tables of its own, and whatever has to live as long.
+struct World {
+    issuer: Issuer,
+    clients: Table<Client>,
+    clock: TestClock,
+    _embedded: Option<EmbeddedDynamoDb>,
+}
+
+impl World {
+    async fn start() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "which store to judge is the caller's choice")]
+        let given = std::env::var("COUNTERSIGN_TEST_DYNAMODB").ok();
+        let embedded = match given {
+            Some(_) => None,
+            None => Some(EmbeddedDynamoDb::start(0, None).await.unwrap()),
+        };
+        let endpoint = given.unwrap_or_else(|| embedded.as_ref().unwrap().endpoint());
+        let prefix = format!("test-{}-", Random::system().id().unwrap());
+        let more = [("AWS_ENDPOINT_URL_DYNAMODB", endpoint.as_str()), ("COUNTERSIGN_TABLE_PREFIX", &prefix)];
+        let (config, envelope) = Config::with_envelope_from_lookup(environment(&more)).unwrap();
+        let envelope = envelope.into_envelope(&config.store.aws);
+        let db = dynamodb(&config.store.aws);
+        create_tables(&db, &prefix).await.unwrap();
+        create_tables(&db, &prefix).await.unwrap();
+        // Where items expire by the real clock, a test's own must not make them look old.
+        let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
+        let random = Random::system();
+        for _ in 0..2 {
+            let rotator = Rotator::new(
+                &db,
+                &config.store.table_prefix,
+                config.store.schedule,
+                envelope.clone(),
+                clock.clock(),
+                random.clone(),
+            );
+            rotator.rotate().await.unwrap();
+        }
+        create_records(&db, &prefix, clock.now()).await;
+        let issuer = Issuer::new(&config, &db, envelope, clock.clock(), random, AuditLog::tracing());
+        Self { issuer, clients: Table::new(db, &prefix), clock, _embedded: embedded }
+    }
+
+    async fn log_in(&self, username: &str, password: &str) -> TestResponse {
+        let form = [("grant_type", "password"), ("username", username), ("password", password)];
+        Post::new("/oauth/token", "app", APP_SECRET, &form).from("203.0.113.7").to(&self.issuer).await
+    }
+
+    async fn use_token(&self, path: &str, name: &str, token: &str) -> TestResponse {
+        Post::new(path, "app", APP_SECRET, &[(name, token)]).to(&self.issuer).await
+    }
+
+    async fn refresh(&self, token: &str) -> TestResponse {
+        self.use_token("/oauth/refresh", "refresh_token", token).await
+    }
+}
+
+#[tokio::test]
+async fn records_are_created_once_and_saved_by_whoever_read_them_last() {
+    let world = World::start().await;
+    let mut one = world.clients.get("service").await.unwrap().unwrap();
+    let mut other = one.clone();
+    assert!(matches!(world.clients.create(&one).await, Err(WriteError::Exists)));
+    world.clients.save(&mut one).await.unwrap();
+    assert!(matches!(world.clients.save(&mut other).await, Err(WriteError::Changed)));
+    assert_eq!(world.clients.list().await.unwrap().len(), 3);
+    assert!(world.clients.delete("service").await.unwrap());
+    assert!(!world.clients.delete("service").await.unwrap());
+    assert_eq!(world.clients.get("service").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_family_moves_on_repeats_and_ends() {
+    let world = World::start().await;
+    let credentials = [("grant_type", "client_credentials"), ("operator", "alice")];
+    Post::new("/oauth/token", "service", SERVICE_SECRET, &credentials).to(&world.issuer).await.ok();
+    let first = world.log_in("jane", PASSWORD).await.refresh_token();
+    let active = async |token: &str| {
+        world.use_token("/oauth/introspect", "token", token).await.ok()["active"].as_bool().unwrap()
+    };
+    assert!(active(&first).await);
+    let second = world.refresh(&first).await.refresh_token();
+    world.refresh(&first).await.ok();
+    assert!(!active(&first).await && active(&second).await);
+    let third = world.refresh(&second).await.refresh_token();
+    world.refresh(&first).await.assert_error(400, "invalid_grant");
+    world.clock.advance(Duration::from_secs(11));
+    world.refresh(&first).await.assert_error(400, "invalid_grant");
+    world.refresh(&third).await.assert_error(400, "invalid_grant");
+
+    let revoked = world.log_in("jane", PASSWORD).await.refresh_token();
+    world.use_token("/oauth/revoke", "token", &revoked).await.ok();
+    world.refresh(&revoked).await.assert_error(400, "invalid_grant");
+    assert!(!active(&revoked).await);
+}
+
+#[tokio::test]
+async fn guesses_are_counted_handed_back_and_forgotten() {
+    let world = World::start().await;
+    for username in ["jane", "nobody"] {
+        for _ in 0..9 {
+            world.log_in(username, "wrong").await.assert_error(400, "invalid_grant");
+        }
+    }
+    world.log_in("jane", PASSWORD).await.ok();
+    for username in ["jane", "nobody"] {
+        world.log_in(username, "wrong").await.assert_error(400, "invalid_grant");
+        let mut told = Vec::new();
+        for _ in 0..3 {
+            let answer = world.log_in(username, "wrong").await;
+            answer.assert_error(429, "temporarily_unavailable");
+            let wait: u64 = answer.header("retry-after").parse().unwrap();
+            told.push(wait);
+            world.clock.advance(Duration::from_secs(wait));
+            world.log_in(username, "wrong").await.assert_error(400, "invalid_grant");
+        }
+        assert_eq!(told, [1, 2, 4]);
+    }
+    world.log_in("jane", PASSWORD).await.assert_error(429, "temporarily_unavailable");
+    world.clock.advance(Duration::from_secs(15 * 60));
+    world.log_in("jane", "wrong").await.assert_error(400, "invalid_grant");
+    world.log_in("jane", PASSWORD).await.ok();
+    let form = [("grant_type", "client_credentials")];
+    Post::new("/oauth/token", "chosen", CHOSEN_SECRET, &form).to(&world.issuer).await.ok();
+}

@@ -1,0 +1,367 @@
+//! The authorizer function: API Gateway's events through the code that the binary runs, its answers read as API Gateway
+//! reads them.
+
+use std::fs;
+use std::path::Path;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_issuer::Authorizer;
+use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::AuthorizerSetupError;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::dynamodb;
+use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
+use serde_json::{Value, json};
+
+const POLICY: &str = include_str!("../../functions/authorizer/policy.toml");
+const SHAPES: [&str; 3] = ["authorizer-http", "authorizer-rest-request", "authorizer-rest-token"];
+
+fn authorizer(issuer: &TestIssuer, caching: &str, policy: &str) -> Result<Authorizer, AuthorizerSetupError> {
+    let lookup = |name: &str| match name {
+        "COUNTERSIGN_AUTHORIZER_CACHING" => Some(caching.to_owned()),
+        _ => issuer.variable(name),
+    };
+    let config = AuthorizerConfig::from_lookup(lookup).unwrap();
+    let db = dynamodb(&config.store.aws);
+    Authorizer::new(&config, policy, &db, issuer.clock.clock(), Random::system())
+}
+
+/// The event file with this request in it.
+fn event(shape: &str, method: &str, path: &str, authorization: &str) -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../events/{shape}.json"));
+    let text = fs::read_to_string(file).unwrap().replace("Bearer ACCESS_TOKEN", authorization);
+    let text = text.replace("GET", method).replace("/api/calls", path);
+    serde_json::from_str(&text).unwrap()
+}
+
+/// What API Gateway makes of an authorizer's outcome, for a request to `arn`.
+fn status(outcome: &Result<Value, String>, arn: &str) -> u16 {
+    match outcome {
+        Err(message) if message == "Unauthorized" => 401,
+        Err(_) => 500,
+        Ok(answer) => match &answer["isAuthorized"] {
+            Value::Bool(true) => 200,
+            Value::Bool(false) => 403,
+            _ if is_allowed(&answer["policyDocument"], arn) => 200,
+            _ => 403,
+        },
+    }
+}
+
+/// IAM's evaluation: denied unless allowed, and a denial overrides.
+fn is_allowed(document: &Value, arn: &str) -> bool {
+    assert_eq!(document["Version"], "2012-10-17");
+    let effects: Vec<&str> = document["Statement"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|statement| {
+            assert_eq!(statement["Action"], "execute-api:Invoke");
+            let mut resources = statement["Resource"].as_array().unwrap().iter();
+            resources.any(|pattern| glob(pattern.as_str().unwrap().as_bytes(), arn.as_bytes()))
+        })
+        .map(|statement| statement["Effect"].as_str().unwrap())
+        .collect();
+    effects.contains(&"Allow") && !effects.contains(&"Deny")
+}
+
+/// IAM's `*` stands for any text, slashes too, and `?` for any one character.
+fn glob(pattern: &[u8], text: &[u8]) -> bool {
+    match (pattern, text) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => (0..=text.len()).any(|at| glob(rest, &text[at..])),
+        ([b'?', rest @ ..], [_, text @ ..]) => glob(rest, text),
+        ([one, rest @ ..], [other, text @ ..]) => one == other && glob(rest, text),
+        _ => false,
+    }
+}
+
+async fn ask(authorizer: &Authorizer, event: &Value) -> Result<Value, String> {
+    let answer = authorizer.authorize(event.clone()).await;
+    answer.map(|answer| serde_json::to_value(answer).unwrap()).map_err(|error| error.to_string())
+}
+
+fn arn(event: &Value) -> &str {
+    event["routeArn"].as_str().or(event["methodArn"].as_str()).unwrap()
+}
+
+fn basic(id: &str, secret: &str) -> String {
+    format!("Basic {}", BASE64.encode(format!("{id}:{secret}")))
+}
+
+/// Tokens of three kinds of caller.
+struct Callers {
+    service: String,
+    voice: String,
+    alice: String,
+}
+
+impl Callers {
+    async fn of(issuer: &TestIssuer) -> Self {
+        let bearer = async |client: &str, form: &[(&str, &str)], more: &[(&str, &str)]| {
+            format!("Bearer {}", issuer.token(client, form, more).await.access_token())
+        };
+        Self {
+            service: bearer("demo-service", CLIENT_CREDENTIALS, &[("brandKey", "acme")]).await,
+            voice: bearer("demo-voice", CLIENT_CREDENTIALS, &[]).await,
+            alice: bearer("demo-app", ALICE, &[]).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_shape_of_event_is_decided_by_the_policy_with_caching_and_without() {
+    let issuer = TestIssuer::start().await;
+    let callers = Callers::of(&issuer).await;
+    let voice = basic("demo-voice", "demo-voice-secret");
+    let brands = basic("demo-service", "demo-service-secret");
+    let wrong = basic("demo-voice", "wrong");
+    for caching in ["off", "on"] {
+        let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
+        for (method, path, caller, expected) in [
+            ("GET", "/api/calls", &callers.voice, 200),
+            ("GET", "/api/calls", &callers.service, 403),
+            ("POST", "/api/calls", &callers.voice, 200),
+            ("POST", "/api/calls", &callers.alice, 403),
+            ("GET", "/api/brands/acme/reports", &callers.service, 200),
+            ("GET", "/api/brands/globex/reports", &callers.service, 403),
+            ("DELETE", "/api/subscribers/17", &callers.alice, 200),
+            ("DELETE", "/api/subscribers/17", &callers.voice, 403),
+            ("DELETE", "/api/subscribers/17/invoices", &callers.alice, 403),
+            ("DELETE", "/api/subscribers/..%2Fbrands", &callers.alice, 403),
+            ("DELETE", "/api/subscribers/17;x", &callers.alice, 403),
+            ("GET", "/api/unheard-of", &callers.voice, 403),
+            ("GET", "/api/calls", &voice, 200),
+            ("GET", "/api/reports", &voice, 403),
+            // Several brands, and no way to name one.
+            ("GET", "/api/reports", &brands, 403),
+            ("GET", "/api/calls", &wrong, 401),
+            ("GET", "/api/calls", &"Bearer garbage".to_owned(), 401),
+            ("GET", "/api/calls", &"Bearer".to_owned(), 401),
+            ("GET", "/api/calls", &"Digest x".to_owned(), 401),
+            ("GET", "/api/calls", &format!("{voice},{voice}"), 401),
+        ] {
+            for shape in SHAPES {
+                let event = event(shape, method, path, caller);
+                let outcome = ask(&authorizer, &event).await;
+                // An HTTP API has no 401 for what its authorizer refuses.
+                let is_http = shape == "authorizer-http";
+                let expected = if is_http && expected == 401 { 403 } else { expected };
+                let what = format!("{shape}, caching {caching}: {method} {path} {caller}: {outcome:?}");
+                assert_eq!(status(&outcome, arn(&event)), expected, "{what}");
+                if is_http && caching == "off" {
+                    assert!(outcome.unwrap()["isAuthorized"].is_boolean(), "a simple answer");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_kept_answer_neither_opens_nor_closes_another_route_or_brand() {
+    let issuer = TestIssuer::start().await;
+    let callers = Callers::of(&issuer).await;
+    let authorizer = authorizer(&issuer, "on", POLICY).unwrap();
+    let requests = [
+        ("GET", "/api/whoami"),
+        ("GET", "/api/reports"),
+        ("POST", "/api/reports"),
+        ("GET", "/api/brands/acme/reports"),
+        ("GET", "/api/brands/globex/reports"),
+        ("GET", "/api/brands/acme/reports/secret"),
+        ("GET", "/api/brands/acme"),
+        ("GET", "/api/calls"),
+        ("POST", "/api/calls"),
+        ("DELETE", "/api/subscribers/17"),
+        ("DELETE", "/api/subscribers/17/invoices"),
+        ("DELETE", "/api/subscribers/"),
+        ("DELETE", "/api/subscribers/.."),
+        ("DELETE", "/api/subscribers/."),
+        ("GET", "/api/subscribers/17"),
+        ("GET", "/api/unheard-of"),
+    ];
+    for caller in [&callers.service, &callers.voice, &callers.alice] {
+        for shape in SHAPES {
+            let mut answers = Vec::new();
+            for (method, path) in requests {
+                let event = event(shape, method, path, caller);
+                let uncached = ask(&self::authorizer(&issuer, "off", POLICY).unwrap(), &event).await;
+                let right = status(&uncached, arn(&event));
+                answers.push((event.clone(), right, ask(&authorizer, &event).await));
+            }
+            // Whichever request came first, its answer is right for each of the others.
+            for (first, _, kept) in &answers {
+                for (event, right, _) in &answers {
+                    let what = format!("{} then {}", arn(first), arn(event));
+                    assert_eq!(status(kept, arn(event)), *right, "{shape}: {what}: {kept:?}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn claims_reach_the_integration_in_the_types_that_each_api_allows() {
+    let issuer = TestIssuer::start().await;
+    let callers = Callers::of(&issuer).await;
+    for caching in ["off", "on"] {
+        let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
+        for shape in SHAPES {
+            let answer = ask(&authorizer, &event(shape, "GET", "/api/whoami", &callers.alice)).await.unwrap();
+            let context = answer["context"].as_object().unwrap();
+            assert_eq!(context["operator"], "alice.ops");
+            assert_eq!(context["brandKey"], "acme");
+            assert_eq!(context["iss"], issuer.url);
+            if shape == "authorizer-http" {
+                assert_eq!(context["roles"], json!(["care-agent", "billing"]));
+            } else {
+                assert_eq!(context["roles"], "care-agent billing");
+                assert!(context.values().all(|value| value.is_string() || value.is_number()));
+                assert_eq!(answer["principalId"], context["sub"]);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_authorizers_event_fails_and_says_why() {
+    let issuer = TestIssuer::start().await;
+    let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
+    let mut payload_1 = event("authorizer-rest-request", "GET", "/api/calls", "Bearer x");
+    payload_1["version"] = "1.0".into();
+    let mut no_arn = event("authorizer-rest-token", "GET", "/api/calls", "Bearer x");
+    no_arn["methodArn"] = "GET/api/calls".into();
+    for (event, reason) in [
+        (json!({}), "neither version 2.0 nor type REQUEST or TOKEN"),
+        (json!([1]), "invalid"),
+        (json!("text"), "invalid"),
+        (json!(null), "invalid"),
+        (json!({ "version": 2 }), "invalid"),
+        (json!({ "version": "2.0" }), "missing or malformed"),
+        (json!({ "type": "TOKEN", "authorizationToken": "Bearer x" }), "missing or malformed"),
+        (payload_1, "set AuthorizerPayloadFormatVersion to 2.0"),
+        (no_arn, "missing or malformed"),
+    ] {
+        let error = ask(&authorizer, &event).await.unwrap_err();
+        assert!(error.contains(reason), "{event}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_stage_is_no_part_of_the_path_and_two_headers_are_none() {
+    let issuer = TestIssuer::start().await;
+    let callers = Callers::of(&issuer).await;
+    let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
+    for (stage, route, raw_path, expected) in [
+        ("prod", "GET /api/calls", "/prod/api/calls", 200),
+        ("prod", "GET /api/calls", "/api/calls", 200),
+        ("api", "GET /api/calls", "/api/api/calls", 200),
+        ("api", "GET /api/calls", "/api/calls", 200),
+        ("$default", "$default", "/api/calls", 200),
+        ("$default", "ANY /{proxy+}", "/api/calls", 200),
+        ("$default", "$default", "/prod/api/calls", 403),
+        ("prod", "$default", "/production/api/calls", 403),
+    ] {
+        let mut staged = event("authorizer-http", "GET", "/api/calls", &callers.voice);
+        staged["routeKey"] = route.into();
+        staged["rawPath"] = raw_path.into();
+        staged["requestContext"]["stage"] = stage.into();
+        let outcome = ask(&authorizer, &staged).await;
+        assert_eq!(status(&outcome, arn(&staged)), expected, "{stage} {route} {raw_path}");
+    }
+    // An HTTP API decodes the path: what was one segment for its route, `acme%2Freports`, is two here.
+    let mut decoded = event("authorizer-http", "GET", "/api/brands/acme/reports", &callers.service);
+    decoded["routeKey"] = "GET /api/brands/{brandKey}".into();
+    let error = ask(&authorizer, &decoded).await.unwrap_err();
+    assert!(error.contains("does not fit"), "{error}");
+    // What is passed over where it cannot be read.
+    let mut odd = event("authorizer-rest-request", "GET", "/api/calls", &callers.voice);
+    odd["requestContext"]["identity"]["sourceIp"] = "test-invoke-source-ip".into();
+    odd["multiValueHeaders"]["X-Empty"] = Value::Null;
+    assert_eq!(status(&ask(&authorizer, &odd).await, arn(&odd)), 200);
+    let mut repeated = event("authorizer-rest-request", "GET", "/api/calls", &callers.voice);
+    repeated["multiValueHeaders"]["authorization"] = json!([callers.voice]);
+    assert_eq!(ask(&authorizer, &repeated).await, Err("Unauthorized".into()));
+}
+
+#[tokio::test]
+async fn an_answer_about_a_path_with_wildcards_opens_nothing_else() {
+    let issuer = TestIssuer::start().await;
+    let callers = Callers::of(&issuer).await;
+    for caching in ["off", "on"] {
+        let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
+        for path in ["/api/subscribers/*", "/api/subscribers/?", "/api/*", "/*"] {
+            for shape in SHAPES {
+                let event = event(shape, "DELETE", path, &callers.alice);
+                let outcome = ask(&authorizer, &event).await.unwrap();
+                let deeper = arn(&event).replace(path, "/api/subscribers/17/invoices");
+                if outcome["policyDocument"].is_object() {
+                    assert!(!is_allowed(&outcome["policyDocument"], &deeper), "{shape} {path}: {outcome}");
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_without() {
+    let issuer = TestIssuer::start().await;
+    let rule = |path: &str, rest: &str| format!("[[rule]]\nmethods = [\"GET\"]\npath = \"{path}\"\n{rest}\n");
+    for (paths, is_expressible) in [
+        (["/users/{id}", "/users/{id}/orders"], false),
+        (["/users/{id}", "/users/me"], false),
+        (["/files/{*rest}", "/files/secret"], false),
+        (["/{a}/x", "/y/{b}"], false),
+        (["/a/{x}/{*rest}", "/b"], false),
+        (["/users/{id}", "/orders/{id}"], true),
+        (["/users", "/users/{id}"], true),
+        // Alike in the loosest reading, in which the policy refuses what is ambiguous.
+        (["/{tenant}/reports", "/Admin/Reports"], false),
+        (["/a/{x}/", "/a/b"], false),
+    ] {
+        let policy = paths.map(|path| rule(path, "")).concat();
+        let refused = authorizer(&issuer, "on", &policy).err().map(|error| error.to_string());
+        assert_eq!(refused.is_none(), is_expressible, "{paths:?}: {refused:?}");
+        let names_the_remedy = |error: &String| error.contains("line 1") && error.contains("caching off");
+        assert!(refused.as_ref().is_none_or(names_the_remedy), "{refused:?}");
+        assert!(authorizer(&issuer, "off", &policy).is_ok());
+    }
+    // What a claim fills in reaches no further than one segment, but may be what another rule says.
+    let bound = "equal = { brand = \"brandKey\" }";
+    let own = rule("/brands/{brand}", bound);
+    assert!(authorizer(&issuer, "on", &(own.clone() + &rule("/brands/{brand}/reports", bound))).is_ok());
+    assert!(authorizer(&issuer, "on", &(own + &rule("/brands/all", ""))).is_err());
+}
+
+#[tokio::test]
+async fn a_guess_that_comes_too_soon_gets_no_answer_that_could_be_kept() {
+    let issuer = TestIssuer::start().await;
+    for caching in ["off", "on"] {
+        let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
+        let wrong = event("authorizer-http", "GET", "/api/calls", &basic("demo-voice", "wrong"));
+        let mut outcome = ask(&authorizer, &wrong).await;
+        for _ in 0..20 {
+            outcome = ask(&authorizer, &wrong).await;
+        }
+        assert_eq!(outcome, Err("temporarily unavailable".into()));
+        let right = event("authorizer-http", "GET", "/api/calls", &basic("demo-voice", "demo-voice-secret"));
+        assert_eq!(
+            ask(&authorizer, &right).await,
+            Err("temporarily unavailable".into()),
+            "a chosen secret waits"
+        );
+    }
+}
+
+#[tokio::test]
+async fn without_a_store_there_is_a_failure_and_no_refusal() {
+    let issuer = TestIssuer::start().await;
+    let callers = Callers::of(&issuer).await;
+    let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
+    issuer.dynamodb().delete_table().table_name("countersign-signing-keys").send().await.unwrap();
+    for shape in SHAPES {
+        let outcome = ask(&authorizer, &event(shape, "GET", "/api/calls", &callers.voice)).await;
+        assert_eq!(outcome, Err("temporarily unavailable".into()));
+    }
+}

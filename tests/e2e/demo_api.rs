@@ -1,0 +1,112 @@
+//! The protected demo API of `countersign dev`: the tower layer and the policy, as any API has them.
+
+use std::time::Duration;
+
+use countersign_issuer::records::Client;
+use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
+use reqwest::Method;
+
+#[tokio::test]
+async fn callers_are_let_in_by_scope_role_and_brand() {
+    let issuer = TestIssuer::start().await;
+    let service =
+        issuer.token("demo-service", CLIENT_CREDENTIALS, &[("brandKey", "acme")]).await.access_token();
+    let reader = [("brandKey", "acme"), ("scope", "reports:read")];
+    let reader = issuer.token("demo-service", CLIENT_CREDENTIALS, &reader).await.access_token();
+    let voice = issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await.access_token();
+    let alice = issuer.token("demo-app", ALICE, &[]).await.access_token();
+
+    for (method, path, token, status) in [
+        (Method::GET, "/api/whoami", &alice, 200),
+        (Method::GET, "/api/reports", &reader, 200),
+        (Method::POST, "/api/reports", &service, 201),
+        (Method::POST, "/api/reports", &reader, 403),
+        (Method::GET, "/api/brands/acme/reports", &reader, 200),
+        (Method::GET, "/api/brands/globex/reports", &reader, 403),
+        (Method::GET, "/api/brands/ACME/reports", &reader, 403),
+        (Method::GET, "/api/brands/acme%2F..%2Fglobex/reports", &reader, 403),
+        (Method::GET, "/api/calls", &voice, 200),
+        (Method::POST, "/api/calls", &voice, 201),
+        (Method::GET, "/api/calls", &service, 403),
+        (Method::POST, "/api/calls", &alice, 403),
+        (Method::DELETE, "/api/subscribers/17", &alice, 200),
+        (Method::DELETE, "/api/subscribers/17", &voice, 403),
+    ] {
+        let answer = issuer.call(method.clone(), path, token).await;
+        assert_eq!(answer.status.as_u16(), status, "{method} {path}");
+    }
+    let refused = issuer.call(Method::POST, "/api/reports", &reader).await;
+    assert_eq!(
+        refused.header("www-authenticate"),
+        r#"Bearer error="insufficient_scope", scope="reports:write""#,
+        "RFC 6750 section 3.1"
+    );
+}
+
+#[tokio::test]
+async fn without_a_token_there_is_a_bare_challenge_and_with_a_bad_one_a_reason() {
+    let issuer = TestIssuer::start().await;
+    let challenges = async |headers: &[(&str, &str)]| {
+        let answer = issuer.get("/api/whoami", headers).await;
+        (answer.status.as_u16(), answer.headers("www-authenticate"))
+    };
+    let basic = r#"Basic realm="countersign""#.to_owned();
+    let bare = (401, vec!["Bearer".to_owned(), basic.clone()]);
+    assert_eq!(challenges(&[]).await, bare);
+    assert_eq!(challenges(&[("authorization", "Digest x")]).await, bare, "a method that is not taken");
+    let malformed = (400, vec![r#"Bearer error="invalid_request""#.to_owned()]);
+    for headers in [
+        &[("authorization", "Bearer")][..],
+        &[("authorization", "Bearer  ")],
+        &[("authorization", "Bearer a"), ("authorization", "Bearer b")],
+    ] {
+        assert_eq!(challenges(headers).await, malformed);
+    }
+    let refused = (401, vec![r#"Bearer error="invalid_token""#.to_owned(), basic]);
+    let token = issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await.access_token();
+    let forged = format!("{}AAAA", &token[..token.len() - 4]);
+    for bad in [&forged, "garbage", "two words"] {
+        assert_eq!(challenges(&[("authorization", &format!("bearer {bad}"))]).await, refused, "{bad}");
+    }
+    let good = format!("Bearer {token}");
+    assert_eq!(challenges(&[("authorization", &good)]).await, (200, vec![]));
+    issuer.clock.advance(Duration::from_secs(3600));
+    assert_eq!(challenges(&[("authorization", &good)]).await, refused, "expired");
+}
+
+#[tokio::test]
+async fn a_client_may_call_with_its_id_and_secret() {
+    let issuer = TestIssuer::start().await;
+    let call = async |method: Method, path: &str, secret: &str| {
+        issuer.call_with(method, path, "demo-voice", secret).await.status.as_u16()
+    };
+    let secret = "demo-voice-secret";
+    assert_eq!(call(Method::GET, "/api/calls", secret).await, 200);
+    assert_eq!(call(Method::POST, "/api/calls", secret).await, 201);
+    assert_eq!(call(Method::GET, "/api/reports", secret).await, 403);
+    let wrong = issuer.call_with(Method::GET, "/api/calls", "demo-voice", "wrong").await;
+    assert_eq!(wrong.status, 401);
+    assert_eq!(wrong.headers("www-authenticate"), ["Bearer", r#"Basic realm="countersign""#]);
+
+    // Several brands, and no way to name one.
+    let service = issuer.call_with(Method::GET, "/api/reports", "demo-service", "demo-service-secret").await;
+    assert_eq!(service.status, 403);
+    assert!(service.header("www-authenticate").contains("get a token"), "the remedy is said");
+}
+
+#[tokio::test]
+async fn a_pair_that_was_right_counts_for_a_minute_and_no_longer() {
+    let issuer = TestIssuer::start().await;
+    let call = async || {
+        issuer.call_with(Method::GET, "/api/calls", "demo-voice", "demo-voice-secret").await.status.as_u16()
+    };
+    assert_eq!(call().await, 200);
+    let clients = issuer.table::<Client>();
+    let mut client = clients.get("demo-voice").await.unwrap().unwrap();
+    client.enabled = false;
+    clients.save(&mut client).await.unwrap();
+    issuer.clock.advance(Duration::from_secs(59));
+    assert_eq!(call().await, 200);
+    issuer.clock.advance(Duration::from_secs(1));
+    assert_eq!(call().await, 401);
+}

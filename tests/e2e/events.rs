@@ -1,0 +1,115 @@
+//! API Gateway's events, through the code that the function binaries run. The same files go to `cargo lambda invoke`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::http::{self, Response};
+use countersign_issuer::issuer::{Issuer, Publisher};
+use countersign_issuer::lambda;
+use countersign_issuer::random::Random;
+use countersign_issuer::store::dynamodb;
+use countersign_tests::TestIssuer;
+use serde_json::Value;
+
+fn event_files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    // The scheduled event of the rotate function is no request, and an authorizer's is no HTTP endpoint's.
+    let is_request = |file: &PathBuf| {
+        fs::read_to_string(file).is_ok_and(|text| text.contains("rawPath") && !text.contains("routeArn"))
+    };
+    let is_json = |file: &PathBuf| file.extension().is_some_and(|end| end == "json");
+    let mut files: Vec<PathBuf> = files.filter(is_json).filter(is_request).collect();
+    files.sort();
+    files
+}
+
+/// An event with live tokens where its body has the words for them.
+fn event(file: &Path, refresh_token: &str, access_token: &str) -> Value {
+    let mut event: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
+    let is_base64 = event["isBase64Encoded"] == true;
+    if let Some(body) = event["body"].as_str() {
+        let text = if is_base64 {
+            String::from_utf8(BASE64.decode(body).unwrap()).unwrap()
+        } else {
+            body.to_owned()
+        };
+        let text = text.replace("REFRESH_TOKEN", refresh_token).replace("ACCESS_TOKEN", access_token);
+        event["body"] = if is_base64 { BASE64.encode(text).into() } else { text.into() };
+    }
+    event
+}
+
+/// The functions as their `main`s set them up, from the `env` file.
+struct Functions {
+    issuer: Issuer,
+    publisher: Publisher,
+}
+
+impl Functions {
+    fn of(issuer: &TestIssuer) -> Self {
+        let clock = issuer.clock.clock();
+        let (config, envelope) = issuer.config();
+        let db = dynamodb(&config.store.aws);
+        let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
+        Self { issuer: Issuer::new(&config, &db, envelope, clock, Random::system(), AuditLog::tracing()), publisher }
+    }
+
+    async fn answer(&self, event: &Value) -> Response {
+        let request = lambda::request(&event.to_string()).unwrap();
+        match event["rawPath"].as_str().unwrap() {
+            "/oauth/token" => http::token(&self.issuer, request).await,
+            path if path.starts_with("/oauth/") => http::refresh_function(&self.issuer, request).await,
+            _ => http::jwks_function(&self.publisher, request).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_event_is_answered_in_text_and_in_base64() {
+    let issuer = TestIssuer::start().await;
+    let functions = Functions::of(&issuer);
+    let files = event_files();
+    assert!(files.len() >= 19, "{files:?}");
+    for file in files {
+        let login = functions.answer(&event(&file.with_file_name("token-password.json"), "", "")).await;
+        let login: Value = serde_json::from_str(login.body()).unwrap();
+        let token = |name: &str| login[name].as_str().unwrap().to_owned();
+        let response = functions.answer(&event(&file, &token("refresh_token"), &token("access_token"))).await;
+        assert_eq!(response.status(), 200, "{}: {}", file.display(), response.body());
+
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let body: Value = serde_json::from_str(response.body()).unwrap();
+        match name.trim_end_matches("-base64") {
+            "revoke" => assert_eq!(body, serde_json::json!({})),
+            "introspect" => assert_eq!(body["active"], true),
+            "jwks" => assert!(body["keys"][0]["kid"].is_string()),
+            "oauth-authorization-server" | "openid-configuration" => assert_eq!(body["issuer"], issuer.url),
+            _ => {
+                issuer.verify_token(body["access_token"].as_str().unwrap()).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stage_before_the_path_and_a_repeated_header_are_understood() {
+    let issuer = TestIssuer::start().await;
+    let functions = Functions::of(&issuer);
+    let file = event_files().into_iter().find(|file| file.ends_with("refresh.json")).unwrap();
+    let mut staged = event(&file, "garbage", "");
+    staged["rawPath"] = "/prod/oauth/refresh".into();
+    staged["requestContext"]["stage"] = "prod".into();
+    let request = lambda::request(&staged.to_string()).unwrap();
+    let answer = http::refresh_function(&functions.issuer, request).await;
+    assert!(answer.body().contains("invalid_grant"), "{}", answer.body());
+
+    let mut repeated = event(&file, "garbage", "");
+    let header = repeated["headers"]["authorization"].as_str().unwrap().to_owned();
+    repeated["headers"]["authorization"] = format!("{header},{header}").into();
+    let answer = functions.answer(&repeated).await;
+    assert!(answer.body().contains("invalid_request"), "{}", answer.body());
+}

@@ -1,0 +1,271 @@
+//! The four grants: who gets which token, and who gets none.
+
+use countersign_issuer::http;
+use countersign_issuer::records::{AccessTokenType, Principal, PrincipalKey};
+use countersign_tests::in_process::InProcess;
+use countersign_tests::{ALICE, AUDIENCE, CLIENT_CREDENTIALS, JANE, TestIssuer, alice, jane};
+use serde_json::json;
+
+#[tokio::test]
+async fn a_client_gets_a_token_on_behalf_of_an_operator_and_a_brand() {
+    let issuer = TestIssuer::start().await;
+    let answer = issuer
+        .token("demo-service", CLIENT_CREDENTIALS, &[("operator", "Alice.Ops"), ("brandKey", "acme")])
+        .await;
+    let response = answer.ok();
+    let claims = issuer.verify_token(&answer.access_token()).await;
+    let now = issuer.clock.now().seconds();
+
+    assert_eq!(response["token_type"], "Bearer");
+    assert_eq!(response["expires_in"], 3600);
+    assert_eq!(response["scope"], "reports:read reports:write");
+    assert_eq!(response.as_object().unwrap().len(), 4, "no refresh token: {response}");
+    let jti = claims["jti"].as_str().unwrap();
+    assert_eq!(jti.len(), 22);
+    assert_eq!(
+        claims,
+        json!({
+            "iss": issuer.url, "sub": "demo-service", "aud": AUDIENCE, "exp": now + 3600, "iat": now, "jti": jti,
+            "client_id": "demo-service", "scope": "reports:read reports:write", "roles": ["reporting"],
+            "operator": "alice.ops", "brandKey": "acme",
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_client_without_brands_gets_a_token_without_brand_and_operator() {
+    let issuer = TestIssuer::start().await;
+    let credentials = [("client_id", "demo-voice"), ("client_secret", "demo-voice-secret")];
+    let body = countersign_tests::encode(&[&credentials[..], CLIENT_CREDENTIALS].concat());
+    let claims = issuer.verify_token(&issuer.send("/oauth/token", &[], body).await.access_token()).await;
+    assert_eq!(claims["roles"], json!(["voice-admin"]));
+    assert_eq!((claims.get("operator"), claims.get("brandKey")), (None, None));
+}
+
+#[tokio::test]
+async fn a_user_gets_a_token_with_a_stable_id_and_a_refresh_token() {
+    let issuer = TestIssuer::start().await;
+    let answer = issuer.token("demo-app", JANE, &[("brandKey", "acme")]).await;
+    let claims = issuer.verify_token(&answer.access_token()).await;
+    assert!(claims["sub"].as_str().unwrap().starts_with("usr_"));
+    assert_eq!(claims["roles"], json!(["subscriber"]));
+    assert_eq!((claims.get("operator"), &claims["brandKey"]), (None, &json!("acme")));
+
+    let refresh = issuer.verify_token_as("rt+jwt", &issuer.url, &answer.refresh_token()).await;
+    assert_eq!(refresh["exp"], issuer.clock.now().seconds() + 30 * 24 * 3600);
+    let again = issuer.verify_token(&issuer.token("demo-app", JANE, &[]).await.access_token()).await;
+    assert_eq!(again["sub"], claims["sub"]);
+    assert_ne!(again["jti"], claims["jti"]);
+}
+
+#[tokio::test]
+async fn an_operator_gets_a_token_with_their_username_as_operator() {
+    let issuer = TestIssuer::start().await;
+    let answer = issuer.token("demo-app", ALICE, &[("brandKey", "acme")]).await;
+    let claims = issuer.verify_token(&answer.access_token()).await;
+    assert!(claims["sub"].as_str().unwrap().starts_with("opr_"));
+    assert_eq!(claims["roles"], json!(["care-agent", "billing"]));
+    assert_eq!((&claims["operator"], &claims["brandKey"]), (&json!("alice.ops"), &json!("acme")));
+    assert!(!answer.refresh_token().is_empty());
+}
+
+#[tokio::test]
+async fn usernames_and_passwords_are_compared_as_rfc_8265_says() {
+    let issuer = TestIssuer::start().await;
+    let form = [
+        ("grant_type", "password"),
+        ("username", "JANE@Example.com"),
+        // OpaqueString maps every space to U+0020.
+        ("password", "correct\u{a0}horse\u{2003}battery staple"),
+    ];
+    issuer.token("demo-app", &form, &[]).await.ok();
+}
+
+#[tokio::test]
+async fn whoever_may_not_log_in_hears_the_same_words() {
+    let issuer = TestIssuer::start().await;
+    let attempt = async |grant: &str, username: &str, password: &str| {
+        let form = [("grant_type", grant), ("username", username), ("password", password)];
+        let answer = issuer.token("demo-app", &form, &[]).await;
+        answer.assert_error(400, "invalid_grant");
+        answer.text
+    };
+    let wrong_password = attempt("password", "jane@example.com", "wrong").await;
+    assert_eq!(attempt("password", "nobody", "wrong").await, wrong_password);
+    assert_eq!(attempt("password", "not a username", "wrong").await, wrong_password);
+    assert_eq!(attempt("password", "alice.ops", "operator-passphrase").await, wrong_password, "no user");
+    assert_eq!(
+        attempt("operator_password", "jane@example.com", "correct horse battery staple").await,
+        wrong_password
+    );
+
+    issuer.change_principal(&jane(), |user| user.enabled = false).await;
+    assert_eq!(attempt("password", "jane@example.com", "correct horse battery staple").await, wrong_password);
+    issuer.change_principal(&alice(), |operator| operator.brands = vec!["globex".into()]).await;
+    assert_eq!(attempt("operator_password", "alice.ops", "operator-passphrase").await, wrong_password);
+}
+
+#[tokio::test]
+async fn users_are_unique_within_a_brand() {
+    let issuer = TestIssuer::start().await;
+    issuer.change_client("demo-app", |client| client.brands.push("globex".into())).await;
+    issuer.token("demo-app", JANE, &[("brandKey", "globex")]).await.assert_error(400, "invalid_grant");
+    let key = PrincipalKey::User { brand: "globex".into(), username: "jane@example.com".into() };
+    let random = countersign_issuer::random::Random::system();
+    let other = Principal::new(&key, "another", vec![], vec![], issuer.clock.now(), &random).unwrap();
+    issuer.table::<Principal>().create(&other).await.unwrap();
+
+    let form = [("grant_type", "password"), ("username", "jane@example.com"), ("password", "another")];
+    let claims = issuer.token("demo-app", &form, &[("brandKey", "globex")]).await;
+    assert_eq!(issuer.verify_token(&claims.access_token()).await["sub"], json!(other.id));
+    issuer.token("demo-app", &form, &[("brandKey", "acme")]).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn an_operator_out_of_reach_is_refused_in_one_way() {
+    let issuer = TestIssuer::start().await;
+    let random = countersign_issuer::random::Random::system();
+    let bob = PrincipalKey::Operator { username: "bob".into() };
+    let record = Principal::new(&bob, "pass", vec![], vec!["*".into()], issuer.clock.now(), &random).unwrap();
+    issuer.table::<Principal>().create(&record).await.unwrap();
+    let attempt = async |operator: &str, brand: &str| {
+        issuer.token("demo-service", CLIENT_CREDENTIALS, &[("operator", operator), ("brandKey", brand)]).await
+    };
+
+    attempt("alice.ops", "globex").await.ok();
+    let outside_client = attempt("bob", "acme").await;
+    outside_client.assert_error(400, "invalid_grant");
+    let unknown = attempt("nobody", "acme").await;
+    assert_eq!(unknown.text, outside_client.text);
+    issuer.change_principal(&alice(), |operator| operator.brands = vec!["acme".into()]).await;
+    assert_eq!(attempt("alice.ops", "globex").await.text, outside_client.text);
+    issuer.change_principal(&alice(), |operator| operator.enabled = false).await;
+    assert_eq!(attempt("alice.ops", "acme").await.text, outside_client.text);
+}
+
+#[tokio::test]
+async fn a_client_may_have_to_name_an_operator() {
+    let issuer = TestIssuer::start().await;
+    issuer.change_client("demo-service", |client| client.require_operator = true).await;
+    let brand = ("brandKey", "acme");
+    issuer.token("demo-service", CLIENT_CREDENTIALS, &[brand]).await.assert_error(400, "invalid_request");
+    issuer.token("demo-service", CLIENT_CREDENTIALS, &[brand, ("operator", "alice.ops")]).await.ok();
+}
+
+#[tokio::test]
+async fn a_brand_is_the_named_one_or_the_only_one() {
+    let issuer = TestIssuer::start().await;
+    let brand_of = async |client: &str, form: &[(&str, &str)]| {
+        let answer = issuer.token(client, CLIENT_CREDENTIALS, form).await;
+        issuer.verify_token(&answer.access_token()).await["brandKey"].clone()
+    };
+    assert_eq!(brand_of("demo-service", &[("brandKey", "globex")]).await, "globex");
+    let several = issuer.token("demo-service", CLIENT_CREDENTIALS, &[]).await;
+    several.assert_error(400, "invalid_request");
+    issuer
+        .token("demo-service", CLIENT_CREDENTIALS, &[("brandKey", "evil")])
+        .await
+        .assert_error(400, "invalid_request");
+    issuer
+        .token("demo-voice", CLIENT_CREDENTIALS, &[("brandKey", "acme")])
+        .await
+        .assert_error(400, "invalid_request");
+
+    issuer.change_client("demo-service", |client| client.brands = vec!["globex".into()]).await;
+    assert_eq!(brand_of("demo-service", &[]).await, "globex");
+    issuer.change_client("demo-service", |client| client.brands = vec!["*".into()]).await;
+    assert_eq!(brand_of("demo-service", &[("brandKey", "anything")]).await, "anything");
+    let unnamed = issuer.token("demo-service", CLIENT_CREDENTIALS, &[]).await;
+    unnamed.assert_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn scope_is_what_is_asked_for_or_the_default_or_left_out() {
+    let issuer = TestIssuer::start().await;
+    let ask = async |scope: &str| issuer.token("demo-voice", CLIENT_CREDENTIALS, &[("scope", scope)]).await;
+    let narrowed = ask("calls:read calls:read").await;
+    assert_eq!(narrowed.ok()["scope"], "calls:read");
+    assert_eq!(issuer.verify_token(&narrowed.access_token()).await["scope"], "calls:read");
+    assert_eq!(
+        ask("").await.ok()["scope"],
+        "calls:read calls:write",
+        "an empty parameter counts as left out"
+    );
+    for refused in ["calls:delete", "calls:read reports:read", "calls:read  calls:write", "\"", "Calls:read"]
+    {
+        ask(refused).await.assert_error(400, "invalid_scope");
+    }
+    let many: String = (0..101).map(|n| format!("s{n} ")).collect();
+    ask(many.trim()).await.assert_error(400, "invalid_scope");
+
+    issuer
+        .change_client("demo-voice", |client| {
+            client.default_scopes = Some(vec!["calls:read".into()]);
+        })
+        .await;
+    assert_eq!(ask("").await.ok()["scope"], "calls:read");
+    issuer
+        .change_client("demo-voice", |client| {
+            (client.scopes, client.default_scopes) = (vec![], None);
+        })
+        .await;
+    let none = ask("").await;
+    assert_eq!(none.ok().get("scope"), None);
+    assert_eq!(issuer.verify_token(&none.access_token()).await.get("scope"), None);
+    ask("calls:read").await.assert_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_resource_chooses_among_the_clients_audiences() {
+    let issuer = TestIssuer::start().await;
+    let other = "https://other.example.com/v1";
+    issuer.change_client("demo-voice", |client| client.audiences.push(other.into())).await;
+    let answer = issuer.token("demo-voice", CLIENT_CREDENTIALS, &[("resource", other)]).await;
+    issuer.verify_token_as("at+jwt", other, &answer.access_token()).await;
+    let default = issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await;
+    issuer.verify_token_as("at+jwt", AUDIENCE, &default.access_token()).await;
+    let foreign =
+        issuer.token("demo-voice", CLIENT_CREDENTIALS, &[("resource", "https://evil.example.com")]).await;
+    foreign.assert_error(400, "invalid_target");
+}
+
+#[tokio::test]
+async fn lifetime_and_typ_are_the_clients_within_the_global_cap() {
+    let issuer = TestIssuer::start().await;
+    issuer
+        .change_client("demo-voice", |client| {
+            client.typ = AccessTokenType::Jwt;
+            client.access_ttl = 10 * 24 * 3600;
+        })
+        .await;
+    let answer = issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await;
+    let claims = issuer.verify_token_as("JWT", AUDIENCE, &answer.access_token()).await;
+    let day = 24 * 3600;
+    assert_eq!(answer.ok()["expires_in"], day, "a record written under a higher cap");
+    assert_eq!(claims["exp"], issuer.clock.now().seconds() + day);
+}
+
+#[tokio::test]
+async fn a_client_uses_the_grants_of_its_list_alone() {
+    let issuer = TestIssuer::start().await;
+    issuer
+        .token("demo-service", JANE, &[("brandKey", "acme")])
+        .await
+        .assert_error(400, "unauthorized_client");
+    issuer.token("demo-app", CLIENT_CREDENTIALS, &[]).await.assert_error(400, "unauthorized_client");
+    let unknown = issuer.token("demo-app", &[("grant_type", "authorization_code")], &[]).await;
+    unknown.assert_error(400, "unsupported_grant_type");
+    issuer
+        .change_client("demo-app", |client| {
+            client.grant_types.retain(|grant| grant.as_str() == "password");
+        })
+        .await;
+    assert_eq!(issuer.token("demo-app", JANE, &[]).await.ok().get("refresh_token"), None);
+}
+
+#[tokio::test]
+async fn a_request_carries_no_room_for_questions_to_dynamodb_that_it_seldom_asks() {
+    let (world, _) = InProcess::start_with_clock(&[]).await;
+    let answering = http::token(&world.issuer, http::Request::default());
+    assert!(size_of_val(&answering) < 4096, "{} bytes, each moved about four times", size_of_val(&answering));
+}

@@ -1,0 +1,69 @@
+//! The functions' own log lines, of what a test over HTTP does not see.
+
+use std::time::Duration;
+
+use countersign_issuer::lambda;
+use countersign_issuer::records::Client;
+use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
+use countersign_tests::log::Log;
+use countersign_tests::store::Fault;
+use countersign_verify::Clock;
+use serde_json::Value;
+use tracing::subscriber::DefaultGuard;
+
+const CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
+
+/// Logs as a function does, with metrics, for as long as the guard lives.
+fn listen() -> (Log, DefaultGuard) {
+    let log = Log::default();
+    let writer = log.clone();
+    let lookup = |name: &str| (name == "COUNTERSIGN_METRICS").then(|| "on".to_owned());
+    let (subscriber, _) = lambda::subscriber(Clock::system(), lookup, move || writer.clone());
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+fn lines(log: &Log, event: &str) -> Vec<Value> {
+    let lines = log.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>();
+    lines.into_iter().filter(|line| line["event"] == event).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_ring_that_is_served_stale_is_logged_and_counted_as_a_client_is() {
+    let (log, _listening) = listen();
+    let (world, clock) = InProcess::start_with_clock(&[]).await;
+    let service = Post::new("/oauth/token", "service", SERVICE_SECRET, CREDENTIALS);
+    service.to(&world.issuer).await.ok();
+    world.store.fail_with(Fault::Throttled);
+    clock.advance(Duration::from_secs(6 * 60));
+    // The first tries, the second leaves DynamoDB alone.
+    for tried in [true, false] {
+        let before = lines(&log, "served stale").len();
+        service.to(&world.issuer).await.ok();
+        let stale = lines(&log, "served stale").split_off(before);
+        let tables: Vec<&str> = stale.iter().map(|line| line["table"].as_str().unwrap()).collect();
+        assert_eq!(tables, ["clients", "signing-keys"], "{tried}");
+        for line in stale {
+            assert_eq!((&line["age_seconds"], &line["StaleClients"]), (&360.into(), &1.into()), "{line}");
+            assert_eq!(line["reason"] != "a read failed a moment ago", tried, "{line}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_two_readings_of_basic_a_refusal_names_the_one_of_the_rfc() {
+    let (log, _listening) = listen();
+    let (world, _) = InProcess::start_with_clock(&[]).await;
+    let clients = world.table::<Client>();
+    for name in ["x-y", "x%2Dy"] {
+        let mut client = clients.get("service").await.unwrap().unwrap();
+        client.client_id = name.into();
+        clients.create(&client).await.unwrap();
+    }
+    let refused = Post::new("/oauth/token", "x%2Dy", "wrong", CREDENTIALS).to(&world.issuer).await;
+    refused.assert_error(401, "invalid_client");
+    assert_eq!(lines(&log, "refused")[0]["presented"], "x-y");
+    // With the right secret the same one is let in.
+    Post::new("/oauth/token", "x%2Dy", SERVICE_SECRET, CREDENTIALS).to(&world.issuer).await.ok();
+    let issued = &lines(&log, "issued")[0];
+    assert_eq!((&issued["client_id"], &issued["presented"]), (&"x-y".into(), &Value::Null));
+}

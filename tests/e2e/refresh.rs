@@ -1,0 +1,305 @@
+//! Refresh tokens: a lost answer can be asked for again, a stolen token ends its family, and each use is one write.
+
+use std::time::Duration;
+
+use countersign_issuer::config::Config;
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, GrantType, Principal};
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, clock_of_tokio, environment};
+use countersign_tests::store::Fault;
+use countersign_tests::{ALICE, JANE, TestIssuer, alice, jane};
+use countersign_verify::Timestamp;
+use serde_json::json;
+
+#[tokio::test]
+async fn every_refresh_gives_a_successor_of_the_same_family_and_expiry() {
+    let issuer = TestIssuer::start().await;
+    let first = issuer.log_in().await;
+    issuer.clock.advance(Duration::from_secs(3600));
+    let answer = issuer.refresh(&first).await;
+    let claims = issuer.verify_token(&answer.access_token()).await;
+    assert_eq!(claims["iat"], issuer.clock.now().seconds());
+    assert_eq!((&claims["roles"], &claims["brandKey"]), (&json!(["subscriber"]), &json!("acme")));
+
+    let before = issuer.verify_token_as("rt+jwt", &issuer.url, &first).await;
+    let after = issuer.verify_token_as("rt+jwt", &issuer.url, &answer.refresh_token()).await;
+    for same in ["family", "exp", "scope", "brandKey", "sub", "auth_time"] {
+        assert_eq!(before[same], after[same], "{same}");
+    }
+    assert_eq!((&before["generation"], &after["generation"]), (&json!(0), &json!(1)));
+    issuer.refresh(&answer.refresh_token()).await.ok();
+}
+
+#[tokio::test]
+async fn issuing_writes_nothing_and_a_family_is_one_item_that_expires() {
+    let issuer = TestIssuer::start().await;
+    let first = issuer.log_in().await;
+    assert_eq!(issuer.count("refresh-families").await, 0);
+    let second = issuer.refresh(&first).await.refresh_token();
+    issuer.refresh(&second).await.ok();
+    assert_eq!(issuer.count("refresh-families").await, 1);
+
+    let claims = issuer.verify_token_as("rt+jwt", &issuer.url, &first).await;
+    let families = issuer.dynamodb().scan().table_name("countersign-refresh-families").send().await.unwrap();
+    let expires = families.items()[0]["expires"].as_n().unwrap();
+    assert_eq!(*expires, (claims["exp"].as_u64().unwrap() + 24 * 3600).to_string());
+}
+
+#[tokio::test]
+async fn a_lost_answer_can_be_asked_for_again_within_10_seconds() {
+    let issuer = TestIssuer::start().await;
+    let first = issuer.log_in().await;
+    let lost = issuer.refresh(&first).await.refresh_token();
+    issuer.clock.advance(Duration::from_secs(10));
+    let again = issuer.refresh(&first).await.refresh_token();
+    for successor in [&lost, &again] {
+        let claims = issuer.verify_token_as("rt+jwt", &issuer.url, successor).await;
+        assert_eq!(claims["generation"], 1);
+    }
+    issuer.refresh(&again).await.ok();
+}
+
+#[tokio::test]
+async fn a_clock_that_is_behind_counts_as_no_time() {
+    let issuer = TestIssuer::start().await;
+    let first = issuer.log_in().await;
+    issuer.clock.advance(Duration::from_secs(60));
+    issuer.refresh(&first).await.ok();
+    issuer.clock.rewind(Duration::from_secs(45));
+    issuer.refresh(&first).await.ok();
+}
+
+#[tokio::test]
+async fn a_used_token_after_10_seconds_revokes_the_family_for_thief_and_victim() {
+    let issuer = TestIssuer::start().await;
+    let stolen = issuer.log_in().await;
+    let successor = issuer.refresh(&stolen).await.refresh_token();
+    issuer.clock.advance(Duration::from_millis(10_001));
+    issuer.refresh(&stolen).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&successor).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&stolen).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&issuer.log_in().await).await.ok();
+}
+
+#[tokio::test]
+async fn a_slow_retry_of_an_older_token_gets_nothing_and_harms_nothing() {
+    let issuer = TestIssuer::start().await;
+    let first = issuer.log_in().await;
+    let second = issuer.refresh(&first).await.refresh_token();
+    let third = issuer.refresh(&second).await.refresh_token();
+    issuer.refresh(&first).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&third).await.ok();
+    issuer.clock.advance(Duration::from_secs(11));
+    issuer.refresh(&first).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&third).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
+    let issuer = TestIssuer::start().await;
+    for token in [issuer.log_in().await, issuer.refresh(&issuer.log_in().await).await.refresh_token()] {
+        let used = issuer.verify_token_as("rt+jwt", &issuer.url, &token).await;
+        let mut running = Vec::new();
+        for _ in 0..64 {
+            let request = reqwest::Client::new()
+                .post(format!("{}/oauth/refresh", issuer.url))
+                .basic_auth("demo-app", Some("demo-app-secret"))
+                .form(&[("refresh_token", &token)]);
+            running.push(tokio::spawn(request.send()));
+        }
+        let mut answers = Vec::new();
+        for request in running {
+            let answer = request.await.unwrap().unwrap();
+            assert_eq!(answer.status(), 200);
+            answers.push(answer.json::<serde_json::Value>().await.unwrap());
+        }
+        for answer in &answers {
+            let successor = issuer
+                .verify_token_as("rt+jwt", &issuer.url, answer["refresh_token"].as_str().unwrap())
+                .await;
+            assert_eq!(successor["family"], used["family"]);
+            assert_eq!(successor["generation"].as_u64(), used["generation"].as_u64().map(|g| g + 1));
+        }
+    }
+    assert_eq!(issuer.count("refresh-families").await, 2);
+}
+
+#[tokio::test]
+async fn expiry_is_judged_by_the_token_and_absolute() {
+    let issuer = TestIssuer::start().await;
+    issuer.change_client("demo-app", |client| client.refresh_ttl = 100).await;
+    let first = issuer.log_in().await;
+    issuer.clock.advance(Duration::from_secs(60));
+    let second = issuer.refresh(&first).await.refresh_token();
+    issuer.clock.advance(Duration::from_secs(39));
+    let third = issuer.refresh(&second).await.refresh_token();
+    issuer.clock.advance(Duration::from_secs(1));
+    issuer.refresh(&third).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_family_without_its_record_is_refused_and_not_created() {
+    let issuer = TestIssuer::start().await;
+    let second = issuer.refresh(&issuer.log_in().await).await.refresh_token();
+    let claims = issuer.verify_token_as("rt+jwt", &issuer.url, &second).await;
+    let family = aws_sdk_dynamodb::types::AttributeValue::S(claims["family"].as_str().unwrap().into());
+    let table = "countersign-refresh-families";
+    issuer.dynamodb().delete_item().table_name(table).key("family", family).send().await.unwrap();
+    issuer.refresh(&second).await.assert_error(400, "invalid_grant");
+    assert_eq!(issuer.count("refresh-families").await, 0);
+}
+
+#[tokio::test]
+async fn the_access_token_may_be_narrowed_and_the_successor_keeps_the_scope() {
+    let issuer = TestIssuer::start().await;
+    let narrowed = issuer.token("demo-app", JANE, &[("scope", "profile:read")]).await.refresh_token();
+    let ask = async |token: &str, scope: &str| {
+        issuer.post("/oauth/refresh", "demo-app", &[("refresh_token", token), ("scope", scope)]).await
+    };
+    ask(&narrowed, "profile:write").await.assert_error(400, "invalid_scope");
+    assert_eq!(ask(&narrowed, "").await.ok()["scope"], "profile:read");
+
+    let whole = issuer.log_in().await;
+    let answer = ask(&whole, "profile:write").await;
+    assert_eq!(answer.ok()["scope"], "profile:write");
+    let answer = ask(&answer.refresh_token(), "").await;
+    assert_eq!(answer.ok()["scope"], "profile:read profile:write");
+    let successor = answer.refresh_token();
+
+    issuer.change_client("demo-app", |client| client.scopes = vec!["profile:write".into()]).await;
+    let answer = ask(&successor, "").await;
+    assert_eq!(answer.ok()["scope"], "profile:write", "what the client may have now");
+    ask(&answer.refresh_token(), "profile:read").await.assert_error(400, "invalid_scope");
+}
+
+#[tokio::test]
+async fn a_refresh_token_is_bound_to_client_brand_and_audience() {
+    let issuer = TestIssuer::start().await;
+    let token = issuer.log_in().await;
+    let ask = async |more: (&str, &str)| {
+        issuer.post("/oauth/refresh", "demo-app", &[("refresh_token", &token), more]).await
+    };
+    ask(("brandKey", "globex")).await.assert_error(400, "invalid_grant");
+    ask(("resource", "https://other.example.com")).await.assert_error(400, "invalid_target");
+    ask(("grant_type", "password")).await.assert_error(400, "unsupported_grant_type");
+
+    let mut other = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap();
+    other.client_id = "other-app".into();
+    issuer.table().create(&other).await.unwrap();
+    let form = [("client_id", "other-app"), ("client_secret", "demo-app-secret"), ("refresh_token", &token)];
+    let foreign = issuer.send("/oauth/refresh", &[], countersign_tests::encode(&form)).await;
+    foreign.assert_error(400, "invalid_grant");
+    let missing = issuer.post("/oauth/refresh", "demo-app", &[]).await;
+    missing.assert_error(400, "invalid_request");
+    assert_eq!(issuer.count("refresh-families").await, 0, "nothing refused was written");
+    ask(("brandKey", "acme")).await.ok();
+}
+
+#[tokio::test]
+async fn a_client_of_the_same_name_is_another_client() {
+    let issuer = TestIssuer::start().await;
+    let token = issuer.log_in().await;
+    let mut client = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap();
+    issuer.table::<Client>().delete("demo-app").await.unwrap();
+    client.created = client.created.plus(Duration::from_millis(1));
+    issuer.table().create(&client).await.unwrap();
+    issuer.let_caches_expire();
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test]
+async fn a_refresh_gives_roles_as_they_stand_now() {
+    let issuer = TestIssuer::start().await;
+    let token = issuer.token("demo-app", ALICE, &[]).await.refresh_token();
+    issuer.change_principal(&alice(), |operator| operator.roles = vec!["auditor".into()]).await;
+    let claims = issuer.verify_token(&issuer.refresh(&token).await.access_token()).await;
+    assert_eq!((&claims["roles"], &claims["operator"]), (&json!(["auditor"]), &json!("alice.ops")));
+}
+
+#[tokio::test]
+async fn whatever_ends_a_session_ends_its_refreshes() {
+    let issuer = TestIssuer::start().await;
+    let refused_after = async |change: Box<dyn FnOnce(&mut Principal)>| {
+        let token = issuer.refresh(&issuer.log_in().await).await.refresh_token();
+        let mut restored = issuer.table::<Principal>().get(&jane().to_string()).await.unwrap().unwrap();
+        issuer.save_principal(&jane(), change).await;
+        issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+        restored.version += 1;
+        issuer.save_principal(&jane(), |user| *user = restored).await;
+    };
+    refused_after(Box::new(|user| user.enabled = false)).await;
+    refused_after(Box::new(|user| user.id = "usr_somebody_else".into())).await;
+    // Whatever the clock of whoever changes the record says.
+    refused_after(Box::new(|user| user.end_sessions(Timestamp::from_seconds(1)))).await;
+    let (random, now) = (Random::system(), issuer.clock.now());
+    refused_after(Box::new(move |user| user.set_password("another one", now, &random).unwrap())).await;
+
+    let token = issuer.log_in().await;
+    issuer.change_client("demo-app", |client| client.brands = vec!["globex".into()]).await;
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+    issuer.change_client("demo-app", |client| client.brands = vec!["acme".into()]).await;
+    let audiences = vec!["https://other.example.com".to_owned()];
+    let before = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap().audiences;
+    issuer.change_client("demo-app", |client| client.audiences = audiences).await;
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+    issuer.change_client("demo-app", |client| client.audiences = before).await;
+    issuer
+        .change_client("demo-app", |client| {
+            client.grant_types.retain(|grant| grant.as_str() != "password");
+        })
+        .await;
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+    issuer
+        .change_client("demo-app", |client| {
+            client.grant_types.retain(|grant| grant.as_str() != "refresh_token");
+        })
+        .await;
+    issuer.refresh(&token).await.assert_error(400, "unauthorized_client");
+    issuer.change_client("demo-app", |client| client.grant_types.push(GrantType::RefreshToken)).await;
+    // Nothing refused was used up.
+    issuer.change_client("demo-app", |client| client.grant_types.push(GrantType::Password)).await;
+    issuer.refresh(&token).await.ok();
+}
+
+#[tokio::test]
+async fn families_and_keys_survive_a_restart() {
+    let issuer = TestIssuer::start().await;
+    let second = issuer.refresh(&issuer.log_in().await).await.refresh_token();
+    let issuer = issuer.restart().await;
+    let third = issuer.refresh(&second).await;
+    issuer.verify_token(&third.access_token()).await;
+    issuer.clock.advance(Duration::from_secs(11));
+    issuer.refresh(&second).await.assert_error(400, "invalid_grant");
+    issuer.refresh(&third.refresh_token()).await.assert_error(400, "invalid_grant");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refresh_that_cannot_be_signed_uses_no_token_up() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
+    let token = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
+    let cold = world.another_process(&clock_of_tokio(), Random::system());
+    let refresh = Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &token)]);
+    world.store.set_faults(|call| (call == "Decrypt").then_some(Fault::InternalError));
+    refresh.to(&cold).await.assert_error(503, "temporarily_unavailable");
+    assert_eq!(world.store.scan("countersign-refresh-families"), [] as [serde_json::Value; 0]);
+    world.store.heal();
+    refresh.to(&cold).await.ok();
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_family_is_remembered_for_as_long_as_its_first_token_lives() {
+    let clock = clock_of_tokio();
+    let (world, begun) = (InProcess::start(&clock, &[]).await, clock.now().seconds());
+    let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
+    let first = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
+    let config = Config::from_lookup(environment(&[("COUNTERSIGN_MAX_REFRESH_TTL", "604800")])).unwrap();
+    let world = InProcess { config, ..world };
+    let lowered = world.another_process(&clock, Random::system());
+    let refresh = |token: &str| Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", token)]);
+    let second = refresh(&first).to(&lowered).await.refresh_token();
+    let third = refresh(&second).to(&lowered).await.refresh_token();
+    Post::new("/oauth/revoke", "app", APP_SECRET, &[("token", &third)]).to(&lowered).await.ok();
+    let expires = world.store.scan("countersign-refresh-families")[0]["expires"]["N"].clone();
+    assert_eq!(expires, (begun + 31 * 24 * 3600).to_string());
+}

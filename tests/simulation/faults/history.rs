@@ -1,0 +1,579 @@
+//! One history: clients, a user or operator, and an administrator who lets them in and puts them out.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
+use countersign_issuer::issuer::Issuer;
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, Principal};
+use countersign_issuer::store::Table;
+use countersign_tests::TestResponse;
+use countersign_tests::dice::Dice;
+use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
+use countersign_verify::{Clock, Timestamp};
+use serde_json::Value;
+
+use super::keys::Keys;
+use super::truth::{self, FRESH, Met, READING_RING, REFUSED_FRESH, Standing};
+
+/// What a refresh token is in its family.
+#[derive(Debug, Clone)]
+struct Token {
+    text: String,
+    family: String,
+    generation: u64,
+    expires: Timestamp,
+    /// Which of the principal's sessions it belongs to, counted by how often they have been ended.
+    session: u64,
+    /// The names of the keys that it and its predecessors were signed with.
+    keys: HashSet<String>,
+}
+
+impl Token {
+    fn read(text: &str, session: u64, keys: HashSet<String>) -> Self {
+        let claims = truth::part(text, 1);
+        Self {
+            text: text.to_owned(),
+            family: claims["family"].as_str().unwrap().to_owned(),
+            generation: claims["generation"].as_u64().unwrap(),
+            expires: truth::expiry(text),
+            session,
+            keys,
+        }
+    }
+}
+
+/// Names of clients with their right secrets.
+const APP: (&str, &str) = ("app", APP_SECRET);
+const SERVICE: (&str, &str) = ("service", SERVICE_SECRET);
+
+/// What happened so far, and what is known of the truth.
+pub(super) struct History<'a> {
+    pub(super) world: &'a InProcess,
+    pub(super) clock: Clock,
+    pub(super) dice: Dice,
+    /// The faults that came.
+    pub(super) met: Met,
+    /// Of a hundred calls so many meet one, but while nothing comes through.
+    percent: usize,
+    failing: Arc<AtomicUsize>,
+    pub(super) keys: Keys,
+    /// The store past its network.
+    truth: aws_sdk_dynamodb::Client,
+    issuer: Arc<Issuer>,
+    /// Who logs in: grant, username and record.
+    user: (&'static str, &'static str, &'static str),
+    clients: HashMap<&'static str, Standing>,
+    principals: HashMap<&'static str, Standing>,
+    /// How often the user's sessions have been ended.
+    session: u64,
+    tokens: Vec<Token>,
+    revoked: HashSet<String>,
+    /// Guesses at the password that were judged wrong.
+    failures: u64,
+    /// Logins that may stay counted though they were no failures: their hand-back may have got lost.
+    uncertain: u64,
+    waits: &'static [u64],
+}
+
+const JANE: &str = "user#acme#jane";
+const ALICE: &str = "operator#alice";
+
+/// In milliseconds.
+const SHORT: [u64; 4] = [100, 3_000, 11_000, 61_000];
+const LONG: [u64; 8] = [100, 3_000, 11_000, 61_000, 600_000, 4_200_000, 18_000_000, 93_600_000];
+
+impl<'a> History<'a> {
+    /// Plays the history of `seed` and audits it.
+    pub(super) async fn run(world: &'a InProcess, records: &[(String, Value)], seed: u64, all: &Met) {
+        world.store.restore(records);
+        let mut dice = Dice::new(seed);
+        let bytes = Mutex::new(dice.clone());
+        let random = Random::new(move |fill| {
+            let mut dice = bytes.lock().unwrap();
+            fill.fill_with(|| dice.bits().to_le_bytes()[0]);
+            Ok(())
+        });
+        // The ring is as old as the records: its successor is known by now, or about to sign.
+        let age = Duration::from_secs(dice.pick(&[5 * 3600, 24 * 3600 - 60]));
+        let begun = clock_of_tokio();
+        let clock = Clock::new(move || begun.now().plus(age));
+        let user = dice.pick(&[("password", "jane", JANE), ("operator_password", "alice", ALICE)]);
+        // From a network that never fails to one that mostly does.
+        let percent = dice.pick(&[0, 2, 10, 30, 70]);
+        let is_long = dice.below(2) == 0;
+        let mut history = Self {
+            world,
+            dice: dice.clone(),
+            met: Met::default(),
+            percent,
+            failing: Arc::new(AtomicUsize::new(percent)),
+            keys: Keys::start(world, &clock, dice.below(4) == 0),
+            truth: world.store.without_faults().client(&world.config.store.aws),
+            issuer: world.another_process(&clock, random),
+            user,
+            clients: ["app", "service"].map(|client| (client, Standing::of("GetItem clients"))).into(),
+            principals: [JANE, ALICE].map(|key| (key, Standing::of("GetItem principals"))).into(),
+            session: 0,
+            tokens: Vec::new(),
+            revoked: HashSet::new(),
+            failures: 0,
+            uncertain: 0,
+            waits: if is_long { &LONG } else { &SHORT },
+            clock,
+        };
+        let started = history.clock.now();
+        history.met.inject(world, dice, Arc::clone(&history.failing));
+        for _ in 0..16 {
+            history.step().await;
+        }
+        world.store.heal();
+        let is_one_window = history.clock.now().since(started) < Duration::from_secs(15 * 60);
+        history.audit_counters(is_one_window).await;
+        history.mend_ring().await;
+        history.audit_the_disabled().await;
+        // The announced key may have begun to sign in the meantime.
+        history.mend_ring().await;
+        history.audit_ring().await;
+        history.audit_families().await;
+        history.audit_succession().await;
+        history.audit_limits().await;
+        history.audit_failing_rotations().await;
+        all.add(&history.met);
+    }
+
+    async fn step(&mut self) {
+        match self.dice.below(32) {
+            0..4 => self.log_in().await,
+            4..6 => self.client_credentials().await,
+            6..9 => self.refresh().await,
+            9 => self.race().await,
+            10 => self.revoke().await,
+            11..13 | 26..28 => self.introspect().await,
+            13 => self.start_anew(),
+            14 => self.switch_client().await,
+            15 => self.switch_principal().await,
+            16 => self.end_sessions().await,
+            17 => self.withdraw().await,
+            18..20 => self.rotate().await,
+            20 => self.fetch_key_set().await,
+            21 => self.call_with_token().await,
+            22..24 => self.call_with_secret().await,
+            24 => self.rotate_now().await,
+            25 => self.black_out(),
+            _ => self.wait().await,
+        }
+    }
+
+    /// Sends a request and holds the answer against how the client stands.
+    async fn send(&self, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> TestResponse {
+        let (asked, standing) = (self.clock.now(), &self.clients[client.0]);
+        let has_secret = [APP, SERVICE].contains(&client);
+        let answer = Post::new(path, client.0, client.1, form).from("203.0.113.7").to(&self.issuer).await;
+        match answer.status.as_u16() {
+            200 | 400 => {
+                assert!(has_secret, "let in with a wrong secret");
+                assert!(
+                    standing.may_pass_for(true, asked, &self.met, FRESH),
+                    "a disabled client was let in: {standing:?} at {asked:?}"
+                );
+            }
+            401 => {
+                answer.assert_error(401, "invalid_client");
+                let is_out = standing.may_pass_for(false, asked, &self.met, REFUSED_FRESH);
+                assert!(is_out || !has_secret, "kept out with the right secret: {standing:?} at {asked:?}");
+            }
+            429 | 503 => {
+                answer.assert_error(answer.status.as_u16(), "temporarily_unavailable");
+                assert!((1..=60).contains(&answer.header("retry-after").parse::<u64>().unwrap()));
+                assert!(answer.status == 429 || self.met.has_any(), "503, and nothing failed");
+            }
+            status => panic!("{status}: {}", answer.text),
+        }
+        answer
+    }
+
+    async fn log_in(&mut self) {
+        let is_right = self.dice.below(2) == 0;
+        let password = if is_right { PASSWORD } else { "wrong" };
+        let form = [("grant_type", self.user.0), ("username", self.user.1), ("password", password)];
+        let asked = self.clock.now();
+        let answer = self.send("/oauth/token", APP, &form).await;
+        let may_enter = is_right && self.principals[self.user.2].is_enabled;
+        match (answer.status.as_u16(), may_enter) {
+            // The client: the password was not looked at.
+            (401, _) => {}
+            (400, false) => self.failures += 1,
+            (200, true) => {
+                let kid = self.issued(asked, &answer);
+                let token = Token::read(&answer.refresh_token(), self.session, HashSet::from([kid]));
+                assert_eq!(token.generation, 0);
+                self.tokens.push(token);
+                self.uncertain += 1;
+            }
+            (429 | 503, _) => self.uncertain += 1,
+            (status, _) => panic!("{status}, and the login is good: {may_enter}"),
+        }
+    }
+
+    async fn client_credentials(&mut self) {
+        let is_right = self.dice.below(4) != 0;
+        let secret = if is_right { SERVICE_SECRET } else { "wrong" };
+        let form = [("grant_type", "client_credentials"), ("operator", "alice")];
+        let form = &form[..=self.dice.below(2)];
+        let asked = self.clock.now();
+        let answer = self.send("/oauth/token", ("service", secret), form).await;
+        let alice = &self.principals[ALICE];
+        let may_pass_for = |enabled| alice.may_pass_for(enabled, asked, &self.met, FRESH);
+        match answer.status.as_u16() {
+            200 => {
+                assert!(form.len() == 1 || may_pass_for(true), "on behalf of a disabled operator: {alice:?}");
+                self.issued(asked, &answer);
+            }
+            400 => assert!(form.len() == 2 && may_pass_for(false), "{} {alice:?}", answer.text),
+            // The right secret never waits.
+            429 => assert!(!is_right || self.clients["service"].may_pass_for(false, asked, &self.met, FRESH)),
+            _ => {}
+        }
+    }
+
+    async fn refresh(&mut self) {
+        let Some(used) = self.any_token() else { return };
+        let form = [("grant_type", "refresh_token"), ("refresh_token", used.text.as_str())];
+        let path = self.dice.pick(&["/oauth/token", "/oauth/refresh"]);
+        let asked = self.clock.now();
+        let answer = self.send(path, APP, &form).await;
+        self.check_refresh(&used, asked, &answer).await;
+    }
+
+    /// The same token twice at once.
+    async fn race(&mut self) {
+        let Some(used) = self.any_token() else { return };
+        let form = [("refresh_token", used.text.as_str())];
+        let asked = self.clock.now();
+        let refresh = || self.send("/oauth/refresh", APP, &form);
+        let (one, other) = tokio::join!(refresh(), refresh());
+        self.check_refresh(&used, asked, &one).await;
+        self.check_refresh(&used, asked, &other).await;
+    }
+
+    async fn check_refresh(&mut self, used: &Token, asked: Timestamp, answer: &TestResponse) {
+        if answer.status != 200 {
+            return;
+        }
+        let kid = self.issued(asked, answer);
+        let keys = used.keys.iter().cloned().chain([kid]).collect();
+        let successor = Token::read(&answer.refresh_token(), used.session, keys);
+        assert_eq!((&successor.family, successor.generation), (&used.family, used.generation + 1));
+        assert!(!self.revoked.contains(&used.family), "a token of a revoked family");
+        assert!(self.principals[self.user.2].is_enabled, "a token of a disabled principal");
+        assert_eq!(used.session, self.session, "a token of a session that was ended");
+        assert!(asked < used.expires, "a token that had expired");
+        assert!(
+            self.keys.may_all_be_trusted(&used.keys, asked, &self.met),
+            "a session under a key that was withdrawn"
+        );
+        let standing = self.family(&used.family).await;
+        assert_eq!(
+            standing,
+            Some((successor.generation, false)),
+            "200 means written, and one live successor"
+        );
+        self.tokens.push(successor);
+    }
+
+    async fn revoke(&mut self) {
+        let Some(token) = self.any_token() else { return };
+        let answer = self.send("/oauth/revoke", APP, &[("token", &token.text)]).await;
+        if answer.status == 200 {
+            let standing = self.family(&token.family).await;
+            // What is no good is answered as if it had been revoked.
+            if self.clock.now() < token.expires && !self.keys.is_tainted(&token.keys) {
+                assert!(standing.is_some_and(|(_, is_revoked)| is_revoked));
+            }
+            if standing.is_some_and(|(_, is_revoked)| is_revoked) {
+                self.revoked.insert(token.family);
+            }
+        }
+    }
+
+    async fn introspect(&mut self) {
+        let Some(token) = self.any_token() else { return };
+        let asked = self.clock.now();
+        let answer = self.send("/oauth/introspect", APP, &[("token", &token.text)]).await;
+        if answer.status == 200 {
+            let is_current = match self.family(&token.family).await {
+                Some((stands_at, is_revoked)) => stands_at == token.generation && !is_revoked,
+                None => token.generation == 0,
+            };
+            let is_good =
+                is_current && self.principals[self.user.2].is_enabled && token.session == self.session;
+            let is_active = answer.json()["active"] == true;
+            let may_be_active = is_good
+                && asked < token.expires
+                && self.keys.may_all_be_trusted(&token.keys, asked, &self.met);
+            assert!(!is_active || may_be_active, "active, and no good: {token:?}");
+            let is_surely_active =
+                is_good && self.clock.now() < token.expires && !self.keys.is_tainted(&token.keys);
+            assert!(is_active || !is_surely_active, "inactive, and good: {token:?}");
+        }
+    }
+
+    async fn wait(&mut self) {
+        let millis = self.dice.pick(self.waits);
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+    }
+
+    /// Other function instances take over, with empty caches.
+    fn start_anew(&mut self) {
+        self.issuer = self.world.another_process(&self.clock, Random::system());
+        self.keys.start_anew(self.world, &self.clock);
+    }
+
+    /// Disables a client, or enables it again.
+    async fn switch_client(&mut self) {
+        let name = self.dice.pick(&["app", "service"]);
+        self.set_client(name, !self.clients[name].is_enabled).await;
+    }
+
+    async fn set_client(&mut self, name: &'static str, is_enabled: bool) {
+        let table = Table::<Client>::new(self.truth.clone(), DEFAULT_TABLE_PREFIX);
+        let mut client = table.get(name).await.unwrap().unwrap();
+        client.enabled = is_enabled;
+        table.save(&mut client).await.unwrap();
+        let standing = self.clients.get_mut(name).unwrap();
+        standing.set(is_enabled, self.clock.now(), &self.met);
+    }
+
+    /// Disables a user or operator, or enables them again.
+    async fn switch_principal(&mut self) {
+        let key = self.dice.pick(&[JANE, ALICE]);
+        self.set_principal(key, !self.principals[key].is_enabled).await;
+    }
+
+    async fn set_principal(&mut self, key: &'static str, is_enabled: bool) {
+        let now = self.clock.now();
+        let change = |principal: &mut Principal| {
+            if is_enabled {
+                principal.enabled = true;
+            } else {
+                principal.disable(now);
+            }
+        };
+        self.change_principal(key, change).await;
+        if key == self.user.2 && !is_enabled {
+            self.session += 1;
+        }
+        self.principals.get_mut(key).unwrap().set(is_enabled, now, &self.met);
+    }
+
+    /// The user logs out everywhere.
+    async fn end_sessions(&mut self) {
+        let now = self.clock.now();
+        self.change_principal(self.user.2, |principal| principal.end_sessions(now)).await;
+        self.session += 1;
+    }
+
+    async fn change_principal(&self, key: &str, change: impl FnOnce(&mut Principal)) {
+        let table = Table::<Principal>::new(self.truth.clone(), DEFAULT_TABLE_PREFIX);
+        let mut principal = table.get(key).await.unwrap().unwrap();
+        change(&mut principal);
+        table.save(&mut principal).await.unwrap();
+    }
+
+    /// The service calls an API with its own secret, or a wrong one.
+    async fn call_with_secret(&mut self) {
+        let is_right = self.dice.below(4) != 0;
+        let secret = if is_right { SERVICE_SECRET } else { "wrong" };
+        let (asked, service) = (self.clock.now(), &self.clients["service"]);
+        match self.keys.call_with_secret("service", secret).await {
+            Some(true) => {
+                assert!(is_right, "let in with a wrong secret");
+                let may_enter = service.may_pass_for(true, asked, &self.met, FRESH);
+                assert!(may_enter, "a disabled client was let in at an API: {service:?} at {asked:?}");
+            }
+            Some(false) => {
+                let is_out = service.may_pass_for(false, asked, &self.met, REFUSED_FRESH);
+                assert!(is_out || !is_right, "kept out of an API: {service:?} at {asked:?}");
+            }
+            None => {
+                let may_wait = !is_right || service.may_pass_for(false, asked, &self.met, FRESH);
+                assert!(self.met.has_any() || may_wait, "no answer, and nothing failed");
+            }
+        }
+    }
+
+    /// From now on nothing comes through, or the network is what it was before.
+    fn black_out(&self) {
+        if self.percent > 0 {
+            let other = if self.failing.load(Ordering::Relaxed) == self.percent { 100 } else { self.percent };
+            self.failing.store(other, Ordering::Relaxed);
+        }
+    }
+
+    fn any_token(&mut self) -> Option<Token> {
+        // The latest ones most of the time.
+        let back = self.dice.pick(&[1, 1, 1, 2, 3]);
+        self.tokens.iter().rev().nth(back - 1).cloned()
+    }
+
+    /// Where a family stands in truth, and whether it is revoked.
+    async fn family(&self, family: &str) -> Option<(u64, bool)> {
+        let key = AttributeValue::S(family.into());
+        let request = self.truth.get_item().table_name("countersign-refresh-families").key("family", key);
+        let item = request.send().await.unwrap().item?;
+        Some((item["generation"].as_n().unwrap().parse().unwrap(), item.contains_key("revoked_at")))
+    }
+
+    /// A token of the service's, if it gets one.
+    pub(super) async fn service_token(&self) -> TestResponse {
+        self.send("/oauth/token", SERVICE, &[("grant_type", "client_credentials")]).await
+    }
+
+    /// No failure is forgotten, and no more is on record than hand-backs, or answers to a guess's reservation, may have
+    /// got lost. After it nobody is slowed down.
+    async fn audit_counters(&self, is_one_window: bool) {
+        let attempts = self.truth.scan().table_name("countersign-attempts").send().await.unwrap();
+        let faults = self.met.of("UpdateItem attempts");
+        let mut counters = 0;
+        for item in attempts.items() {
+            let key = item["attempt"].as_s().unwrap();
+            if key.starts_with("principal") {
+                counters += 1;
+                let counted: u64 = item["failures"].as_n().unwrap().parse().unwrap();
+                let most = self.failures + self.uncertain.min(faults);
+                let is_true = (self.failures..=most).contains(&counted);
+                // A window that has ended takes its failures with it.
+                assert!(is_true || !is_one_window, "{counted} of {}..={most}", self.failures);
+            }
+            let key = item["attempt"].clone();
+            let delete = self.truth.delete_item().table_name("countersign-attempts").key("attempt", key);
+            delete.send().await.unwrap();
+        }
+        // One for the name and one for the name at its address.
+        assert!(counters == 2 || self.failures == 0 || !is_one_window, "{counters} counters");
+    }
+
+    /// With the network whole again nothing disabled is let in; and all of it is once it is enabled.
+    async fn audit_the_disabled(&mut self) {
+        let login = [("grant_type", self.user.0), ("username", self.user.1), ("password", PASSWORD)];
+        let for_alice = [("grant_type", "client_credentials"), ("operator", "alice")];
+        for _ in 0..2 {
+            for (client, principal, form) in [(APP, self.user.2, &login[..]), (SERVICE, ALICE, &for_alice)] {
+                let is_enabled = (self.clients[client.0].is_enabled, self.principals[principal].is_enabled);
+                let expected = match is_enabled {
+                    (false, _) => 401,
+                    (true, false) => 400,
+                    (true, true) => 200,
+                };
+                let answer = self.send("/oauth/token", client, form).await;
+                assert_eq!(answer.status, expected, "{}", answer.text);
+            }
+            for name in ["app", "service"] {
+                self.set_client(name, true).await;
+            }
+            for key in [JANE, ALICE] {
+                self.set_principal(key, true).await;
+            }
+            tokio::time::sleep(FRESH).await;
+        }
+    }
+
+    /// Where one kind of call fails and no other, its copies serve for their time; and once they are too old, whatever
+    /// was disabled or withdrawn in the meantime gets nothing and signs nothing.
+    async fn audit_limits(&mut self) {
+        let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
+        self.ask_all(Some(true)).await;
+        self.met.fail_all(self.world, self.dice.clone(), "GetItem clients");
+        self.set_client("service", false).await;
+        minutes(15).await;
+        self.ask_all(Some(true)).await;
+        minutes(1).await;
+        self.ask_all(None).await;
+        self.world.store.heal();
+        self.set_client("service", true).await;
+
+        self.ask_all(Some(true)).await;
+        let login = [("grant_type", self.user.0), ("username", self.user.1), ("password", PASSWORD)];
+        let session = self.send("/oauth/token", APP, &login).await.refresh_token();
+        self.met.fail_all(self.world, self.dice.clone(), READING_RING);
+        self.withdraw_key(&truth::kid(&session)).await;
+        minutes(55).await;
+        assert_eq!(self.service_token().await.status, 200);
+        minutes(5).await;
+        assert_eq!(self.service_token().await.status, 503);
+        self.world.store.heal();
+        let form = [("refresh_token", session.as_str())];
+        self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
+
+        // A session that has moved on to the next key is still the child of the one that is withdrawn.
+        let session = self.send("/oauth/token", APP, &login).await.refresh_token();
+        minutes(4 * 60).await;
+        self.rotate_now().await;
+        minutes(5).await;
+        let child = self.send("/oauth/refresh", APP, &[("refresh_token", &session)]).await.refresh_token();
+        assert_ne!(truth::kid(&child), truth::kid(&session));
+        self.withdraw_key(&truth::kid(&session)).await;
+        minutes(5).await;
+        let form = [("refresh_token", child.as_str())];
+        self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
+
+        self.ask_all(Some(true)).await;
+        self.met.fail_all(self.world, self.dice.clone(), "Decrypt");
+        let token = self.service_token().await.access_token();
+        self.withdraw_key(&truth::kid(&token)).await;
+        minutes(5).await;
+        assert_eq!(self.service_token().await.status, 503);
+        self.world.store.heal();
+        self.ask_all(Some(true)).await;
+    }
+
+    /// The service asks for a token, and calls an API with its secret.
+    async fn ask_all(&mut self, expected: Option<bool>) {
+        let asked = self.clock.now();
+        let answer = self.service_token().await;
+        assert_eq!(answer.status, if expected == Some(true) { 200 } else { 503 }, "{}", answer.text);
+        if answer.status == 200 {
+            self.issued(asked, &answer);
+        }
+        assert_eq!(self.keys.call_with_secret("service", SERVICE_SECRET).await, expected);
+    }
+
+    /// With the network whole again, and the time for retries over: every family has at most one token that is good,
+    /// and a used one ends it.
+    async fn audit_families(&mut self) {
+        let mut latest: HashMap<String, Token> = HashMap::new();
+        for token in &self.tokens {
+            let latest = latest.entry(token.family.clone()).or_insert_with(|| token.clone());
+            if token.generation > latest.generation {
+                *latest = token.clone();
+            }
+        }
+        for (family, token) in latest {
+            let standing = self.family(&family).await;
+            let form = [("refresh_token", token.text.as_str())];
+            let is_over = token.session != self.session
+                || self.keys.is_tainted(&token.keys)
+                || token.expires <= self.clock.now();
+            if is_over {
+                let answer = self.send("/oauth/refresh", APP, &form).await;
+                answer.assert_error(400, "invalid_grant");
+                assert_eq!(self.family(&family).await, standing);
+                continue;
+            }
+            let is_good =
+                standing.map_or(token.generation == 0, |standing| standing == (token.generation, false));
+            let answer = self.send("/oauth/refresh", APP, &form).await;
+            assert_eq!(answer.status, if is_good { 200 } else { 400 }, "{standing:?} {}", answer.text);
+            tokio::time::sleep(Duration::from_secs(11)).await;
+            let again = self.send("/oauth/refresh", APP, &form).await;
+            again.assert_error(400, "invalid_grant");
+            let is_over = token.expires <= self.clock.now();
+            assert!(is_over || self.family(&family).await.is_some_and(|(_, is_revoked)| is_revoked));
+        }
+    }
+}
