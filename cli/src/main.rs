@@ -4,10 +4,15 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use countersign::commands::{Arguments, Worst};
+use countersign_issuer::keys::install_crypto_provider;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match Arguments::parse().run().await {
+    let outcome = async {
+        install_crypto_provider()?;
+        Arguments::parse().run().await
+    };
+    match outcome.await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "a program's errors go to standard error")]

@@ -1,4 +1,4 @@
-//! Whatever JSON API Gateway might hand to the authorizer: no panic.
+//! Any JSON as an event of the authorizer: it never panics.
 
 #![no_main]
 

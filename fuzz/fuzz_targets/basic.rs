@@ -1,5 +1,5 @@
-//! Any bytes for HTTP Basic, and for the credentials in it: what was sent raw is always among what is read, and nothing
-//! is read that is empty or too long.
+//! Any bytes for HTTP Basic and for the credentials in it: the raw credentials are always among the
+//! interpretations, and no interpretation is empty or too long.
 
 #![no_main]
 
@@ -13,8 +13,8 @@ fuzz_target!(|input: &[u8]| {
         let _ = fuzzing::basic(header);
     }
     let Ok(read) = fuzzing::basic(&format!("Basic {}", STANDARD.encode(input))) else { return };
-    let credentials = std::str::from_utf8(input).expect("nothing else is read");
-    let (id, secret) = credentials.split_once(':').expect("nothing else is read");
+    let credentials = std::str::from_utf8(input).expect("credentials are UTF-8");
+    let (id, secret) = credentials.split_once(':').expect("credentials have a colon");
     let raw = (id.to_owned(), secret.to_owned());
     assert!(read.contains(&raw) || id.len().max(secret.len()) > 1024, "{read:?}");
     assert!(read.len() <= 2);

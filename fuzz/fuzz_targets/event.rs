@@ -1,5 +1,5 @@
-//! Any event that API Gateway, or whoever invokes the function, may hand over: no panic on the way to the credentials and
-//! the parameters, and no address but the one that API Gateway saw.
+//! Any event from API Gateway or another caller of the function: reading credentials and parameters
+//! never panics, and the address is the one that API Gateway saw.
 
 #![no_main]
 
@@ -15,7 +15,8 @@ fuzz_target!(|event: &[u8]| {
         assert!(!name.chars().chain(value.chars()).any(char::is_control));
     }
     if let Some(address) = address {
-        // What is passed over may hold what `Value` does not take: a number out of range, half a surrogate pair.
+        // Skipped parts of an event may hold what `Value` rejects: a number out of range, half a
+        // surrogate pair.
         let Ok(event) = serde_json::from_slice::<Value>(event) else { return };
         let context = &event["requestContext"];
         let seen = [&context["http"]["sourceIp"], &context["identity"]["sourceIp"]];

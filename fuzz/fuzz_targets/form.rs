@@ -1,4 +1,4 @@
-//! Any bytes for a body: what is read of it is what a second decoder reads, and no parameter is there twice.
+//! Any bytes for a body: the parameters equal those of a second decoder, and none is repeated.
 
 #![no_main]
 
@@ -12,7 +12,7 @@ fuzz_target!(|body: &[u8]| {
     assert!(read.len() <= 64);
     let plain: HashMap<String, String> =
         form_urlencoded::parse(body).into_owned().filter(|(_, value)| !value.is_empty()).collect();
-    assert_eq!(read.len(), plain.len(), "a parameter is there twice, or lost");
+    assert_eq!(read.len(), plain.len(), "a parameter is repeated or lost");
     for (name, value) in &read {
         assert_eq!(plain.get(name), Some(value), "{name}");
         assert!(!name.chars().chain(value.chars()).any(char::is_control));

@@ -1,5 +1,6 @@
-//! Paths of whatever spelling, and policies of whatever text (the first line is the path, the rest the policy): no panic,
-//! no caller let through without what the rule asks, and no spelling of a strict rule's path that a looser one takes.
+//! Any path and any policy (the first line is the path, the rest the policy): no panic, no caller
+//! passes without the rights that the rule requires, and no other spelling of a strict rule's path
+//! matches a looser rule.
 
 #![no_main]
 
@@ -15,13 +16,13 @@ static STRICT: LazyLock<Policy> = LazyLock::new(|| {
     Policy::from_toml(rules).expect("this is a policy")
 });
 
-static NOBODY: LazyLock<Claims> = LazyLock::new(|| {
+static CALLER_WITHOUT_RIGHTS: LazyLock<Claims> = LazyLock::new(|| {
     let claims = r#"{"iss":"i","sub":"s","aud":"a","exp":1,"iat":1,"jti":"j","client_id":"s","roles":[]}"#;
     serde_json::from_str(claims).expect("these are claims")
 });
 
-/// As a careless server reads it: decoded, in lower case, without slashes at the end.
-fn carelessly(path: &str) -> Vec<u8> {
+/// Normalizes a path as a careless server does: decoded, in lower case, without slashes at the end.
+fn normalize(path: &str) -> Vec<u8> {
     let (mut read, mut bytes) = (Vec::new(), path.bytes());
     while let Some(byte) = bytes.next() {
         let mut hex = || char::from(bytes.next()?).to_digit(16);
@@ -37,11 +38,11 @@ fn carelessly(path: &str) -> Vec<u8> {
 fuzz_target!(|input: &str| {
     let (path, text) = input.split_once('\n').unwrap_or((input, ""));
     if let Ok(policy) = Policy::from_toml(text)
-        && let Ok(rule) = policy.decide("GET", path, &NOBODY)
+        && let Ok(rule) = policy.decide("GET", path, &CALLER_WITHOUT_RIGHTS)
     {
-        assert!(rule.permits(&NOBODY) && rule.methods().iter().any(|method| method == "GET"));
+        assert!(rule.permits(&CALLER_WITHOUT_RIGHTS) && rule.methods().iter().any(|method| method == "GET"));
     }
-    if STRICT.decide("GET", path, &NOBODY).is_ok() {
-        assert_ne!(carelessly(path), b"/files/secret", "{path}");
+    if STRICT.decide("GET", path, &CALLER_WITHOUT_RIGHTS).is_ok() {
+        assert_ne!(normalize(path), b"/files/secret", "{path}");
     }
 });

@@ -1,5 +1,6 @@
-//! Any bytes for a refresh token, which nobody signed; and any payload that the issuer signed as one: what is accepted
-//! says what was signed, and an access token is never one. The first byte of the input chooses.
+//! Two kinds of refresh tokens: any bytes, which are never accepted; and any payload that the
+//! issuer signed, whose claims must be those that were signed. An access token is never accepted.
+//! The first byte of the input selects the kind.
 
 #![no_main]
 
@@ -9,8 +10,8 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 
 fuzz_target!(|input: &[u8]| {
-    let Some((way, rest)) = input.split_first() else { return };
-    if way % 2 == 0 {
+    let Some((kind, rest)) = input.split_first() else { return };
+    if kind % 2 == 0 {
         assert!(fuzzing::refresh_token(&String::from_utf8_lossy(rest), &ISSUED.keys).is_err());
         return;
     }

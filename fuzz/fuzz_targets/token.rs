@@ -1,5 +1,5 @@
-//! Three ways at the verifier: any bytes for a token; any header and payload, signed by the issuer; and a good token of
-//! which bytes are changed. The first byte of the input chooses.
+//! Three kinds of tokens for the verifier: any bytes; any header and payload, signed by the issuer;
+//! and a valid token with changed bytes. The first byte of the input selects the kind.
 
 #![no_main]
 
@@ -14,23 +14,24 @@ static GOOD: LazyLock<String> =
     LazyLock::new(|| ISSUED.sign(ISSUED.header().as_bytes(), ISSUED.payload().as_bytes()));
 
 fuzz_target!(|input: &[u8]| {
-    let Some((way, rest)) = input.split_first() else { return };
-    match way % 3 {
+    let Some((kind, rest)) = input.split_first() else { return };
+    match kind % 3 {
         0 => any_bytes(rest),
         1 => signed(rest),
         _ => changed(rest),
     }
 });
 
-/// Nobody signed it, so nothing passes, and nothing panics.
+/// Any bytes: without a signature nothing is accepted, and nothing panics.
 fn any_bytes(bytes: &[u8]) {
     let token = String::from_utf8_lossy(bytes);
     assert!(verify(&token).is_none(), "accepted: {token}");
     let _ = jws::decode_unverified(&token);
 }
 
-/// The issuer signed it: what is accepted says exactly what was signed, and all that a token must say. A line break
-/// parts header and payload; without one the header is the issuer's own.
+/// Signed by the issuer: the claims of an accepted token are exactly those that were signed, with
+/// all that a token needs. A line break separates header and payload; without one the header is the
+/// issuer's own.
 fn signed(bytes: &[u8]) {
     let own = ISSUED.header();
     let mut halves = bytes.splitn(2, |byte| *byte == b'\n');
@@ -55,15 +56,16 @@ fn signed(bytes: &[u8]) {
     assert!(verified.exp > NOW && verified.iat <= NOW + 120);
 }
 
-/// Four bytes each: place, kind of change, byte, on a good token: only the token itself is accepted.
+/// Changes of a valid token, four bytes for each (position, kind, byte): only the token itself is
+/// accepted.
 fn changed(bytes: &[u8]) {
     let mut token = GOOD.as_bytes().to_vec();
     for change in bytes.chunks_exact(4) {
-        let place = usize::from(u16::from_be_bytes([change[0], change[1]])) % token.len().max(1);
+        let position = usize::from(u16::from_be_bytes([change[0], change[1]])) % token.len().max(1);
         match change[2] % 3 {
-            0 if !token.is_empty() => token[place] = change[3],
-            1 if !token.is_empty() => drop(token.remove(place)),
-            _ => token.insert(place, change[3]),
+            0 if !token.is_empty() => token[position] = change[3],
+            1 if !token.is_empty() => drop(token.remove(position)),
+            _ => token.insert(position, change[3]),
         }
     }
     let Ok(token) = String::from_utf8(token) else { return };

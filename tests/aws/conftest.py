@@ -29,11 +29,12 @@ def database(dev):
 
 @pytest.fixture
 def gated(dev, kms):
-    """Opens a gate for an identity; with it the environment of what runs behind: as on AWS, but for the endpoints."""
+    """Opens a gate for an identity. Returns it with an environment as on AWS, except that the
+    endpoints are the gate's."""
     gates = []
 
-    def open_gate(who):
-        gates.append(Gate(who, dev.environment["AWS_ENDPOINT_URL_DYNAMODB"], kms.url))
+    def open_gate(identity):
+        gates.append(Gate(identity, dev.environment["AWS_ENDPOINT_URL_DYNAMODB"], kms.url))
         local = {name: value for name, value in dev.environment.items() if name != "COUNTERSIGN_LOCAL_KEY"}
         url = gates[-1].url
         endpoints = {"AWS_ENDPOINT_URL_DYNAMODB": url, "AWS_ENDPOINT_URL_KMS": url}

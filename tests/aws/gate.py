@@ -1,4 +1,4 @@
-"""IAM between a function and its store: a proxy that lets through what the template's policies allow, and no more."""
+"""IAM between a function and its store: a proxy that enforces the policies of the template."""
 
 import json
 import re
@@ -7,7 +7,7 @@ import urllib.error
 import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from permissions import listed, rows, spelled, statements
+from permissions import as_list, resource_name, rows, statements
 from template import TEXT, resources, translate
 
 PREFIX = "countersign-"
@@ -18,20 +18,21 @@ TABLES = {
 }
 
 
-def allowed_to(who, database):
-    """What its policies allow on KMS and on the tables that there are, as action and resource."""
-    made = {TABLES[name] for name in database.list_tables()["TableNames"]}
+def allowed_to(identity, database):
+    """Returns what the policies of an identity allow on KMS and on the existing tables, as pairs
+    of action and resource."""
+    existing = {TABLES[name] for name in database.list_tables()["TableNames"]}
     return {
         (row.action, row.resource)
         for row in rows(TRANSLATED)
-        if row.who == who and (row.action.startswith("kms:") or row.resource in made)
+        if row.identity == identity and (row.action.startswith("kms:") or row.resource in existing)
     }
 
 
 class Gate:
-    """Speaks for DynamoDB and KMS to one identity."""
+    """A proxy before DynamoDB and KMS that serves one identity."""
 
-    def __init__(self, who, dynamodb, kms):
+    def __init__(self, identity, dynamodb, kms):
         self.used, self.refused = set(), []
         gate = self
 
@@ -49,17 +50,17 @@ class Gate:
                 else:
                     upstream, action, resource = kms, f"kms:{operation}", "WrappingKey"
                 if any(
-                    identity == who
-                    and action in listed(statement["Action"])
-                    and resource in map(spelled, listed(statement["Resource"]))
+                    owner == identity
+                    and action in as_list(statement["Action"])
+                    and resource in map(resource_name, as_list(statement["Resource"]))
                     and holds(statement.get("Condition", {}), context_of(request))
-                    for identity, statement in statements(TRANSLATED)
+                    for owner, statement in statements(TRANSLATED)
                 ):
                     gate.used.add((action, resource))
                     self.forward(upstream, body)
                 else:
                     gate.refused.append((action, resource, request))
-                    refusal = {"__type": "AccessDeniedException", "message": f"{who}: {action} on {resource}"}
+                    refusal = {"__type": "AccessDeniedException", "message": f"{identity}: {action} on {resource}"}
                     self.reply(400, json.dumps(refusal).encode())
 
             def forward(self, upstream, body):
@@ -90,7 +91,8 @@ class Gate:
 
 
 def context_of(request):
-    """The condition keys of a request. A Query's attributes are those of its projection, its key and its filter."""
+    """Returns the condition keys of a request. A Query's attributes are those of its projection,
+    its key and its filter."""
     context = {f"kms:EncryptionContext:{name}": [value] for name, value in request.get("EncryptionContext", {}).items()}
     if "Select" in request:
         context["dynamodb:Select"] = [request["Select"]]
@@ -103,10 +105,11 @@ def context_of(request):
 
 
 def holds(conditions, context):
-    """Whether every condition holds, as IAM reads them: an operator that is not known here fails the test."""
+    """Returns whether every condition holds, by the rules of IAM. An operator that is unknown
+    here fails the test."""
     for operator, pairs in conditions.items():
         for key, wanted in pairs.items():
-            values = {resolved(value) for value in listed(wanted)}
+            values = {physical_name(value) for value in as_list(wanted)}
             match operator:
                 case "StringEquals" if not values & set(context.get(key, [])):
                     return False
@@ -115,11 +118,11 @@ def holds(conditions, context):
                 case "StringEquals" | "ForAllValues:StringEquals":
                     pass
                 case _:
-                    raise AssertionError(f"a condition that this gate cannot judge: {operator}")
+                    raise AssertionError(f"this gate does not support the condition operator {operator}")
     return True
 
 
-def resolved(value):
-    """A table's name where the table is meant."""
-    name = spelled(value)
+def physical_name(value):
+    """Returns the physical name of a table for a reference to it, and any other value unchanged."""
+    name = resource_name(value)
     return next((physical for physical, logical in TABLES.items() if logical == name), name)

@@ -1,4 +1,4 @@
-"""Everything that the template allows anybody, as rows of who, action, resource and condition."""
+"""All permissions of the template, as rows of identity, action, resource and condition."""
 
 import re
 from typing import NamedTuple
@@ -7,67 +7,69 @@ import template
 
 
 class Row(NamedTuple):
-    who: str
+    identity: str
     action: str
     resource: str
     condition: str
 
 
 def statements(translated):
-    """Who and a statement: functions in the order of the template, the schedule, administrators."""
+    """Yields each identity with a statement: functions in the order of the template, the schedule,
+    administrators."""
     for name, function in template.functions(translated).items():
         role = translated["Resources"][function["Properties"]["Role"]["Fn::GetAtt"][0]]
-        yield from ((name, statement) for statement in of_role(role))
+        yield from ((name, statement) for statement in statements_of_role(role))
     for schedule in template.resources(translated, "AWS::Scheduler::Schedule").values():
         role = translated["Resources"][schedule["Properties"]["Target"]["RoleArn"]["Fn::GetAtt"][0]]
-        yield from (("the schedule", statement) for statement in of_role(role))
+        yield from (("the schedule", statement) for statement in statements_of_role(role))
     for policy in template.resources(translated, "AWS::IAM::ManagedPolicy").values():
         document = policy["Properties"]["PolicyDocument"]
         yield from (("an administrator", statement) for statement in document["Statement"])
 
 
-def of_role(role):
+def statements_of_role(role):
     properties = role["Properties"]
-    assert "ManagedPolicyArns" not in properties, "what a managed policy allows is not spelled out"
+    assert "ManagedPolicyArns" not in properties, "the matrix cannot show what a managed policy allows"
     return [one for policy in properties["Policies"] for one in policy["PolicyDocument"]["Statement"]]
 
 
 def rows(translated):
-    """What identities may do."""
-    for who, statement in statements(translated):
+    """Yields the permissions of identities."""
+    for identity, statement in statements(translated):
         assert statement["Effect"] == "Allow" and not {"NotAction", "NotResource"} & statement.keys(), statement
-        for action in listed(statement["Action"]):
-            for resource in listed(statement["Resource"]):
-                yield Row(who, action, spelled(resource), conditions(statement))
+        for action in as_list(statement["Action"]):
+            for resource in as_list(statement["Resource"]):
+                yield Row(identity, action, resource_name(resource), conditions(statement))
 
 
 def key_policy_rows(translated):
-    """What the KMS key allows, to whom the account's IAM allows it too."""
+    """Yields the permissions of the KMS key's policy. IAM must grant each of them as well."""
     (key,) = template.resources(translated, "AWS::KMS::Key").values()
     for statement in key["Properties"]["KeyPolicy"]["Statement"]:
         assert statement["Effect"] == "Allow" and statement["Resource"] == "*", statement
-        for action in listed(statement["Action"]):
-            yield Row(spelled(statement["Principal"]["AWS"]), action, "WrappingKey", conditions(statement))
+        for action in as_list(statement["Action"]):
+            yield Row(resource_name(statement["Principal"]["AWS"]), action, "WrappingKey", conditions(statement))
 
 
 def invocation_rows(translated):
-    """Who may invoke a function."""
+    """Yields the permissions to invoke a function."""
     for permission in template.resources(translated, "AWS::Lambda::Permission").values():
         properties = permission["Properties"]
         yield Row(
             properties["Principal"],
             properties["Action"],
             properties["FunctionName"]["Ref"],
-            f"aws:SourceArn like {spelled(properties['SourceArn'])}",
+            f"aws:SourceArn like {resource_name(properties['SourceArn'])}",
         )
 
 
-def listed(value):
+def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def spelled(value):
-    """A reference by the resource's name in the template; account, region and partition are not told apart."""
+def resource_name(value):
+    """Returns a reference as the resource's name in the template, without account, region and
+    partition."""
     match value:
         case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
             return name
@@ -75,15 +77,15 @@ def spelled(value):
             return re.sub(r"\$\{AWS::\w+\}", "…", text)
         case str():
             return value
-    raise AssertionError(f"a new way of naming a resource: {value}")
+    raise AssertionError(f"an unknown kind of reference to a resource: {value}")
 
 
 def conditions(statement):
-    told = []
+    found = []
     for operator, pairs in statement.get("Condition", {}).items():
         for key, value in pairs.items():
-            told.append(f"{operator} {key}: {', '.join(spelled(one) for one in listed(value))}")
-    return "; ".join(told)
+            found.append(f"{operator} {key}: {', '.join(resource_name(one) for one in as_list(value))}")
+    return "; ".join(found)
 
 
 HEAD = """\
@@ -93,7 +95,7 @@ HEAD = """\
 if the two differ. After an intended change, run:
 
 ```
-PYTHONPATH=tests/aws target/aws/venv/bin/python tests/aws/permissions.py >docs/permissions.md
+PYTHONPATH=tests/aws target/venvs/aws/bin/python tests/aws/permissions.py >docs/permissions.md
 ```
 
 Resources have their names from the template. A function's role has nothing else: no managed policy, and no permission
@@ -116,12 +118,12 @@ The schedule above, every principal that the account's IAM allows `lambda:Invoke
 
 def table(found):
     lines = ["", "| who | action | resource | condition |", "|---|---|---|---|"]
-    lines += [f"| {row.who} | `{row.action}` | {row.resource.replace('*', chr(92) + '*')} | {row.condition} |" for row in found]
+    lines += [f"| {row.identity} | `{row.action}` | {row.resource.replace('*', chr(92) + '*')} | {row.condition} |" for row in found]
     return "\n".join(lines) + "\n"
 
 
 def document(translated):
-    """docs/permissions.md."""
+    """Returns the text of docs/permissions.md."""
     return (HEAD + table(rows(translated)) + KEY_POLICY + table(key_policy_rows(translated)) + INVOCATIONS
             + table(invocation_rows(translated)))
 

@@ -1,6 +1,8 @@
-"""The functions in SAM's containers behind `sam local start-api`, over the records of `countersign dev`.
+"""Runs the functions in SAM's containers behind `sam local start-api`, over the store of
+`countersign dev`.
 
-Usage: sam_local.py SAM TEMPLATE, with `countersign` in COUNTERSIGN_BINARIES. Needs a Docker engine that has SAM's base image for x86_64.
+Usage: sam_local.py SAM TEMPLATE, with `countersign` in COUNTERSIGN_BINARIES. Needs a Docker engine
+that has SAM's base image for x86_64.
 """
 
 import asyncio
@@ -28,11 +30,11 @@ def docker(*command):
 
 
 def bridge_address():
-    """Where containers see this machine, if that is an address of this machine: with Docker Desktop it is not, which
-    takes them to its loopback by itself."""
+    """Returns the address by which containers reach this machine, or None if it is not an
+    address of this machine: Docker Desktop forwards to this machine's loopback by itself."""
     networks = json.loads(docker("network", "inspect", "bridge", "--format", "{{json .IPAM.Config}}").stdout)
     network = next(network for network in networks if "." in network["Subnet"])
-    # Older engines leave out the gateway that they take: the subnet's first address.
+    # Older engines omit the gateway, which is the first address of the subnet.
     gateway = network.get("Gateway") or str(next(ipaddress.ip_network(network["Subnet"]).hosts()))
     try:
         with socket.socket() as probe:
@@ -43,7 +45,8 @@ def bridge_address():
 
 
 def forward(address, port):
-    """From `port` of the bridge to the same of loopback, where `countersign dev` listens and nowhere else."""
+    """Forwards `port` of the bridge to loopback, the only interface on which `countersign dev`
+    listens."""
 
     async def pump(reader, writer):
         try:
@@ -67,6 +70,7 @@ def forward(address, port):
 
 
 def free_port():
+    """Returns a free port. SAM takes no port 0, so call this right before starting it."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
@@ -83,14 +87,14 @@ class Api(Process):
             folder / "sam.log", sam, "local", "start-api", "--template", template, "--env-vars", variables,
             "--port", self.url.rsplit(":", 1)[1], "--add-host", f"{HOST}:host-gateway",
             "--parameter-overrides", "Architecture=x86_64", "--skip-pull-image",
-            # HOME and DOCKER_… lead to the engine that is meant.
+            # HOME and DOCKER_… select the Docker engine.
             env={
                 **{name: value for name, value in os.environ.items() if name == "HOME" or name.startswith("DOCKER_")},
                 "SAM_CLI_TELEMETRY": "0",
                 "AWS_DEFAULT_REGION": "eu-central-1",
             },
         )
-        self.until(lambda: "Running on" in self.said())
+        self.wait_for(lambda: "Running on" in self.output())
 
     def send(self, path, client=None, **form):
         request = urllib.request.Request(self.url + path)
@@ -112,13 +116,13 @@ def check(folder, sam, template):
         environment = {
             **dev.environment,
             "AWS_ENDPOINT_URL_DYNAMODB": f"http://{HOST}:{store.port}",
-            # The template's own value would stand: a key of the stack, which is not there.
+            # Overrides the template's value, which is a key of a stack that does not exist.
             "COUNTERSIGN_KMS_KEY_ID": "",
         }
         with Api(folder, sam, template, environment) as api:
             status, token = api.send("/oauth/token", "demo-service:demo-service-secret",
                                      grant_type="client_credentials", operator="alice.ops", brandKey="acme")
-            assert (status, token.get("token_type")) == (200, "Bearer"), api.said()
+            assert (status, token.get("token_type")) == (200, "Bearer"), api.output()
             status, keys = api.send("/.well-known/jwks.json")
             header = token["access_token"].split(".")[0]
             kid = json.loads(base64.urlsafe_b64decode(header + "=" * (-len(header) % 4)))["kid"]
@@ -139,4 +143,4 @@ def check(folder, sam, template):
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as made:
         check(Path(made), *sys.argv[1:])
-    print("token, refresh, introspection, key set and metadata through sam local start-api: as they should be")
+    print("token, refresh, introspection, key set and metadata work through sam local start-api")

@@ -1,4 +1,5 @@
-"""How `sam local start-api` reads the template, asked of SAM CLI itself: every route must reach a function."""
+"""Checks with SAM CLI's own code that every route of the template reaches a function under
+`sam local start-api`."""
 
 import sys
 
@@ -9,6 +10,6 @@ from samcli.lib.providers.sam_stack_provider import SamLocalStackProvider
 stacks, _ = SamLocalStackProvider.get_stacks("template.yaml")
 functions = SamFunctionProvider(stacks, ignore_code_extraction_warnings=True)
 routes = ApiProvider(stacks).api.routes
-lost = [route.path for route in routes if functions.get(route.function_name or "") is None]
-print(f"{len(routes)} routes, {len(lost)} of them without a function: {lost}")
-sys.exit(bool(lost) or len(routes) != 7)
+unserved = [route.path for route in routes if functions.get(route.function_name or "") is None]
+print(f"{len(routes)} routes, {len(unserved)} of them without a function: {unserved}")
+sys.exit(bool(unserved) or len(routes) != 7)

@@ -1,4 +1,5 @@
-"""The template as CloudFormation gets it: translated by SAM's own translator, without AWS."""
+"""The template in the form that CloudFormation gets: translated by SAM's own translator, without
+AWS."""
 
 import json
 import os
@@ -13,12 +14,13 @@ from samtranslator.yaml_helper import yaml_parse
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "template.yaml").read_text()
 
-# The translator wants to know where it is, and asks nobody there.
+# The translator requires a region but sends no request.
 os.environ["AWS_DEFAULT_REGION"] = "eu-central-1"
 
 
 class NoManagedPolicies:
-    """Where SAM would ask AWS for the managed policies' names. The template uses none."""
+    """Replaces the loader that asks AWS for the names of managed policies. The template uses
+    none."""
 
     def load(self):
         return {}
@@ -29,11 +31,11 @@ class Invalid(Exception):
 
 
 def translate(text):
-    """The CloudFormation template that the SAM template `text` stands for."""
+    """Translates a SAM template into its CloudFormation template."""
     template = yaml_parse(text)
     for resource in template["Resources"].values():
         if "CodeUri" in resource.get("Properties", {}):
-            # As after `sam package`; the translator takes no folder.
+            # As after `sam package`; the translator accepts no folder.
             resource["Properties"]["CodeUri"] = "s3://bucket/key"
     try:
         return transform(template, {}, NoManagedPolicies())
@@ -42,7 +44,7 @@ def translate(text):
 
 
 def lint(translated, folder):
-    """Raises Invalid with what cfn-lint says."""
+    """Raises Invalid with the output of cfn-lint if it finds a problem."""
     file = folder / "translated.json"
     file.write_text(json.dumps(translated))
     cfn_lint = Path(sys.executable).with_name("cfn-lint")
@@ -54,12 +56,12 @@ def lint(translated, folder):
 
 
 def resources(translated, kind):
-    """The resources of a type, by logical id."""
+    """Returns the resources of a type, by logical id."""
     return {name: one for name, one in translated["Resources"].items() if one["Type"] == kind}
 
 
 def functions(translated):
-    """The functions' resources, by the name of their binary."""
+    """Returns the resources of the functions, by the name of their binary."""
     found = resources(translated, "AWS::Lambda::Function")
     return {resource["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${Prefix}"): resource
             for resource in found.values()}

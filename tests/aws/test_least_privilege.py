@@ -1,4 +1,5 @@
-"""The real binaries behind the template's policies: what they are allowed is enough, and nothing of it is spare."""
+"""The real binaries behind the policies of the template: each permission is needed, and none is
+missing."""
 
 import json
 import subprocess
@@ -12,12 +13,12 @@ from template import resources
 DAY = 24 * 3600 * 1000
 
 
-def test_the_tables_are_those_that_the_code_makes(database):
+def test_the_tables_equal_those_that_the_code_creates(database):
     for physical in database.list_tables()["TableNames"]:
         declared = resources(TRANSLATED, "AWS::DynamoDB::Table")[TABLES[physical]]["Properties"]
-        made = database.describe_table(TableName=physical)["Table"]
-        assert sorted(made["KeySchema"], key=str) == sorted(declared["KeySchema"], key=str), physical
-        by_name = [sorted(one["AttributeDefinitions"], key=str) for one in (made, declared)]
+        created = database.describe_table(TableName=physical)["Table"]
+        assert sorted(created["KeySchema"], key=str) == sorted(declared["KeySchema"], key=str), physical
+        by_name = [sorted(one["AttributeDefinitions"], key=str) for one in (created, declared)]
         assert by_name[0] == by_name[1], physical
         expiry = database.describe_time_to_live(TableName=physical)["TimeToLiveDescription"]
         wanted = declared.get("TimeToLiveSpecification", {})
@@ -26,7 +27,8 @@ def test_the_tables_are_those_that_the_code_makes(database):
 
 @pytest.fixture
 def ring(database, gated, tmp_path):
-    """A ring that KMS wraps: the one that `countersign dev` made is emptied, and the rotate function fills it."""
+    """A ring that KMS wraps: empties the ring that `countersign dev` has made, and has the
+    rotate function fill it."""
     table = "countersign-signing-keys"
     for item in database.scan(TableName=table)["Items"]:
         database.delete_item(TableName=table, Key={name: item[name] for name in ("ring", "seq")})
@@ -35,7 +37,7 @@ def ring(database, gated, tmp_path):
 
         def run():
             kind, done = rotate.invoke(event("rotate"))
-            assert kind == "response", (done, rotate.said())
+            assert kind == "response", (done, rotate.output())
             return done
 
         def activate(seq, ago):
@@ -50,62 +52,62 @@ def ring(database, gated, tmp_path):
         yield gate, run, activate
 
 
-def test_rotate_lives_through_a_whole_ring(ring, database):
+def test_rotate_has_exactly_the_permissions_that_it_uses(ring, database):
     gate, run, activate = ring
     activate(1, 200 * DAY)
     activate(2, 190 * DAY)
     done = run()
-    assert len(done["created"]) == len(done["deleted"]) == 1, "number 3 is announced, and nobody needs number 1"
+    assert len(done["created"]) == len(done["deleted"]) == 1, "key 3 is announced, and key 1 is no longer needed"
     activate(3, DAY)
-    assert len(run()["created"]) == 1, "number 4 is announced, and the private half of number 2 erased"
+    assert len(run()["created"]) == 1, "key 4 is announced, and the private half of key 2 is erased"
     assert gate.refused == []
     assert gate.used == allowed_to("rotate", database)
 
 
-def form(name, **tokens):
-    sent = event(name)
-    for word, token in tokens.items():
-        sent["body"] = sent["body"].replace(word, token)
-    return sent
+def event_with(name, **tokens):
+    request = event(name)
+    for placeholder, token in tokens.items():
+        request["body"] = request["body"].replace(placeholder, token)
+    return request
 
 
 @pytest.mark.parametrize("name", ["token", "refresh"])
-def test_whoever_signs_is_allowed_exactly_what_it_does(name, ring, database, gated, tmp_path):
+def test_a_signing_function_has_exactly_the_permissions_that_it_uses(name, ring, database, gated, tmp_path):
     gate, environment = gated(name)
     _, outside = gated("token")
     with Function(tmp_path, "token", environment if name == "token" else outside) as token:
         for file in sorted(EVENTS.glob("token-*.json")):
             if "refresh" not in file.stem:
                 status, _, login = token.answer(event(file.stem))
-                assert status == 200, (login, token.said())
+                assert status == 200, (login, token.output())
         _, _, login = token.answer(event("token-password"))
-        status, _, login = token.answer(form("token-refresh-token", REFRESH_TOKEN=login["refresh_token"]))
-        assert status == 200, token.said()
+        status, _, login = token.answer(event_with("token-refresh-token", REFRESH_TOKEN=login["refresh_token"]))
+        assert status == 200, token.output()
     if name == "refresh":
         with Function(tmp_path, "refresh", environment) as refresh:
-            status, _, login = refresh.answer(form("refresh", REFRESH_TOKEN=login["refresh_token"]))
-            assert status == 200, refresh.said()
+            status, _, login = refresh.answer(event_with("refresh", REFRESH_TOKEN=login["refresh_token"]))
+            assert status == 200, refresh.output()
             for known in (login["access_token"], login["refresh_token"]):
-                assert refresh.answer(form("introspect", ACCESS_TOKEN=known))[2]["active"]
-            assert refresh.answer(form("revoke", REFRESH_TOKEN=login["refresh_token"]))[0] == 200
+                assert refresh.answer(event_with("introspect", ACCESS_TOKEN=known))[2]["active"]
+            assert refresh.answer(event_with("revoke", REFRESH_TOKEN=login["refresh_token"]))[0] == 200
     assert gate.refused == []
     assert gate.used == allowed_to(name, database)
 
 
-def test_jwks_is_allowed_exactly_what_it_does(ring, database, gated, tmp_path):
+def test_jwks_has_exactly_the_permissions_that_it_uses(ring, database, gated, tmp_path):
     gate, environment = gated("jwks")
     with Function(tmp_path, "jwks", environment) as jwks:
         for name in ("jwks", "oauth-authorization-server", "openid-configuration"):
-            assert jwks.answer(event(name))[0] == 200, jwks.said()
+            assert jwks.answer(event(name))[0] == 200, jwks.output()
     assert gate.refused == []
     assert gate.used == allowed_to("jwks", database)
 
 
-def test_a_function_behind_another_ones_role_gets_nowhere(ring, gated, tmp_path):
+def test_a_function_with_the_role_of_another_is_refused(ring, gated, tmp_path):
     gate, environment = gated("jwks")
     with Function(tmp_path, "token", environment) as token:
         assert token.answer(event("token-client-credentials"))[0] == 500
-        assert "AccessDeniedException" in token.said()
+        assert "AccessDeniedException" in token.output()
     assert gate.refused
     gate, environment = gated("rotate")
     with Function(tmp_path, "jwks", {**environment, "RUST_LOG": "debug"}) as jwks:
@@ -113,9 +115,9 @@ def test_a_function_behind_another_ones_role_gets_nowhere(ring, gated, tmp_path)
     assert gate.used == {("dynamodb:Query", "SigningKeysTable")}
 
 
-def test_an_administrator_is_allowed_exactly_what_the_program_does(ring, database, gated, kms):
+def test_an_administrator_has_exactly_the_permissions_that_the_program_uses(ring, database, gated, kms):
     gate, environment = gated("an administrator")
-    # The ring of the running server is no longer the table's.
+    # The ring of the running server is no longer that of the table.
     environment.pop("COUNTERSIGN_ISSUER")
 
     def countersign(line, stdin=""):
@@ -138,8 +140,8 @@ def test_an_administrator_is_allowed_exactly_what_the_program_does(ring, databas
     assert len(countersign("key rotate")["deleted"]) == 1
     (signing,) = [key["kid"] for key in countersign("key list") if key["state"] == "signing"]
     countersign(f"key withdraw {signing} --force --yes")
-    told = countersign("doctor")
-    assert f"{kms.key_id} is enabled" in str(told)
+    report = countersign("doctor")
+    assert f"{kms.key_id} is enabled" in str(report)
     assert gate.refused == []
     assert gate.used == allowed_to("an administrator", database)
 

@@ -1,4 +1,5 @@
-"""Least privilege: the exact matrix, and the rules that no change of it may break."""
+"""Least privilege: the exact matrix of permissions, and the rules that every change of it must
+keep."""
 
 import pytest
 from permissions import document, key_policy_rows, rows
@@ -15,37 +16,37 @@ THIS_RING = (
 )
 
 
-def test_the_matrix_is_the_published_one():
+def test_the_matrix_equals_the_published_page():
     assert document(TRANSLATED) == (ROOT / "docs/permissions.md").read_text()
 
 
-def test_every_function_has_a_role_of_its_own():
+def test_every_function_has_its_own_role():
     roles = [function["Properties"]["Role"]["Fn::GetAtt"][0] for function in functions(TRANSLATED).values()]
     assert sorted(functions(TRANSLATED)) == ["authorizer", "jwks", "refresh", "rotate", "token"]
     assert len(set(roles)) == len(roles)
-    unseen = resources(TRANSLATED, "AWS::IAM::Role").keys() - {*roles, "RotationRole"}
-    assert not unseen, "roles that the matrix does not show"
+    unlisted = resources(TRANSLATED, "AWS::IAM::Role").keys() - {*roles, "RotationRole"}
+    assert not unlisted, "the matrix does not show these roles"
     assert not resources(TRANSLATED, "AWS::IAM::Policy") and not resources(TRANSLATED, "AWS::IAM::RolePolicy")
 
 
 def test_nothing_is_allowed_by_wildcard():
     for row in rows(TRANSLATED):
         assert "*" not in row.action, row
-        # X-Ray knows no resources.
+        # X-Ray has no resource-level permissions.
         assert row.resource != "*" or row.action.startswith("xray:"), row
 
 
 def test_only_an_administrator_writes_clients_and_principals():
     writers = {
-        row.who
+        row.identity
         for row in rows(TRANSLATED)
         if row.resource in ("ClientsTable", "PrincipalsTable") and row.action.split(":")[1].startswith(("Put", "Update", "Delete", "Batch"))
     }
     assert writers == {"an administrator"}
 
 
-def test_private_keys_are_made_by_one_and_opened_by_others():
-    kms = {(row.who, row.action, row.condition) for row in rows(TRANSLATED) if row.action.startswith("kms:")}
+def test_identities_that_make_private_keys_cannot_decrypt_them():
+    kms = {(row.identity, row.action, row.condition) for row in rows(TRANSLATED) if row.action.startswith("kms:")}
     assert kms == {
         ("token", "kms:Decrypt", THIS_RING),
         ("refresh", "kms:Decrypt", THIS_RING),
@@ -53,16 +54,16 @@ def test_private_keys_are_made_by_one_and_opened_by_others():
         ("an administrator", "kms:GenerateDataKeyPairWithoutPlaintext", THIS_RING),
         ("an administrator", "kms:DescribeKey", ""),
     }
-    (opens,) = [row for row in key_policy_rows(TRANSLATED) if row.action == "kms:Decrypt"]
-    assert opens.condition == f"ArnLike aws:PrincipalArn: arn:…:iam::…:role/${{Prefix}}signers/*; {THIS_RING}"
+    (decrypt,) = [row for row in key_policy_rows(TRANSLATED) if row.action == "kms:Decrypt"]
+    assert decrypt.condition == f"ArnLike aws:PrincipalArn: arn:…:iam::…:role/${{Prefix}}signers/*; {THIS_RING}"
     signers = {name for name, role in resources(TRANSLATED, "AWS::IAM::Role").items()
                if role["Properties"].get("Path") == {"Fn::Sub": "/${Prefix}signers/"}}
     assert signers == {"TokenRole", "RefreshRole"}
 
 
 @pytest.mark.parametrize("function", ["jwks", "authorizer"])
-def test_who_only_publishes_sees_the_public_attributes_alone(function):
-    on_keys = [row for row in rows(TRANSLATED) if row.who == function and row.resource == "SigningKeysTable"]
+def test_a_function_that_only_publishes_keys_reads_the_public_attributes_only(function):
+    on_keys = [row for row in rows(TRANSLATED) if row.identity == function and row.resource == "SigningKeysTable"]
     assert [(row.action, row.condition) for row in on_keys] == [("dynamodb:Query", PUBLIC_ATTRIBUTES)]
 
 

@@ -1,4 +1,4 @@
-"""The template is valid, and says what the code reads."""
+"""The template is valid, and agrees with the code that it deploys."""
 
 import re
 import tomllib
@@ -8,11 +8,11 @@ from template import ROOT, TEXT, Invalid, environment, functions, lint, resource
 
 TRANSLATED = translate(TEXT)
 
-# What Lambda itself sets.
+# Lambda itself sets these.
 SET_BY_LAMBDA = {
     "AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_LAMBDA_FUNCTION_NAME",
 }
-WRAPPING = {"COUNTERSIGN_KMS_KEY_ID", "COUNTERSIGN_LOCAL_KEY", "AWS_ENDPOINT_URL_KMS"}
+KMS = {"COUNTERSIGN_KMS_KEY_ID", "COUNTERSIGN_LOCAL_KEY", "AWS_ENDPOINT_URL_KMS"}
 AUTHORIZER = {"COUNTERSIGN_AUDIENCE", "COUNTERSIGN_AUTHORIZER_CACHING"}
 
 
@@ -21,7 +21,7 @@ def test_the_translated_template_is_valid(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("sound", "broken", "told"),
+    ("valid", "invalid", "problem"),
     [
         ("Runtime: provided.al2023", "Runtime: provided.al2032", "provided.al2032"),
         ("!GetAtt TokenRole.Arn", "!GetAtt TokenRoll.Arn", "TokenRoll"),
@@ -30,42 +30,43 @@ def test_the_translated_template_is_valid(tmp_path):
         ("MemorySize: 512", "MemorySize: 64", "64"),
     ],
 )
-def test_a_broken_template_is_refused(sound, broken, told, tmp_path):
-    assert sound in TEXT
-    with pytest.raises(Invalid, match=re.escape(told)):
-        lint(translate(TEXT.replace(sound, broken)), tmp_path)
+def test_an_invalid_template_is_refused(valid, invalid, problem, tmp_path):
+    assert valid in TEXT
+    with pytest.raises(Invalid, match=re.escape(problem)):
+        lint(translate(TEXT.replace(valid, invalid)), tmp_path)
 
 
-def variables_read(*folders):
-    """The names of variables in the code."""
-    sources = [file.read_text() for folder in folders for file in (ROOT / folder).rglob("*.rs")]
+def variables_read():
+    """Returns the names of the environment variables in the code of the functions."""
+    folders = [*ROOT.glob("shared/*/src"), ROOT / "functions"]
+    sources = [file.read_text() for folder in folders for file in folder.rglob("*.rs")]
     return set(re.findall(r'"((?:COUNTERSIGN|AWS|RUST)_[A-Z0-9_]+)"', "\n".join(sources))) - SET_BY_LAMBDA
 
 
 def test_every_variable_that_a_function_reads_is_declared():
-    read = variables_read("shared/issuer/src", "functions")
+    read = variables_read()
     for name, function in functions(TRANSLATED).items():
-        others = (set() if name in ("token", "refresh", "rotate") else WRAPPING) | (
+        others = (set() if name in ("token", "refresh", "rotate") else KMS) | (
             set() if name == "authorizer" else AUTHORIZER)
         declared = set(environment(function))
         assert read - others <= declared, name
         assert not declared & others, name
 
 
-def test_a_defect_ends_its_request_and_not_the_process():
-    """Where the profile says nothing, cargo lambda builds what `sam build` ships with panic = "abort"."""
+def test_a_panic_ends_its_request_and_not_the_process():
+    """Without this line of the profile, cargo lambda, and so `sam build`, would abort on a panic."""
     with open(ROOT / "Cargo.toml", "rb") as file:
         assert tomllib.load(file)["profile"]["release"]["panic"] == "unwind"
 
 
-def test_every_route_reaches_the_function_that_serves_it_locally():
+def test_every_route_reaches_the_same_function_as_under_cargo_lambda():
     with open(ROOT / "Cargo.toml", "rb") as file:
         local = tomllib.load(file)["workspace"]["metadata"]["lambda"]["watch"]["router"]
     integrations = resources(TRANSLATED, "AWS::ApiGatewayV2::Integration")
     routed = {}
     for route in resources(TRANSLATED, "AWS::ApiGatewayV2::Route").values():
         method, path = route["Properties"]["RouteKey"].split(" ")
-        assert method == "ANY", "an endpoint answers 405 itself, as OAuth wants it"
+        assert method == "ANY", "the endpoint answers 405 itself, as OAuth requires"
         integration = re.fullmatch(r"integrations/\$\{(\w+)\}", route["Properties"]["Target"]["Fn::Sub"])[1]
         function = integrations[integration]["Properties"]["IntegrationUri"]["Fn::Sub"]
         routed[path] = function.partition(":function:${Prefix}")[2]
@@ -73,15 +74,16 @@ def test_every_route_reaches_the_function_that_serves_it_locally():
     assert set(routed.values()) < set(functions(TRANSLATED))
 
 
-def test_tables_survive_the_stack():
-    kept = resources(TRANSLATED, "AWS::DynamoDB::Table") | resources(TRANSLATED, "AWS::KMS::Key")
-    assert len(kept) == 6
-    for name, resource in kept.items():
+def test_tables_and_the_kms_key_survive_the_stack():
+    retained = resources(TRANSLATED, "AWS::DynamoDB::Table") | resources(TRANSLATED, "AWS::KMS::Key")
+    assert len(retained) == 6
+    for name, resource in retained.items():
         assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain", name
 
 
-def test_every_metric_that_an_alarm_or_the_dashboard_shows_is_written():
-    written = set(re.findall(r'"([A-Z]\w+)"', (ROOT / "shared/issuer/src/lambda/metrics.rs").read_text()))
+def test_the_code_writes_every_metric_of_the_alarms_and_the_dashboard():
+    (metrics_source,) = ROOT.glob("shared/*/src/**/metrics.rs")
+    written = set(re.findall(r'"([A-Z]\w+)"', metrics_source.read_text()))
     alarms = [alarm["Properties"] for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values()]
     metrics = [one["MetricStat"]["Metric"] for alarm in alarms for one in alarm.get("Metrics", []) if "MetricStat" in one]
     own = {one["MetricName"] for one in alarms + metrics if one.get("Namespace") == {"Fn::Sub": "${Prefix}issuer"}}

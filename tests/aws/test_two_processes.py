@@ -1,4 +1,4 @@
-"""Two processes of one function over one store: what either has answered binds both."""
+"""Two processes of one function over one store: an answer of one binds the other."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ def log_in(dev, tmp_path):
         yield lambda: token.answer(event("token-password"))[2]["refresh_token"]
 
 
-def sent(name, token):
+def event_with(name, token):
     request = event(name)
     request["body"] = request["body"].replace("REFRESH_TOKEN", token)
     return request
@@ -35,35 +35,35 @@ def generation(answer):
     return claims["family"], claims["generation"]
 
 
-def test_one_token_at_both_at_once_has_one_successor(pair, log_in):
-    with ThreadPoolExecutor(2) as at_once:
+def test_concurrent_refreshes_at_both_give_one_successor(pair, log_in):
+    with ThreadPoolExecutor(2) as pool:
         for _ in range(5):
             used = first = log_in()
             for step in range(1, 5):
-                answers = list(at_once.map(lambda function: function.answer(sent("refresh", used)), pair))
+                answers = list(pool.map(lambda function: function.answer(event_with("refresh", used)), pair))
                 assert [status for status, _, _ in answers] == [200, 200], "the second is a retry within ten seconds"
                 one, other = (generation(answer) for _, _, answer in answers)
                 assert one == other and one[1] == step
                 used = answers[step % 2][2]["refresh_token"]
-            # Written without a condition the family would stand at 1 again.
-            assert pair[0].answer(sent("refresh", first))[0] == 400
-            assert generation(pair[1].answer(sent("refresh", used))[2])[1] == 5
+            # With an unconditional write the family would be at generation 1 again.
+            assert pair[0].answer(event_with("refresh", first))[0] == 400
+            assert generation(pair[1].answer(event_with("refresh", used))[2])[1] == 5
 
 
-def test_what_one_revokes_the_other_refuses_at_once(pair, log_in):
+def test_a_token_that_one_revokes_is_refused_by_the_other_at_once(pair, log_in):
     one, other = pair
-    status, _, renewed = one.answer(sent("refresh", log_in()))
+    status, _, renewed = one.answer(event_with("refresh", log_in()))
     assert status == 200
-    assert one.answer(sent("revoke", renewed["refresh_token"]))[0] == 200
-    status, _, refused = other.answer(sent("refresh", renewed["refresh_token"]))
+    assert one.answer(event_with("revoke", renewed["refresh_token"]))[0] == 200
+    status, _, refused = other.answer(event_with("refresh", renewed["refresh_token"]))
     assert (status, refused["error"]) == (400, "invalid_grant")
 
 
-def test_what_one_answered_before_it_died_stands(pair, log_in):
+def test_an_answer_of_a_killed_process_remains_valid(pair, log_in):
     one, other = pair
-    status, _, renewed = one.answer(sent("refresh", log_in()))
+    status, _, renewed = one.answer(event_with("refresh", log_in()))
     assert status == 200
     one.child.kill()
     one.child.wait()
-    status, _, successor = other.answer(sent("refresh", renewed["refresh_token"]))
+    status, _, successor = other.answer(event_with("refresh", renewed["refresh_token"]))
     assert status == 200 and generation(successor)[1] == 2

@@ -1,6 +1,7 @@
-//! The cache of clients, and what a token costs beside many clients: `cargo bench --profile thorough -p
-//! countersign-tests --bench cache`. Every figure comes from requests at the token endpoint; only the bounds that the
-//! cache does not have are played through with a model of it, which must agree with the real one at the bound it has.
+//! The cache of clients, and the cost of a token with many clients: `cargo bench --profile thorough
+//! -p countersign-tests --bench cache`. Every figure comes from requests at the token endpoint,
+//! except those for other sizes of the cache. They come from a model, which must agree with the
+//! real cache at its real size.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has failed")]
 #![allow(clippy::print_stdout, reason = "the result")]
@@ -32,11 +33,11 @@ use serde_json::{Value, json};
 use tokio::runtime::{Builder, Runtime};
 
 const CLIENTS: usize = 1_000_000;
-/// The bound of `shared/issuer/src/cache.rs`.
+/// The bound of `shared/issuer/src/store/cache.rs`.
 const BOUND: usize = 1000;
 const FRESH: Duration = Duration::from_secs(60);
 
-/// A store in which every client exists, all with the record of `service` but for the name.
+/// A store in which every client exists, with the record of `service` under another name.
 #[derive(Debug, Clone)]
 struct EveryClient {
     below: FaultyStore,
@@ -70,19 +71,19 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        // Time is passed in; nothing here waits.
+        // The clock is passed in, so nothing here waits.
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
         let within = runtime.block_on(InProcess::start_with_audit(&clock.clock(), &[], AuditLog::tracing()));
         Self { runtime, clock, within }
     }
 
-    /// The record of the client `service`, as DynamoDB has it.
+    /// The record of the client `service`, as an item of DynamoDB.
     fn item(&self) -> Value {
         self.within.store.item("countersign-clients", &json!({ "client_id": { "S": "service" } }))
     }
 
-    /// A process without anything in memory, over a store in which every client has the record `item`.
+    /// A process with empty caches, over a store in which every client has the record `item`.
     fn process(&self, item: &Value) -> (Arc<Issuer>, Arc<AtomicU64>) {
         let store = EveryClient {
             below: self.within.store.clone(),
@@ -101,7 +102,7 @@ impl World {
         assert!(answer.status().is_success(), "{}", answer.body());
     }
 
-    /// Microseconds by the call.
+    /// Returns the median microseconds per call.
     #[expect(clippy::disallowed_methods, reason = "a benchmark measures real time")]
     fn time(requests: impl ExactSizeIterator<Item = Request>, mut work: impl FnMut(Request)) -> f64 {
         let requests: Vec<Request> = requests.collect();
@@ -131,7 +132,7 @@ fn name(at: usize) -> String {
     format!("client-{at}")
 }
 
-/// Numbers below [`CLIENTS`], where the n-th is asked for 1/n^s times as often as the first.
+/// Numbers below [`CLIENTS`]: the n-th is drawn 1/n^s times as often as the first.
 struct Zipf(Vec<f64>);
 
 impl Zipf {
@@ -152,7 +153,8 @@ impl Zipf {
     }
 }
 
-/// The cache's rules, with another bound: the least recently used goes first, and a reading is good for a minute.
+/// Models the cache with another bound: it evicts the least recently used client, and a copy is
+/// fresh for a minute.
 fn modelled_reads(asked: &[usize], every: Duration, bound: usize) -> u64 {
     let mut known: LruCache<usize, Timestamp> = LruCache::new(NonZeroUsize::new(bound).unwrap());
     let mut reads = 0;
@@ -252,7 +254,7 @@ fn print_cost_by_clients(world: &World) {
         }
         there = clients;
         let issuer = world.within.another_process(&world.clock.clock(), Random::system());
-        // As many as the cache holds have been there before.
+        // Fills the cache.
         for at in 0..clients.min(BOUND) {
             world.token(&issuer, request_of(&name(at)));
         }

@@ -1,8 +1,9 @@
-//! What `scripts/instructions` counts under callgrind: `instructions mint CALLS`, `instructions token CALLS`. The log is
-//! written as in production, metrics and all, to nowhere.
+//! The work whose instructions `scripts/instructions` counts under callgrind: `instructions mint
+//! CALLS`, `instructions token CALLS`. The log is that of production, with metrics, and is
+//! discarded.
 
 #![allow(clippy::unwrap_used, reason = "a measurement that cannot set itself up has failed")]
-#![allow(clippy::print_stdout, reason = "for whoever runs it by hand")]
+#![allow(clippy::print_stdout, reason = "for a run by hand")]
 
 mod subject;
 
@@ -12,7 +13,7 @@ use countersign_verify::Timestamp;
 use serde_json::Value;
 use subject::Subject;
 
-/// What is counted is what runs below this.
+/// Everything that this function calls is counted.
 #[inline(never)]
 fn counted(work: &mut dyn FnMut(), calls: u32) {
     for _ in 0..calls {
@@ -20,7 +21,7 @@ fn counted(work: &mut dyn FnMut(), calls: u32) {
     }
 }
 
-/// As API Gateway hands over a token request.
+/// A token request as an event of API Gateway.
 fn event(request: &Request) -> String {
     let event = include_str!("../../events/token-client-credentials.json");
     let mut event: Value = serde_json::from_str(event).unwrap();
@@ -46,7 +47,7 @@ fn main() {
         }
         other => unreachable!("{other} is neither mint nor token"),
     };
-    // Reads the client and the ring of keys, and meets every line of the log once.
+    // Reads the client and the key ring, and writes every kind of log line once.
     for _ in 0..10 {
         work();
     }

@@ -1,9 +1,11 @@
-//! Can a stranger tell by time what the answers do not tell? Pairs of requests that must look alike, interleaved, with
-//! their medians and the rank test of Mann and Whitney. `cargo bench --profile thorough -p countersign-tests --bench timing`
+//! Searches for timing side channels: does the time of a response reveal what its content hides?
+//! Pairs of requests that must look alike run interleaved; the result is their medians and the rank
+//! test of Mann and Whitney. `cargo bench --profile thorough -p countersign-tests --bench timing`
 //!
-//! Fails where a stranger could tell: where the ranks differ by more than chance would have it once in a million tables,
-//! and one of a pair is the slower one in two cases of three. A read or a hash that only one of them costs shows in nearly
-//! every case; what shows in fewer is the machine's noise, or is drowned in a network's.
+//! Fails if a stranger could distinguish a pair: if the ranks differ by more than chance would
+//! produce once in a million tables, and one request is the slower one in two of three cases. A
+//! read or a hash that only one of them costs shows in nearly every case. A difference that shows
+//! in fewer is noise of the machine, or is lost in the noise of a network.
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark with a table")]
 
@@ -14,17 +16,18 @@ use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVI
 use countersign_verify::Timestamp;
 use tokio::time::Instant;
 
-/// Two requests that a stranger must not tell apart.
+/// Two requests that a stranger must not be able to distinguish.
 struct Pair {
     name: &'static str,
     one: Post,
     other: Post,
     samples: usize,
-    /// So much time passes before each: long enough for what a refusal rests on to be read again, or none.
+    /// The time that passes before each request: zero, or long enough for the records to be read
+    /// again.
     pause: Duration,
 }
 
-/// A wrong secret of the length of a right one.
+/// A wrong secret with the length of a correct one.
 const WRONG_SECRET: &str = "csgn_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
 const WRONG_PASSWORD: &str = "wrong horses!";
 
@@ -51,8 +54,8 @@ fn median(samples: &[Duration]) -> Duration {
     sorted[sorted.len() / 2]
 }
 
-/// The normal approximation of the rank-sum statistic, beyond ±1.96 in one of 20 such tables by chance; and in what part
-/// of all cases the one is the slower.
+/// Returns the normal approximation of the rank-sum statistic, which by chance exceeds ±1.96 in one
+/// of 20 such tables, and the share of cases in which the first is slower.
 #[expect(clippy::cast_precision_loss, reason = "some thousand samples")]
 fn rank_test(one: &[Duration], other: &[Duration]) -> (f64, f64) {
     let mut all: Vec<(Duration, bool)> =
@@ -107,7 +110,7 @@ async fn main() {
             )
         },
     ];
-    let mut told_apart = Vec::new();
+    let mut distinguishable = Vec::new();
     println!(
         "| pair | samples | median of the first | median of the second | difference | z | the first is slower in |"
     );
@@ -115,14 +118,14 @@ async fn main() {
     for Pair { name, one, other, samples, pause } in pairs {
         let (mut ones, mut others) = (Vec::new(), Vec::new());
         for at in 0..samples + 20 {
-            // Neither always comes second.
+            // Alternates which request comes first.
             let (first, second) = if at % 2 == 0 { (&one, &other) } else { (&other, &one) };
             clock.advance(pause);
             let of_first = measure(&world, first).await;
             clock.advance(pause);
             let took = (of_first, measure(&world, second).await);
             let (of_one, of_other) = if at % 2 == 0 { took } else { (took.1, took.0) };
-            // The first ones warm up.
+            // The first requests are a warm-up.
             if at >= 20 {
                 ones.push(of_one);
                 others.push(of_other);
@@ -134,10 +137,11 @@ async fn main() {
         println!(
             "| {name} | {samples} | {a:.0} µs | {b:.0} µs | {difference:+.2} % | {z:+.2} | {cases:.0} % of cases |"
         );
-        // A record that is there takes longer to be read than one that is not: that much is not promised.
+        // Reading an existing record takes longer than reading a missing one. We do not promise to
+        // hide that.
         if pause.is_zero() && z.abs() > 4.9 && (slower - 0.5).abs() > 1.0 / 6.0 {
-            told_apart.push(name);
+            distinguishable.push(name);
         }
     }
-    assert!(told_apart.is_empty(), "a stranger can tell by time: {told_apart:?}");
+    assert!(distinguishable.is_empty(), "a stranger can distinguish by time: {distinguishable:?}");
 }

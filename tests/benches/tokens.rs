@@ -1,6 +1,7 @@
-//! The way of a request inside the process, next to the raw operation at its heart, and how often it allocates: `cargo
-//! bench --profile thorough -p countersign-tests --bench tokens`. Requests are ordinary ones; copying each of them is in the times, and not
-//! among the allocations. The log is written as in production, metrics and all, to `/dev/null`.
+//! The time of a request inside the process, next to the raw operation that it needs, and its
+//! allocations: `cargo bench --profile thorough -p countersign-tests --bench tokens`. The times
+//! include copying each request, the allocations do not. The log is that of production, with
+//! metrics, and goes to `/dev/null`.
 
 #![allow(missing_docs, reason = "criterion's macro makes a public function")]
 #![allow(clippy::unwrap_used, reason = "a benchmark that cannot set itself up has failed")]
@@ -29,7 +30,7 @@ use ring::signature::{
 use serde_json::Value;
 use subject::Subject;
 
-/// What costs a slow hash.
+/// The grants that compute a slow hash.
 const LOGINS: [&str; 2] = ["password", "operator_password"];
 
 impl Subject {
@@ -39,7 +40,7 @@ impl Subject {
         serde_json::from_str(answer.body()).unwrap()
     }
 
-    /// A token of the very request that is measured must verify with the published keys.
+    /// Checks that a token of the measured request verifies with the published keys.
     fn verify_a_token(&self) {
         let answer = self.answer(Self::token_request());
         let get = Request::new(Vec::new());
@@ -55,7 +56,7 @@ impl Subject {
         );
     }
 
-    /// ring's signature over as many bytes as a token's, by a key pair that is there.
+    /// A signature by ring over as many bytes as a token has, with an existing key pair.
     fn raw_signature(&self) -> impl FnMut() + use<> {
         let token = self.answer(Self::token_request());
         let (input, _) = token["access_token"].as_str().unwrap().rsplit_once('.').unwrap();
@@ -66,7 +67,7 @@ impl Subject {
         }
     }
 
-    /// What a client does at the least that must be authenticated: it revokes something that is no token.
+    /// The cheapest request that needs authentication: it revokes a value that is not a token.
     fn authenticate(&self) -> impl FnMut() {
         let form = [("token", "none")];
         let request = Post::new("/oauth/revoke", "service", SERVICE_SECRET, &form).request();
@@ -94,7 +95,7 @@ impl Subject {
         move || drop(black_box(self.log_in(grant)))
     }
 
-    /// Each call uses the token up that the one before it got.
+    /// Each call uses up the token of the previous one.
     fn refresh(&self) -> impl FnMut() {
         let token = |answer: Value| answer["refresh_token"].as_str().unwrap().to_owned();
         let mut latest = token(self.log_in(LOGINS[0]));
@@ -104,7 +105,8 @@ impl Subject {
         }
     }
 
-    /// A refresh's share of everybody else: its two calls to the store, one verification and two signatures.
+    /// The part of a refresh that others execute: two calls to the store, one verification and two
+    /// signatures.
     fn raw_refresh(&self) -> impl FnMut() {
         let db = self.world.store.client(&self.world.config.store.aws);
         let principals = self.world.table::<Principal>();
@@ -135,7 +137,7 @@ impl Subject {
         }
     }
 
-    /// How often something allocates, and how much, by the call.
+    /// Prints how often and how much a call allocates.
     fn print_allocations(what: &str, mut work: impl FnMut(), beside: impl FnOnce()) {
         const CALLS: u64 = 100;
         for _ in 0..10 {
@@ -160,7 +162,7 @@ fn key_pair() -> (EcdsaKeyPair, SystemRandom) {
     (EcdsaKeyPair::from_pkcs8(algorithm, pkcs8.as_ref(), &random).unwrap(), random)
 }
 
-/// One hash with the parameters of ours.
+/// One hash with our parameters.
 fn raw_argon2id() -> impl FnMut() {
     let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::new(19_456, 2, 1, None).unwrap());
     move || {
@@ -198,7 +200,7 @@ fn main() {
     let copy = || drop(black_box(request.clone()));
     let token = || subject.token(|| request.clone());
     if is_bench {
-        // A subscriber, once set, stays.
+        // Runs before the subscriber is installed, which cannot be removed.
         let signature = || subject.raw_signature();
         ratio::print("client_credentials without a log", None, token(), signature());
         Subject::print_allocations("client_credentials without a log", token(), copy);
@@ -207,7 +209,7 @@ fn main() {
     subject::start_the_log(Clock::system(), sink);
     benches();
     Criterion::default().configure_from_args().final_summary();
-    // `cargo test --benches` only sees whether it runs.
+    // `cargo test --benches` only checks that it runs.
     if is_bench {
         let signature = || subject.raw_signature();
         ratio::print("mint", 1.10, subject.mint(), signature());

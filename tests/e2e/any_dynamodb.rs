@@ -1,5 +1,5 @@
-//! The conditions that everything rests on, against a DynamoDB of one's choice: the one at `COUNTERSIGN_TEST_DYNAMODB`, or
-//! the embedded one. `tests/interop/dynamodb-local` runs this against AWS's own.
+//! The conditional writes of every record, against the DynamoDB at `COUNTERSIGN_TEST_DYNAMODB` or
+//! the embedded one. `tests/interop/dynamodb-local` runs this module against AWS's DynamoDB Local.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use countersign_issuer::store::{Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
 };
-use countersign_tests::{TestClock, TestResponse};
+use countersign_tests::{TestClock, TestResponse, canaries};
 use countersign_verify::Timestamp;
 
-/// An issuer over tables of its own, and whatever has to live as long.
+/// An issuer over new tables, and the embedded store that must live as long.
 struct World {
     issuer: Issuer,
     clients: Table<Client>,
@@ -27,7 +27,8 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "which store to judge is the caller's choice")]
+        canaries::watch();
+        #[expect(clippy::disallowed_methods, reason = "the caller chooses the store to test")]
         let given = std::env::var("COUNTERSIGN_TEST_DYNAMODB").ok();
         let embedded = match given {
             Some(_) => None,
@@ -41,7 +42,7 @@ impl World {
         let db = dynamodb(&config.store.aws);
         create_tables(&db, &prefix).await.unwrap();
         create_tables(&db, &prefix).await.unwrap();
-        // Where items expire by the real clock, a test's own must not make them look old.
+        // DynamoDB expires items by the real clock, so the test clock must not make them look old.
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
         let random = Random::system();
         for _ in 0..2 {
@@ -75,7 +76,7 @@ impl World {
 }
 
 #[tokio::test]
-async fn records_are_created_once_and_saved_by_whoever_read_them_last() {
+async fn a_record_is_created_once_and_saved_only_if_it_is_unchanged_since_it_was_read() {
     let world = World::start().await;
     let mut one = world.clients.get("service").await.unwrap().unwrap();
     let mut other = one.clone();
@@ -89,7 +90,7 @@ async fn records_are_created_once_and_saved_by_whoever_read_them_last() {
 }
 
 #[tokio::test]
-async fn a_family_moves_on_repeats_and_ends() {
+async fn a_family_advances_allows_a_retry_and_is_revoked() {
     let world = World::start().await;
     let credentials = [("grant_type", "client_credentials"), ("operator", "alice")];
     Post::new("/oauth/token", "service", SERVICE_SECRET, &credentials).to(&world.issuer).await.ok();
@@ -114,7 +115,7 @@ async fn a_family_moves_on_repeats_and_ends() {
 }
 
 #[tokio::test]
-async fn guesses_are_counted_handed_back_and_forgotten() {
+async fn guesses_are_counted_released_and_forgotten() {
     let world = World::start().await;
     for username in ["jane", "nobody"] {
         for _ in 0..9 {
@@ -124,16 +125,16 @@ async fn guesses_are_counted_handed_back_and_forgotten() {
     world.log_in("jane", PASSWORD).await.ok();
     for username in ["jane", "nobody"] {
         world.log_in(username, "wrong").await.assert_error(400, "invalid_grant");
-        let mut told = Vec::new();
+        let mut waits = Vec::new();
         for _ in 0..3 {
             let answer = world.log_in(username, "wrong").await;
             answer.assert_error(429, "temporarily_unavailable");
             let wait: u64 = answer.header("retry-after").parse().unwrap();
-            told.push(wait);
+            waits.push(wait);
             world.clock.advance(Duration::from_secs(wait));
             world.log_in(username, "wrong").await.assert_error(400, "invalid_grant");
         }
-        assert_eq!(told, [1, 2, 4]);
+        assert_eq!(waits, [1, 2, 4]);
     }
     world.log_in("jane", PASSWORD).await.assert_error(429, "temporarily_unavailable");
     world.clock.advance(Duration::from_secs(15 * 60));

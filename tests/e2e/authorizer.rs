@@ -1,5 +1,5 @@
-//! The authorizer function: API Gateway's events through the code that the binary runs, its answers read as API Gateway
-//! reads them.
+//! The authorizer function: events of API Gateway go through the code that the binary runs, and its
+//! responses are read as API Gateway reads them.
 
 use std::fs;
 use std::path::Path;
@@ -27,7 +27,7 @@ fn authorizer(issuer: &TestIssuer, caching: &str, policy: &str) -> Result<Author
     Authorizer::new(&config, policy, &db, issuer.clock.clock(), Random::system())
 }
 
-/// The event file with this request in it.
+/// Reads an event file and puts this request into it.
 fn event(shape: &str, method: &str, path: &str, authorization: &str) -> Value {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../events/{shape}.json"));
     let text = fs::read_to_string(file).unwrap().replace("Bearer ACCESS_TOKEN", authorization);
@@ -35,7 +35,8 @@ fn event(shape: &str, method: &str, path: &str, authorization: &str) -> Value {
     serde_json::from_str(&text).unwrap()
 }
 
-/// What API Gateway makes of an authorizer's outcome, for a request to `arn`.
+/// The status with which API Gateway answers a request to `arn` after this outcome of the
+/// authorizer.
 fn status(outcome: &Result<Value, String>, arn: &str) -> u16 {
     match outcome {
         Err(message) if message == "Unauthorized" => 401,
@@ -49,7 +50,7 @@ fn status(outcome: &Result<Value, String>, arn: &str) -> u16 {
     }
 }
 
-/// IAM's evaluation: denied unless allowed, and a denial overrides.
+/// Evaluates a policy as IAM does: an explicit denial wins, and what no statement allows is denied.
 fn is_allowed(document: &Value, arn: &str) -> bool {
     assert_eq!(document["Version"], "2012-10-17");
     let effects: Vec<&str> = document["Statement"]
@@ -66,7 +67,8 @@ fn is_allowed(document: &Value, arn: &str) -> bool {
     effects.contains(&"Allow") && !effects.contains(&"Deny")
 }
 
-/// IAM's `*` stands for any text, slashes too, and `?` for any one character.
+/// Matches a pattern of IAM: `*` stands for any text, slashes included, and `?` for any one
+/// character.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
     match (pattern, text) {
         ([], []) => true,
@@ -90,7 +92,7 @@ fn basic(id: &str, secret: &str) -> String {
     format!("Basic {}", BASE64.encode(format!("{id}:{secret}")))
 }
 
-/// Tokens of three kinds of caller.
+/// Authorization headers with the tokens of three kinds of caller.
 struct Callers {
     service: String,
     voice: String,
@@ -98,7 +100,7 @@ struct Callers {
 }
 
 impl Callers {
-    async fn of(issuer: &TestIssuer) -> Self {
+    async fn log_in(issuer: &TestIssuer) -> Self {
         let bearer = async |client: &str, form: &[(&str, &str)], more: &[(&str, &str)]| {
             format!("Bearer {}", issuer.token(client, form, more).await.access_token())
         };
@@ -111,9 +113,9 @@ impl Callers {
 }
 
 #[tokio::test]
-async fn every_shape_of_event_is_decided_by_the_policy_with_caching_and_without() {
+async fn the_policy_decides_every_shape_of_event_with_caching_and_without() {
     let issuer = TestIssuer::start().await;
-    let callers = Callers::of(&issuer).await;
+    let callers = Callers::log_in(&issuer).await;
     let voice = basic("demo-voice", "demo-voice-secret");
     let brands = basic("demo-service", "demo-service-secret");
     let wrong = basic("demo-voice", "wrong");
@@ -134,7 +136,7 @@ async fn every_shape_of_event_is_decided_by_the_policy_with_caching_and_without(
             ("GET", "/api/unheard-of", &callers.voice, 403),
             ("GET", "/api/calls", &voice, 200),
             ("GET", "/api/reports", &voice, 403),
-            // Several brands, and no way to name one.
+            // The client has several brands, and HTTP Basic cannot name one.
             ("GET", "/api/reports", &brands, 403),
             ("GET", "/api/calls", &wrong, 401),
             ("GET", "/api/calls", &"Bearer garbage".to_owned(), 401),
@@ -145,7 +147,7 @@ async fn every_shape_of_event_is_decided_by_the_policy_with_caching_and_without(
             for shape in SHAPES {
                 let event = event(shape, method, path, caller);
                 let outcome = ask(&authorizer, &event).await;
-                // An HTTP API has no 401 for what its authorizer refuses.
+                // An HTTP API answers 403 to everything that its authorizer refuses, never 401.
                 let is_http = shape == "authorizer-http";
                 let expected = if is_http && expected == 401 { 403 } else { expected };
                 let what = format!("{shape}, caching {caching}: {method} {path} {caller}: {outcome:?}");
@@ -159,9 +161,9 @@ async fn every_shape_of_event_is_decided_by_the_policy_with_caching_and_without(
 }
 
 #[tokio::test]
-async fn a_kept_answer_neither_opens_nor_closes_another_route_or_brand() {
+async fn a_cached_response_neither_allows_nor_denies_another_route_or_brand() {
     let issuer = TestIssuer::start().await;
-    let callers = Callers::of(&issuer).await;
+    let callers = Callers::log_in(&issuer).await;
     let authorizer = authorizer(&issuer, "on", POLICY).unwrap();
     let requests = [
         ("GET", "/api/whoami"),
@@ -190,7 +192,8 @@ async fn a_kept_answer_neither_opens_nor_closes_another_route_or_brand() {
                 let right = status(&uncached, arn(&event));
                 answers.push((event.clone(), right, ask(&authorizer, &event).await));
             }
-            // Whichever request came first, its answer is right for each of the others.
+            // API Gateway may cache the response to any of the requests; it must be right for every
+            // other.
             for (first, _, kept) in &answers {
                 for (event, right, _) in &answers {
                     let what = format!("{} then {}", arn(first), arn(event));
@@ -204,7 +207,7 @@ async fn a_kept_answer_neither_opens_nor_closes_another_route_or_brand() {
 #[tokio::test]
 async fn claims_reach_the_integration_in_the_types_that_each_api_allows() {
     let issuer = TestIssuer::start().await;
-    let callers = Callers::of(&issuer).await;
+    let callers = Callers::log_in(&issuer).await;
     for caching in ["off", "on"] {
         let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
         for shape in SHAPES {
@@ -225,7 +228,7 @@ async fn claims_reach_the_integration_in_the_types_that_each_api_allows() {
 }
 
 #[tokio::test]
-async fn what_is_no_authorizers_event_fails_and_says_why() {
+async fn an_event_of_another_shape_fails_with_the_reason() {
     let issuer = TestIssuer::start().await;
     let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
     let mut payload_1 = event("authorizer-rest-request", "GET", "/api/calls", "Bearer x");
@@ -249,9 +252,9 @@ async fn what_is_no_authorizers_event_fails_and_says_why() {
 }
 
 #[tokio::test]
-async fn a_stage_is_no_part_of_the_path_and_two_headers_are_none() {
+async fn a_stage_is_not_part_of_the_path_and_a_repeated_header_is_refused() {
     let issuer = TestIssuer::start().await;
-    let callers = Callers::of(&issuer).await;
+    let callers = Callers::log_in(&issuer).await;
     let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
     for (stage, route, raw_path, expected) in [
         ("prod", "GET /api/calls", "/prod/api/calls", 200),
@@ -270,12 +273,12 @@ async fn a_stage_is_no_part_of_the_path_and_two_headers_are_none() {
         let outcome = ask(&authorizer, &staged).await;
         assert_eq!(status(&outcome, arn(&staged)), expected, "{stage} {route} {raw_path}");
     }
-    // An HTTP API decodes the path: what was one segment for its route, `acme%2Freports`, is two here.
+    // An HTTP API decodes the path: `acme%2Freports`, one segment for its route, arrives as two.
     let mut decoded = event("authorizer-http", "GET", "/api/brands/acme/reports", &callers.service);
     decoded["routeKey"] = "GET /api/brands/{brandKey}".into();
     let error = ask(&authorizer, &decoded).await.unwrap_err();
     assert!(error.contains("does not fit"), "{error}");
-    // What is passed over where it cannot be read.
+    // Unreadable members that the decision does not need are ignored.
     let mut odd = event("authorizer-rest-request", "GET", "/api/calls", &callers.voice);
     odd["requestContext"]["identity"]["sourceIp"] = "test-invoke-source-ip".into();
     odd["multiValueHeaders"]["X-Empty"] = Value::Null;
@@ -286,9 +289,9 @@ async fn a_stage_is_no_part_of_the_path_and_two_headers_are_none() {
 }
 
 #[tokio::test]
-async fn an_answer_about_a_path_with_wildcards_opens_nothing_else() {
+async fn a_response_to_a_path_with_wildcards_allows_no_other_path() {
     let issuer = TestIssuer::start().await;
-    let callers = Callers::of(&issuer).await;
+    let callers = Callers::log_in(&issuer).await;
     for caching in ["off", "on"] {
         let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
         for path in ["/api/subscribers/*", "/api/subscribers/?", "/api/*", "/*"] {
@@ -305,7 +308,7 @@ async fn an_answer_about_a_path_with_wildcards_opens_nothing_else() {
 }
 
 #[tokio::test]
-async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_without() {
+async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_accepted_without() {
     let issuer = TestIssuer::start().await;
     let rule = |path: &str, rest: &str| format!("[[rule]]\nmethods = [\"GET\"]\npath = \"{path}\"\n{rest}\n");
     for (paths, is_expressible) in [
@@ -316,7 +319,8 @@ async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_wit
         (["/a/{x}/{*rest}", "/b"], false),
         (["/users/{id}", "/orders/{id}"], true),
         (["/users", "/users/{id}"], true),
-        // Alike in the loosest reading, in which the policy refuses what is ambiguous.
+        // These paths are equal in the loosest interpretation, in which the policy refuses
+        // ambiguous paths.
         (["/{tenant}/reports", "/Admin/Reports"], false),
         (["/a/{x}/", "/a/b"], false),
     ] {
@@ -327,7 +331,7 @@ async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_wit
         assert!(refused.as_ref().is_none_or(names_the_remedy), "{refused:?}");
         assert!(authorizer(&issuer, "off", &policy).is_ok());
     }
-    // What a claim fills in reaches no further than one segment, but may be what another rule says.
+    // The value of a claim fills no more than one segment, but may equal a segment of another rule.
     let bound = "equal = { brand = \"brandKey\" }";
     let own = rule("/brands/{brand}", bound);
     assert!(authorizer(&issuer, "on", &(own.clone() + &rule("/brands/{brand}/reports", bound))).is_ok());
@@ -335,7 +339,7 @@ async fn a_policy_that_arns_cannot_express_is_refused_with_caching_and_taken_wit
 }
 
 #[tokio::test]
-async fn a_guess_that_comes_too_soon_gets_no_answer_that_could_be_kept() {
+async fn a_guess_that_comes_too_soon_gets_no_cacheable_response() {
     let issuer = TestIssuer::start().await;
     for caching in ["off", "on"] {
         let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
@@ -355,9 +359,9 @@ async fn a_guess_that_comes_too_soon_gets_no_answer_that_could_be_kept() {
 }
 
 #[tokio::test]
-async fn without_a_store_there_is_a_failure_and_no_refusal() {
+async fn without_a_store_a_request_fails_and_is_not_refused() {
     let issuer = TestIssuer::start().await;
-    let callers = Callers::of(&issuer).await;
+    let callers = Callers::log_in(&issuer).await;
     let authorizer = authorizer(&issuer, "off", POLICY).unwrap();
     issuer.dynamodb().delete_table().table_name("countersign-signing-keys").send().await.unwrap();
     for shape in SHAPES {

@@ -1,4 +1,5 @@
-//! Whatever is wrong with a request gets its answer, writes nothing and echoes nothing.
+//! A bad request is answered with its error. It writes nothing, and the response repeats nothing of
+//! it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -6,7 +7,7 @@ use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post};
 use countersign_tests::{CLIENT_CREDENTIALS, JANE, TestIssuer, TestResponse, encode};
 use reqwest::Method;
 
-/// Stands in every bad request, and in no answer.
+/// Part of every bad request, and of no response.
 const CANARY: &str = "c4nary";
 
 fn basic() -> String {
@@ -22,7 +23,7 @@ async fn send(issuer: &TestIssuer, headers: &[(&str, &str)], body: impl Into<Vec
 }
 
 #[tokio::test]
-async fn a_body_that_is_no_form_is_refused_and_never_repaired() {
+async fn a_malformed_form_is_refused_and_never_repaired() {
     let issuer = TestIssuer::start().await;
     let bodies: &[&[u8]] = &[
         b"grant_type=password&username=%c4nary",
@@ -55,7 +56,7 @@ async fn a_body_that_is_no_form_is_refused_and_never_repaired() {
 }
 
 #[tokio::test]
-async fn only_forms_in_utf_8_are_read() {
+async fn only_forms_in_utf_8_are_accepted() {
     let issuer = TestIssuer::start().await;
     let form = encode(JANE);
     for accepted in [
@@ -105,7 +106,7 @@ async fn parameters_in_the_query_are_refused() {
 }
 
 #[tokio::test]
-async fn a_body_may_have_16_kib() {
+async fn a_body_may_have_up_to_16_kib() {
     let issuer = TestIssuer::start().await;
     let form = encode(JANE);
     let padded = |length: usize| format!("{form}&x={}", "a".repeat(length - form.len() - 3));
@@ -115,7 +116,7 @@ async fn a_body_may_have_16_kib() {
 }
 
 #[tokio::test]
-async fn what_is_too_long_is_refused_before_anything_is_read_or_hashed() {
+async fn a_value_that_is_too_long_is_refused_before_anything_is_read_or_hashed() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     let long = "a".repeat(1025);
     for form in [
@@ -131,7 +132,7 @@ async fn what_is_too_long_is_refused_before_anything_is_read_or_hashed() {
     let secret = Post::new("/oauth/token", "app", &"a".repeat(3073), JANE).to(&world.issuer).await;
     secret.assert_error(401, "invalid_client");
     assert!(world.store.take_calls().is_empty());
-    // What no rule of ours names may be as long as the body lets it.
+    // A parameter without a rule may be as long as the body allows.
     let longer = long.repeat(2);
     let form = [JANE, &[("password2", longer.as_str())]].concat();
     Post::new("/oauth/token", "app", APP_SECRET, &form)
@@ -141,7 +142,7 @@ async fn what_is_too_long_is_refused_before_anything_is_read_or_hashed() {
 }
 
 #[tokio::test]
-async fn other_methods_and_paths_are_answered_too() {
+async fn other_methods_and_paths_get_an_oauth_error() {
     let issuer = TestIssuer::start().await;
     for path in ["/oauth/token", "/oauth/refresh", "/oauth/revoke", "/oauth/introspect"] {
         for method in [Method::GET, Method::PUT, Method::DELETE, Method::OPTIONS] {
@@ -157,7 +158,7 @@ async fn other_methods_and_paths_are_answered_too() {
 }
 
 #[tokio::test]
-async fn garbage_and_foreign_refresh_tokens_are_refused_in_one_way() {
+async fn garbage_and_foreign_refresh_tokens_are_refused_alike() {
     let issuer = TestIssuer::start().await;
     let stranger = TestIssuer::start().await;
     let access_token = issuer.token("demo-app", JANE, &[]).await.access_token();
@@ -189,7 +190,7 @@ async fn garbage_and_foreign_refresh_tokens_are_refused_in_one_way() {
 }
 
 #[tokio::test]
-async fn a_refresh_token_opens_no_api() {
+async fn an_api_refuses_a_refresh_token() {
     let issuer = TestIssuer::start().await;
     let refresh_token = issuer.log_in().await;
     let answer = issuer.call(Method::GET, "/api/whoami", &refresh_token).await;
@@ -198,7 +199,7 @@ async fn a_refresh_token_opens_no_api() {
 }
 
 #[tokio::test]
-async fn a_store_out_of_reach_is_503_and_a_moment_to_wait() {
+async fn an_unreachable_store_is_503_with_a_time_to_wait() {
     let issuer = TestIssuer::start().await;
     issuer.server.dynamodb.stop().await;
     let request = reqwest::Client::new().post(format!("{}/oauth/token", issuer.url));

@@ -1,4 +1,5 @@
-//! Clients are read once a minute, and served from memory for a while when they cannot be read.
+//! Clients are read once a minute, and served from memory for a limited time when they cannot be
+//! read.
 
 use std::time::Duration;
 
@@ -35,13 +36,13 @@ async fn a_client_is_read_once_a_minute() {
     clock.advance(Duration::from_millis(1));
     for_alice().to(&world.issuer).await.ok();
     assert_eq!(reads(&world), ["clients", "principals"]);
-    // A clock that was set back makes nothing fresh.
+    // Setting the clock back does not make a copy fresh.
     clock.rewind(Duration::from_secs(30));
     for_alice().to(&world.issuer).await.ok();
     assert_eq!(reads(&world), ["clients", "principals"]);
 }
 
-/// The tables that were read, those of keys aside.
+/// The tables that were read, without the table of keys.
 fn reads(world: &InProcess) -> Vec<String> {
     let calls = world.store.take_calls();
     let tables = calls.iter().filter_map(|call| call.strip_prefix("GetItem "));
@@ -51,7 +52,7 @@ fn reads(world: &InProcess) -> Vec<String> {
 #[tokio::test(start_paused = true)]
 async fn many_requests_at_once_cause_one_read() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
-    // Every answer takes its time, so that all are under way at once.
+    // Every response is slow, so that all requests run at once.
     world.store.fail_with(Fault::SlowBody);
     let requests: Vec<_> = (0..50)
         .map(|_| {
@@ -86,15 +87,15 @@ async fn disabling_takes_effect_within_60_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_dynamodb_is_away_cached_clients_are_served_for_15_minutes_more() {
+async fn while_dynamodb_is_unavailable_cached_clients_are_served_for_15_more_minutes() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     for_alice().to(&world.issuer).await.ok();
     world.store.fail_with(Fault::Hang);
     clock.advance(MINUTE);
     for_alice().to(&world.issuer).await.ok();
-    assert!(!world.store.take_calls().is_empty(), "it was tried");
+    assert!(!world.store.take_calls().is_empty(), "DynamoDB was called");
     for_alice().to(&world.issuer).await.ok();
-    assert!(world.store.take_calls().is_empty(), "and then left alone for a moment");
+    assert!(world.store.take_calls().is_empty(), "and then not for a moment");
 
     clock.advance(Duration::from_secs(15 * 60 - 1));
     for_alice().to(&world.issuer).await.ok();
@@ -104,8 +105,9 @@ async fn while_dynamodb_is_away_cached_clients_are_served_for_15_minutes_more() 
     for_alice().to(&world.issuer).await.ok();
 }
 
-/// Neither client nor operator nor keys are fresh, and nothing is answered.
-async fn beside_a_silent_dynamodb() -> InProcess {
+/// Starts an issuer whose copies of client, operator and keys have all expired, over a DynamoDB
+/// that does not respond.
+async fn with_expired_copies_and_a_silent_dynamodb() -> InProcess {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
     for_alice().to(&world.issuer).await.ok();
     world.store.fail_with(Fault::Hang);
@@ -114,8 +116,8 @@ async fn beside_a_silent_dynamodb() -> InProcess {
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_dynamodb_is_silent_one_request_waits_for_it_and_the_next_ones_not_at_all() {
-    let world = beside_a_silent_dynamodb().await;
+async fn when_dynamodb_is_silent_one_request_waits_for_it_and_the_next_ones_do_not() {
+    let world = with_expired_copies_and_a_silent_dynamodb().await;
     let begun = Instant::now();
     for_alice().to(&world.issuer).await.ok();
     let waited = begun.elapsed();
@@ -126,19 +128,24 @@ async fn where_dynamodb_is_silent_one_request_waits_for_it_and_the_next_ones_not
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_cut_off_leaves_its_mark() {
-    let world = beside_a_silent_dynamodb().await;
-    let cut_off = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
-    assert!(cut_off.is_err());
+async fn a_cancelled_request_opens_the_circuit_breaker() {
+    let world = with_expired_copies_and_a_silent_dynamodb().await;
+    let cancelled = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
+    assert!(cancelled.is_err());
     let begun = Instant::now();
     for_alice().to(&world.issuer).await.ok();
-    assert_eq!(begun.elapsed().as_millis(), 200, "the two tables that it had not come to");
+    assert_eq!(
+        begun.elapsed().as_millis(),
+        200,
+        "for the two tables that the cancelled request had not reached"
+    );
 }
 
-/// A successor is to be opened for the first time, and whatever `is_silent` says is not answered.
-async fn beside_a_key_that_does_not_open(is_silent: fn(&str) -> bool) -> InProcess {
+/// Starts an issuer that must decrypt a key for the first time, over a store that does not respond
+/// to the calls for which `is_silent` is true.
+async fn with_a_key_that_cannot_be_decrypted(is_silent: fn(&str) -> bool) -> InProcess {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
-    // The copies are fresh a moment before the handover.
+    // Refreshes the copies shortly before the successor starts to sign.
     tokio::time::sleep((30 * 24 * 60 - 14) * MINUTE).await;
     for_alice().to(&world.issuer).await.ok();
     world.store.set_faults(move |call| is_silent(call).then_some(Fault::Hang));
@@ -147,39 +154,43 @@ async fn beside_a_key_that_does_not_open(is_silent: fn(&str) -> bool) -> InProce
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_successor_that_cannot_be_opened_costs_one_request_its_patience() {
-    for (is_silent, patience) in [
+async fn a_successor_that_cannot_be_decrypted_makes_only_one_request_wait() {
+    for (is_silent, timeout) in [
         ((|_| true) as fn(&str) -> bool, 2300),
         (|call| call == "GetItem signing-keys", 2000),
         (|call| call == "Decrypt", 2000),
     ] {
-        let world = beside_a_key_that_does_not_open(is_silent).await;
+        let world = with_a_key_that_cannot_be_decrypted(is_silent).await;
         let begun = Instant::now();
         for_alice().to(&world.issuer).await.ok();
-        assert_eq!(begun.elapsed().as_millis(), patience);
+        assert_eq!(begun.elapsed().as_millis(), timeout);
         for_alice().to(&world.issuer).await.ok();
-        assert_eq!(begun.elapsed().as_millis(), patience, "the next one waits for nothing");
+        assert_eq!(begun.elapsed().as_millis(), timeout, "the next request does not wait");
         world.store.heal();
         tokio::time::sleep(2 * MINUTE).await;
         let before = world.store.take_calls().len();
         for_alice().to(&world.issuer).await.ok();
-        assert!(before > 0 && world.store.take_calls().contains(&"Decrypt".to_owned()), "it is tried again");
+        assert!(
+            before > 0 && world.store.take_calls().contains(&"Decrypt".to_owned()),
+            "decryption is tried again"
+        );
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_request_that_is_cut_off_while_a_key_is_opened_leaves_its_mark() {
-    let world = beside_a_key_that_does_not_open(|call| call == "Decrypt").await;
-    let cut_off = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
-    assert!(cut_off.is_err());
+async fn a_request_that_is_cancelled_while_it_decrypts_a_key_opens_the_circuit_breaker() {
+    let world = with_a_key_that_cannot_be_decrypted(|call| call == "Decrypt").await;
+    let cancelled = tokio::time::timeout(Duration::from_millis(500), for_alice().to(&world.issuer)).await;
+    assert!(cancelled.is_err());
     let begun = Instant::now();
     for_alice().to(&world.issuer).await.ok();
     assert_eq!(begun.elapsed().as_millis(), 0);
 }
 
-/// Throttled, or silent: the trouble is that of one table.
+/// Reads of one table are throttled or get no response. A disabled record of another table must be
+/// noticed all the same.
 #[tokio::test(start_paused = true)]
-async fn trouble_with_one_table_hides_nothing_that_is_revoked_in_another() {
+async fn a_failing_table_does_not_hide_a_change_in_another_one() {
     for fault in [Fault::Throttled, Fault::Hang] {
         let clock = clock_of_tokio();
         let world = InProcess::start(&clock, &[]).await;
@@ -192,7 +203,7 @@ async fn trouble_with_one_table_hides_nothing_that_is_revoked_in_another() {
         let mut alice = operators.get(&key.to_string()).await.unwrap().unwrap();
         alice.disable(clock.now());
         operators.save(&mut alice).await.unwrap();
-        // A request every second, so that reading clients has always just failed.
+        // One request a second, so that reading clients has always just failed.
         for _ in 0..60 {
             tokio::time::sleep(Duration::from_secs(1)).await;
             for_alice().to(&world.issuer).await;
@@ -208,7 +219,7 @@ async fn trouble_with_one_table_hides_nothing_that_is_revoked_in_another() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn while_dynamodb_is_away_everything_else_is_503() {
+async fn while_dynamodb_is_unavailable_everything_that_is_not_cached_is_503() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let login = Post::new(
         "/oauth/token",
@@ -241,7 +252,7 @@ async fn serving_stale_clients_can_be_switched_off() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_deleted_or_cannot_be_read_is_never_served_from_memory() {
+async fn a_deleted_client_is_never_served_from_memory_even_if_it_cannot_be_read() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     service().to(&world.issuer).await.ok();
     world.table::<Client>().delete("service").await.unwrap();
@@ -253,7 +264,7 @@ async fn what_was_deleted_or_cannot_be_read_is_never_served_from_memory() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_unknown_client_is_looked_up_once_in_2_seconds_and_let_in_soon_after_it_is_made() {
+async fn an_unknown_client_is_looked_up_every_2_seconds_and_accepted_soon_after_its_creation() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     unknown().to(&world.issuer).await.assert_error(401, "invalid_client");
     unknown().to(&world.issuer).await.assert_error(401, "invalid_client");
@@ -267,7 +278,7 @@ async fn an_unknown_client_is_looked_up_once_in_2_seconds_and_let_in_soon_after_
 }
 
 #[tokio::test(start_paused = true)]
-async fn nobody_is_refused_by_a_reading_of_more_than_2_seconds() {
+async fn no_client_is_refused_because_of_a_copy_that_is_2_seconds_old() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let with_new_secret =
         || Post::new("/oauth/token", "service", CHOSEN_SECRET, &[("grant_type", "client_credentials")]);
@@ -285,7 +296,7 @@ async fn nobody_is_refused_by_a_reading_of_more_than_2_seconds() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn thousands_of_guessed_names_push_no_client_out() {
+async fn thousands_of_guessed_names_evict_no_client() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     service().to(&world.issuer).await.ok();
     for n in 0..1500 {
@@ -295,7 +306,7 @@ async fn thousands_of_guessed_names_push_no_client_out() {
     world.store.take_calls();
     service().to(&world.issuer).await.ok();
     assert!(reads(&world).is_empty());
-    // The oldest guess was forgotten: memory is bounded.
+    // The oldest guess has left the cache: memory is bounded.
     Post::new("/oauth/token", "guess-0", "x", &[])
         .to(&world.issuer)
         .await

@@ -1,7 +1,8 @@
-//! Secrets, passwords and tokens that go through every flow turn up in no answer that is not theirs and in no line of
-//! the log, however they are written. `countersign_tests::canaries` watches all other tests for the same.
+//! Secrets, passwords and tokens go through every flow. None of them appears, in any encoding, in a
+//! log line or in a response that should not contain it. `countersign_tests::canaries` checks the
+//! same in all other tests.
 
-use countersign_tests::canaries::writings;
+use countersign_tests::canaries::{self, encodings};
 use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
@@ -9,6 +10,7 @@ use tracing_subscriber::filter::LevelFilter;
 
 #[tokio::test(start_paused = true)]
 async fn no_secret_is_logged_or_echoed_in_any_flow_or_fault() {
+    canaries::watch();
     let log = Log::default();
     let writer = log.clone();
     let subscriber = tracing_subscriber::fmt()
@@ -48,23 +50,26 @@ async fn no_secret_is_logged_or_echoed_in_any_flow_or_fault() {
             ("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", &refresh)]),
         ] {
             let answer = Post::new(path, id, secret, form).to(&world.issuer).await;
-            // A token belongs in an answer of 200.
+            // A response with status 200 may contain a token.
             if answer.status != 200 {
                 answers.push(answer.text);
             }
         }
         world.store.heal();
         clock.advance(std::time::Duration::from_secs(15 * 60));
-        // Of a token the signature is the secret part; the rest is what the audit log says anyway.
+        // The signature is the secret part of a token. The audit log contains the rest anyway.
         secrets.extend([access, refresh].map(|token| token.rsplit('.').next().unwrap().to_owned()));
     }
     let log = log.text();
-    assert!(log.contains("issued") && log.contains("refused") && log.contains("failed"), "it is the log");
+    assert!(
+        log.contains("issued") && log.contains("refused") && log.contains("failed"),
+        "the log has the expected events"
+    );
     for secret in &secrets {
-        for writing in writings(secret) {
+        for encoding in encodings(secret) {
             for (what, text) in [("log", &log), ("answers", &answers.join("\n"))] {
-                let found = text.find(&writing).map(|at| &text[at.saturating_sub(200)..at + writing.len()]);
-                assert_eq!(found, None, "{writing} in the {what}");
+                let found = text.find(&encoding).map(|at| &text[at.saturating_sub(200)..at + encoding.len()]);
+                assert_eq!(found, None, "{encoding} in the {what}");
             }
         }
     }

@@ -1,4 +1,4 @@
-//! How a client may say who it is, and how it may not.
+//! The ways in which a client may authenticate, and those that are refused.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ async fn with_basic(issuer: &TestIssuer, scheme: &str, credentials: &str) -> Tes
 }
 
 #[tokio::test]
-async fn basic_is_read_raw_and_form_encoded_and_in_any_case() {
+async fn basic_is_accepted_raw_and_form_encoded_and_its_scheme_in_any_case() {
     let issuer = TestIssuer::start().await;
     let random = Random::system();
     let stored = |secret: &str| {
@@ -23,7 +23,7 @@ async fn basic_is_read_raw_and_form_encoded_and_in_any_case() {
     };
     with_basic(&issuer, "Basic", "demo-voice:demo-voice-secret").await.ok();
     with_basic(&issuer, "bAsIC", "demo%2Dvoice:demo%2Dvoice%2Dsecret").await.ok();
-    // A secret on which the two readings differ is let in both ways.
+    // A secret for which the two interpretations differ is accepted in both.
     issuer.change_client("demo-voice", |client| client.secrets = vec![stored("a+b%41:c ü")]).await;
     with_basic(&issuer, "Basic", "demo-voice:a+b%41:c ü").await.ok();
     with_basic(&issuer, "Basic", "demo-voice:a%2Bb%2541%3Ac+%C3%BC").await.ok();
@@ -31,7 +31,7 @@ async fn basic_is_read_raw_and_form_encoded_and_in_any_case() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_authenticated_hears_the_same_words_and_learns_nothing_else() {
+async fn every_failed_authentication_gets_the_same_response() {
     let issuer = TestIssuer::start().await;
     let wrong = with_basic(&issuer, "Basic", "demo-voice:wrong").await;
     wrong.assert_error(401, "invalid_client");
@@ -76,7 +76,7 @@ async fn whoever_is_not_authenticated_hears_the_same_words_and_learns_nothing_el
 }
 
 #[tokio::test]
-async fn two_ways_at_once_are_refused() {
+async fn two_ways_of_authentication_at_once_are_refused() {
     let issuer = TestIssuer::start().await;
     let basic = format!("Basic {}", BASE64.encode("demo-voice:demo-voice-secret"));
     let send = async |headers: &[(&str, &str)], more: &[(&str, &str)]| {
@@ -86,7 +86,7 @@ async fn two_ways_at_once_are_refused() {
     send(&one, &[("client_id", "demo-voice")]).await.ok();
     send(&one, &[("client_id", "demo-app")]).await.assert_error(400, "invalid_request");
     send(&one, &[("client_secret", "demo-voice-secret")]).await.assert_error(400, "invalid_request");
-    // Two readings of one header, of which the body names the one that does not hold.
+    // The header has two interpretations, and the body names the wrong one.
     let encoded = format!("Basic {}", BASE64.encode("demo%2Dvoice:demo%2Dvoice%2Dsecret"));
     let headers = [("authorization", encoded.as_str())];
     send(&headers, &[("client_id", "demo-voice")]).await.ok();
@@ -100,7 +100,7 @@ async fn two_ways_at_once_are_refused() {
 }
 
 #[tokio::test]
-async fn a_generated_secret_works_until_it_expires_and_beside_another() {
+async fn a_generated_secret_works_until_it_expires_and_together_with_another() {
     let issuer = TestIssuer::start().await;
     let random = Random::system();
     let generated = Secret::generate(&random).unwrap();

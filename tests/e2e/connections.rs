@@ -1,4 +1,4 @@
-//! How DynamoDB is reached: connections that are kept, and connections that are given up.
+//! The connections to DynamoDB: which are reused and which are closed.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use countersign_issuer::config::StoreConfig;
 use countersign_issuer::store::dynamodb;
+use countersign_tests::canaries;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -17,38 +18,39 @@ const NO_ITEM: &str =
     "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\ncontent-length: 2\r\n\r\n{}";
 const BROKEN: &str = "HTTP/1.1 500 Internal Server Error\r\ncontent-length: 2\r\n\r\n{}";
 
-/// What is done with a request.
+/// The server's reaction to a request.
 #[derive(Clone, Copy)]
-enum Answer {
-    Say(&'static str),
-    /// The connection ends without a word.
-    HangUp,
-    /// Answered, and the connection ends.
-    SayAndHangUp(&'static str),
-    /// Nothing ever comes.
-    Silence,
+enum Reaction {
+    Respond(&'static str),
+    /// Closes the connection without a response.
+    Close,
+    /// Responds and closes the connection.
+    RespondAndClose(&'static str),
+    /// Never responds.
+    Ignore,
 }
 
-/// A server that gives `answers` in turn, and the number of the connection that each request came by.
-async fn server(answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<usize>>>) {
+/// Starts a server that reacts with `reactions` in turn. Also returns the number of the connection
+/// on which each request came.
+async fn server(reactions: Vec<Reaction>) -> (String, Arc<Mutex<Vec<usize>>>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let answers = Arc::new(Mutex::new(answers.into_iter()));
+    let reactions = Arc::new(Mutex::new(reactions.into_iter()));
     let seen: Arc<Mutex<Vec<usize>>> = Arc::default();
     let requests = Arc::clone(&seen);
     tokio::spawn(async move {
         for connection in 1.. {
             let (stream, _) = listener.accept().await.unwrap();
-            let (answers, requests) = (Arc::clone(&answers), Arc::clone(&requests));
+            let (reactions, requests) = (Arc::clone(&reactions), Arc::clone(&requests));
             tokio::spawn(async move {
                 let mut stream = BufReader::new(stream);
                 while read_request(&mut stream).await.is_some() {
                     requests.lock().unwrap().push(connection);
-                    let answer = answers.lock().unwrap().next().unwrap();
-                    if let Answer::Say(text) | Answer::SayAndHangUp(text) = answer {
+                    let reaction = reactions.lock().unwrap().next().unwrap();
+                    if let Reaction::Respond(text) | Reaction::RespondAndClose(text) = reaction {
                         stream.write_all(text.as_bytes()).await.unwrap();
                     }
-                    if matches!(answer, Answer::HangUp | Answer::SayAndHangUp(_)) {
+                    if matches!(reaction, Reaction::Close | Reaction::RespondAndClose(_)) {
                         return;
                     }
                 }
@@ -58,7 +60,7 @@ async fn server(answers: Vec<Answer>) -> (String, Arc<Mutex<Vec<usize>>>) {
     (endpoint, seen)
 }
 
-/// One request with its body; None where the connection ends.
+/// Reads one request with its body; `None` where the connection ends.
 async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<()> {
     let mut length = 0;
     loop {
@@ -78,6 +80,7 @@ async fn read_request(stream: &mut BufReader<TcpStream>) -> Option<()> {
 }
 
 fn client(endpoint: &str) -> Client {
+    canaries::watch();
     let config = StoreConfig::from_lookup(|name| match name {
         "AWS_REGION" => Some("eu-central-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
@@ -91,7 +94,7 @@ fn question(db: &Client) -> GetItemFluentBuilder {
     db.get_item().table_name("clients").key("client_id", AttributeValue::S("a".to_owned()))
 }
 
-/// As many reads as are asked for, one after the other, over one client. All of them succeed.
+/// Reads `times` times in a row with one client. All reads succeed.
 async fn read(endpoint: &str, times: usize) {
     let db = client(endpoint);
     for _ in 0..times {
@@ -100,32 +103,32 @@ async fn read(endpoint: &str, times: usize) {
 }
 
 #[tokio::test]
-async fn a_connection_is_kept_for_the_next_request() {
-    let (endpoint, seen) = server(vec![Answer::Say(NO_ITEM); 3]).await;
+async fn a_connection_is_reused_for_the_next_request() {
+    let (endpoint, seen) = server(vec![Reaction::Respond(NO_ITEM); 3]).await;
     read(&endpoint, 3).await;
     assert_eq!(*seen.lock().unwrap(), [1, 1, 1]);
 }
 
 #[tokio::test]
-async fn after_an_internal_error_another_connection_is_asked() {
+async fn after_an_internal_error_the_next_request_uses_another_connection() {
     let (endpoint, seen) =
-        server(vec![Answer::Say(NO_ITEM), Answer::Say(BROKEN), Answer::Say(NO_ITEM)]).await;
+        server(vec![Reaction::Respond(NO_ITEM), Reaction::Respond(BROKEN), Reaction::Respond(NO_ITEM)]).await;
     read(&endpoint, 2).await;
     assert_eq!(*seen.lock().unwrap(), [1, 1, 2]);
 }
 
 #[tokio::test]
-async fn a_connection_that_ends_costs_no_request() {
-    let answers = vec![Answer::SayAndHangUp(NO_ITEM), Answer::HangUp, Answer::Say(NO_ITEM)];
-    let (endpoint, seen) = server(answers).await;
+async fn a_closed_connection_fails_no_request() {
+    let reactions = vec![Reaction::RespondAndClose(NO_ITEM), Reaction::Close, Reaction::Respond(NO_ITEM)];
+    let (endpoint, seen) = server(reactions).await;
     read(&endpoint, 2).await;
     assert_eq!(*seen.lock().unwrap(), [1, 2, 3]);
 }
 
 #[tokio::test]
-async fn an_answer_is_waited_for_no_longer_than_the_read_timeout() {
-    let (endpoint, seen) = server(vec![Answer::Silence]).await;
-    // The read time-out alone.
+async fn a_request_waits_no_longer_than_the_read_timeout() {
+    let (endpoint, seen) = server(vec![Reaction::Ignore]).await;
+    // The read timeout and no other.
     let timeouts = TimeoutConfig::builder()
         .disable_operation_timeout()
         .disable_operation_attempt_timeout()

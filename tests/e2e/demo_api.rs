@@ -1,4 +1,5 @@
-//! The protected demo API of `countersign dev`: the tower layer and the policy, as any API has them.
+//! The protected demo API of `countersign dev`, which uses the tower layer and a policy like any
+//! API.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
 use reqwest::Method;
 
 #[tokio::test]
-async fn callers_are_let_in_by_scope_role_and_brand() {
+async fn scope_role_and_brand_decide_who_may_call() {
     let issuer = TestIssuer::start().await;
     let service =
         issuer.token("demo-service", CLIENT_CREDENTIALS, &[("brandKey", "acme")]).await.access_token();
@@ -44,7 +45,7 @@ async fn callers_are_let_in_by_scope_role_and_brand() {
 }
 
 #[tokio::test]
-async fn without_a_token_there_is_a_bare_challenge_and_with_a_bad_one_a_reason() {
+async fn a_challenge_is_bare_without_a_token_and_has_a_reason_with_a_bad_one() {
     let issuer = TestIssuer::start().await;
     let challenges = async |headers: &[(&str, &str)]| {
         let answer = issuer.get("/api/whoami", headers).await;
@@ -53,7 +54,7 @@ async fn without_a_token_there_is_a_bare_challenge_and_with_a_bad_one_a_reason()
     let basic = r#"Basic realm="countersign""#.to_owned();
     let bare = (401, vec!["Bearer".to_owned(), basic.clone()]);
     assert_eq!(challenges(&[]).await, bare);
-    assert_eq!(challenges(&[("authorization", "Digest x")]).await, bare, "a method that is not taken");
+    assert_eq!(challenges(&[("authorization", "Digest x")]).await, bare, "an unsupported scheme");
     let malformed = (400, vec![r#"Bearer error="invalid_request""#.to_owned()]);
     for headers in [
         &[("authorization", "Bearer")][..],
@@ -88,14 +89,14 @@ async fn a_client_may_call_with_its_id_and_secret() {
     assert_eq!(wrong.status, 401);
     assert_eq!(wrong.headers("www-authenticate"), ["Bearer", r#"Basic realm="countersign""#]);
 
-    // Several brands, and no way to name one.
+    // The client has several brands, and HTTP Basic cannot name one.
     let service = issuer.call_with(Method::GET, "/api/reports", "demo-service", "demo-service-secret").await;
     assert_eq!(service.status, 403);
-    assert!(service.header("www-authenticate").contains("get a token"), "the remedy is said");
+    assert!(service.header("www-authenticate").contains("get a token"), "the response contains the remedy");
 }
 
 #[tokio::test]
-async fn a_pair_that_was_right_counts_for_a_minute_and_no_longer() {
+async fn a_verified_id_and_secret_are_accepted_for_a_minute_and_no_longer() {
     let issuer = TestIssuer::start().await;
     let call = async || {
         issuer.call_with(Method::GET, "/api/calls", "demo-voice", "demo-voice-secret").await.status.as_u16()

@@ -1,4 +1,5 @@
-//! API Gateway's events, through the code that the function binaries run. The same files go to `cargo lambda invoke`.
+//! API Gateway's events, through the code that the function binaries run. `cargo lambda invoke`
+//! sends the same files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,8 @@ use serde_json::Value;
 fn event_files() -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../events");
     let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    // The scheduled event of the rotate function is no request, and an authorizer's is no HTTP endpoint's.
+    // The scheduled event of the rotate function is not a request, and the authorizer's events are
+    // for no HTTP endpoint.
     let is_request = |file: &PathBuf| {
         fs::read_to_string(file).is_ok_and(|text| text.contains("rawPath") && !text.contains("routeArn"))
     };
@@ -27,7 +29,7 @@ fn event_files() -> Vec<PathBuf> {
     files
 }
 
-/// An event with live tokens where its body has the words for them.
+/// Reads an event and replaces the placeholders in its body with live tokens.
 fn event(file: &Path, refresh_token: &str, access_token: &str) -> Value {
     let mut event: Value = serde_json::from_str(&fs::read_to_string(file).unwrap()).unwrap();
     let is_base64 = event["isBase64Encoded"] == true;
@@ -43,19 +45,22 @@ fn event(file: &Path, refresh_token: &str, access_token: &str) -> Value {
     event
 }
 
-/// The functions as their `main`s set them up, from the `env` file.
+/// The functions, set up from the `env` file as in their `main`.
 struct Functions {
     issuer: Issuer,
     publisher: Publisher,
 }
 
 impl Functions {
-    fn of(issuer: &TestIssuer) -> Self {
+    fn new(issuer: &TestIssuer) -> Self {
         let clock = issuer.clock.clock();
         let (config, envelope) = issuer.config();
         let db = dynamodb(&config.store.aws);
         let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
-        Self { issuer: Issuer::new(&config, &db, envelope, clock, Random::system(), AuditLog::tracing()), publisher }
+        Self {
+            issuer: Issuer::new(&config, &db, envelope, clock, Random::system(), AuditLog::tracing()),
+            publisher,
+        }
     }
 
     async fn answer(&self, event: &Value) -> Response {
@@ -71,7 +76,7 @@ impl Functions {
 #[tokio::test]
 async fn every_event_is_answered_in_text_and_in_base64() {
     let issuer = TestIssuer::start().await;
-    let functions = Functions::of(&issuer);
+    let functions = Functions::new(&issuer);
     let files = event_files();
     assert!(files.len() >= 19, "{files:?}");
     for file in files {
@@ -96,9 +101,9 @@ async fn every_event_is_answered_in_text_and_in_base64() {
 }
 
 #[tokio::test]
-async fn a_stage_before_the_path_and_a_repeated_header_are_understood() {
+async fn a_stage_before_the_path_is_dropped_and_a_repeated_header_is_refused() {
     let issuer = TestIssuer::start().await;
-    let functions = Functions::of(&issuer);
+    let functions = Functions::new(&issuer);
     let file = event_files().into_iter().find(|file| file.ends_with("refresh.json")).unwrap();
     let mut staged = event(&file, "garbage", "");
     staged["rawPath"] = "/prod/oauth/refresh".into();

@@ -1,4 +1,4 @@
-//! The four grants: who gets which token, and who gets none.
+//! The four grants: the tokens that they return and the requests that they refuse.
 
 use countersign_issuer::http;
 use countersign_issuer::records::{AccessTokenType, Principal, PrincipalKey};
@@ -70,7 +70,7 @@ async fn an_operator_gets_a_token_with_their_username_as_operator() {
 }
 
 #[tokio::test]
-async fn usernames_and_passwords_are_compared_as_rfc_8265_says() {
+async fn usernames_and_passwords_are_compared_by_rfc_8265() {
     let issuer = TestIssuer::start().await;
     let form = [
         ("grant_type", "password"),
@@ -82,7 +82,7 @@ async fn usernames_and_passwords_are_compared_as_rfc_8265_says() {
 }
 
 #[tokio::test]
-async fn whoever_may_not_log_in_hears_the_same_words() {
+async fn every_failed_login_gets_the_same_response() {
     let issuer = TestIssuer::start().await;
     let attempt = async |grant: &str, username: &str, password: &str| {
         let form = [("grant_type", grant), ("username", username), ("password", password)];
@@ -93,7 +93,11 @@ async fn whoever_may_not_log_in_hears_the_same_words() {
     let wrong_password = attempt("password", "jane@example.com", "wrong").await;
     assert_eq!(attempt("password", "nobody", "wrong").await, wrong_password);
     assert_eq!(attempt("password", "not a username", "wrong").await, wrong_password);
-    assert_eq!(attempt("password", "alice.ops", "operator-passphrase").await, wrong_password, "no user");
+    assert_eq!(
+        attempt("password", "alice.ops", "operator-passphrase").await,
+        wrong_password,
+        "alice is not a user"
+    );
     assert_eq!(
         attempt("operator_password", "jane@example.com", "correct horse battery staple").await,
         wrong_password
@@ -122,7 +126,7 @@ async fn users_are_unique_within_a_brand() {
 }
 
 #[tokio::test]
-async fn an_operator_out_of_reach_is_refused_in_one_way() {
+async fn every_unavailable_operator_is_refused_alike() {
     let issuer = TestIssuer::start().await;
     let random = countersign_issuer::random::Random::system();
     let bob = PrincipalKey::Operator { username: "bob".into() };
@@ -144,7 +148,7 @@ async fn an_operator_out_of_reach_is_refused_in_one_way() {
 }
 
 #[tokio::test]
-async fn a_client_may_have_to_name_an_operator() {
+async fn a_client_can_be_required_to_name_an_operator() {
     let issuer = TestIssuer::start().await;
     issuer.change_client("demo-service", |client| client.require_operator = true).await;
     let brand = ("brandKey", "acme");
@@ -153,7 +157,7 @@ async fn a_client_may_have_to_name_an_operator() {
 }
 
 #[tokio::test]
-async fn a_brand_is_the_named_one_or_the_only_one() {
+async fn the_brand_is_the_requested_one_or_the_only_one() {
     let issuer = TestIssuer::start().await;
     let brand_of = async |client: &str, form: &[(&str, &str)]| {
         let answer = issuer.token(client, CLIENT_CREDENTIALS, form).await;
@@ -180,7 +184,7 @@ async fn a_brand_is_the_named_one_or_the_only_one() {
 }
 
 #[tokio::test]
-async fn scope_is_what_is_asked_for_or_the_default_or_left_out() {
+async fn the_scope_is_the_requested_one_or_the_default_or_absent() {
     let issuer = TestIssuer::start().await;
     let ask = async |scope: &str| issuer.token("demo-voice", CLIENT_CREDENTIALS, &[("scope", scope)]).await;
     let narrowed = ask("calls:read calls:read").await;
@@ -216,7 +220,7 @@ async fn scope_is_what_is_asked_for_or_the_default_or_left_out() {
 }
 
 #[tokio::test]
-async fn a_resource_chooses_among_the_clients_audiences() {
+async fn a_resource_selects_one_of_the_clients_audiences() {
     let issuer = TestIssuer::start().await;
     let other = "https://other.example.com/v1";
     issuer.change_client("demo-voice", |client| client.audiences.push(other.into())).await;
@@ -230,7 +234,7 @@ async fn a_resource_chooses_among_the_clients_audiences() {
 }
 
 #[tokio::test]
-async fn lifetime_and_typ_are_the_clients_within_the_global_cap() {
+async fn the_client_sets_lifetime_and_typ_within_the_global_limits() {
     let issuer = TestIssuer::start().await;
     issuer
         .change_client("demo-voice", |client| {
@@ -241,12 +245,12 @@ async fn lifetime_and_typ_are_the_clients_within_the_global_cap() {
     let answer = issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await;
     let claims = issuer.verify_token_as("JWT", AUDIENCE, &answer.access_token()).await;
     let day = 24 * 3600;
-    assert_eq!(answer.ok()["expires_in"], day, "a record written under a higher cap");
+    assert_eq!(answer.ok()["expires_in"], day, "the record was written under a higher limit");
     assert_eq!(claims["exp"], issuer.clock.now().seconds() + day);
 }
 
 #[tokio::test]
-async fn a_client_uses_the_grants_of_its_list_alone() {
+async fn a_client_may_use_only_the_grants_in_its_record() {
     let issuer = TestIssuer::start().await;
     issuer
         .token("demo-service", JANE, &[("brandKey", "acme")])
@@ -264,7 +268,7 @@ async fn a_client_uses_the_grants_of_its_list_alone() {
 }
 
 #[tokio::test]
-async fn a_request_carries_no_room_for_questions_to_dynamodb_that_it_seldom_asks() {
+async fn the_future_of_a_request_has_no_room_for_dynamodb_calls_that_are_rare() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     let answering = http::token(&world.issuer, http::Request::default());
     assert!(size_of_val(&answering) < 4096, "{} bytes, each moved about four times", size_of_val(&answering));

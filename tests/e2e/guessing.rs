@@ -1,4 +1,5 @@
-//! Guesses are slowed down: before any hash, alike for names that do not exist, and for nobody for good.
+//! The login throttle slows guesses down: before any hash, equally for names that do not exist, and
+//! never for good.
 
 use std::time::Duration;
 
@@ -29,12 +30,12 @@ async fn fail(world: &InProcess, post: &Post, times: usize) -> TestResponse {
 }
 
 #[track_caller]
-fn assert_told_to_wait(answer: &TestResponse, seconds: u64) {
+fn assert_must_wait(answer: &TestResponse, seconds: u64) {
     answer.assert_error(429, "temporarily_unavailable");
     assert_eq!(answer.header("retry-after"), seconds.to_string());
 }
 
-/// Makes guesses, each as soon as it may be made, and returns the waits that were told.
+/// Makes guesses, each as soon as it is allowed, and returns the waits from `Retry-After`.
 async fn waits(world: &InProcess, clock: &TestClock, post: &Post, throttle: usize) -> Vec<u64> {
     let mut waits = Vec::new();
     for _ in 0..throttle {
@@ -51,70 +52,70 @@ async fn waits(world: &InProcess, clock: &TestClock, post: &Post, throttle: usiz
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_10_failures_the_wait_doubles_to_a_minute_for_every_name_alike() {
+async fn after_10_failures_the_wait_doubles_up_to_a_minute_whether_or_not_the_name_exists() {
     for username in ["jane", "nobody", "not a username \u{200b}"] {
         let (world, clock) = InProcess::start_with_clock(&[]).await;
         let guess = login(username, "wrong").from(ATTACKER);
         fail(&world, &guess, 10).await.assert_error(400, "invalid_grant");
         assert_eq!(waits(&world, &clock, &guess, 9).await, [1, 2, 4, 8, 16, 32, 60, 60, 60], "{username}");
         let (first, again) = (guess.to(&world.issuer).await, guess.to(&world.issuer).await);
-        assert_told_to_wait(&first, 60);
+        assert_must_wait(&first, 60);
         assert_eq!(first.text, again.text);
-        // Asking too soon makes nobody wait longer.
+        // A guess that comes too soon does not prolong the wait.
         clock.advance(Duration::from_millis(59_001));
-        assert_told_to_wait(&guess.to(&world.issuer).await, 1);
+        assert_must_wait(&guess.to(&world.issuer).await, 1);
         clock.advance(Duration::from_millis(999));
         guess.to(&world.issuer).await.assert_error(400, "invalid_grant");
-        // Fifteen minutes after the first failure all is forgotten.
+        // Fifteen minutes after the first failure all failures are forgotten.
         clock.advance(Duration::from_secs(15 * 60));
         fail(&world, &guess, 10).await.assert_error(400, "invalid_grant");
-        assert_told_to_wait(&guess.to(&world.issuer).await, 1);
+        assert_must_wait(&guess.to(&world.issuer).await, 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_address_keeps_out_nobody_who_comes_from_another() {
+async fn failures_at_one_address_block_no_login_from_another() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let guess = login("jane", "wrong").from(ATTACKER);
     fail(&world, &guess, 10).await;
-    // And on, as fast as the waits let it.
+    // Continues as fast as the waits allow.
     waits(&world, &clock, &guess, 12).await;
     login("jane", PASSWORD).from(USER).to(&world.issuer).await.ok();
-    // Right credentials wait too, where the failures come from.
-    assert_told_to_wait(&login("jane", PASSWORD).from(ATTACKER).to(&world.issuer).await, 60);
+    // At the address of the failures, correct credentials wait too.
+    assert_must_wait(&login("jane", PASSWORD).from(ATTACKER).to(&world.issuer).await, 60);
     clock.advance(Duration::from_secs(60));
     login("jane", PASSWORD).from(ATTACKER).to(&world.issuer).await.ok();
     login("jane", PASSWORD).from(ATTACKER).to(&world.issuer).await.ok();
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_ipv6_a_64_is_one_address() {
+async fn an_ipv6_prefix_of_64_bits_counts_as_one_address() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     for n in 0..10 {
         let guess = login("jane", "wrong").from(&format!("2001:db8:1:2::{n}"));
         guess.to(&world.issuer).await.assert_error(400, "invalid_grant");
     }
-    assert_told_to_wait(&login("jane", PASSWORD).from("2001:db8:1:2:f::").to(&world.issuer).await, 1);
+    assert_must_wait(&login("jane", PASSWORD).from("2001:db8:1:2:f::").to(&world.issuer).await, 1);
     login("jane", PASSWORD).from("2001:db8:1:3::").to(&world.issuer).await.ok();
 }
 
 #[tokio::test(start_paused = true)]
-async fn after_100_failures_from_anywhere_a_name_is_slowed_down_for_all() {
+async fn after_100_failures_from_any_address_a_name_is_slowed_down_everywhere() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     for n in 0..100 {
         let guess = login("jane", "wrong").from(&format!("203.0.113.{n}"));
         guess.to(&world.issuer).await.assert_error(400, "invalid_grant");
     }
-    assert_told_to_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
+    assert_must_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
     clock.advance(Duration::from_secs(1));
     login("jane", PASSWORD).from(USER).to(&world.issuer).await.ok();
-    // The operator of that name, and the user of that name of another brand, are other principals.
+    // An operator of that name, or a user of that name in another brand, is another principal.
     let form = [("grant_type", "operator_password"), ("username", "alice"), ("password", PASSWORD)];
     Post::new("/oauth/token", "app", APP_SECRET, &form).from(USER).to(&world.issuer).await.ok();
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_200_guesses_at_once_10_are_judged() {
+async fn of_200_simultaneous_guesses_10_are_checked() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let crowd = async |post: Post| {
         let throttle: Vec<_> = (0..200)
@@ -123,23 +124,23 @@ async fn of_200_guesses_at_once_10_are_judged() {
                 tokio::spawn(async move { post.to(&issuer).await.status.as_u16() })
             })
             .collect();
-        let mut judged = 0;
+        let mut checked = 0;
         for guess in throttle {
             match guess.await.unwrap() {
-                400 => judged += 1,
+                400 => checked += 1,
                 status => assert_eq!(status, 429),
             }
         }
-        judged
+        checked
     };
     assert_eq!(crowd(login("jane", "wrong").from(ATTACKER)).await, 10);
     assert_eq!(crowd(login("jane", "wrong").from(ATTACKER)).await, 0);
     clock.advance(Duration::from_secs(1));
-    assert_eq!(crowd(login("jane", "wrong").from(ATTACKER)).await, 1, "of many that waited one gets through");
+    assert_eq!(crowd(login("jane", "wrong").from(ATTACKER)).await, 1, "one of those that waited is checked");
 }
 
 #[tokio::test(start_paused = true)]
-async fn right_passwords_are_handed_back() {
+async fn a_correct_password_releases_its_reservation() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     for _ in 0..30 {
         login("jane", PASSWORD).from(USER).to(&world.issuer).await.ok();
@@ -147,7 +148,7 @@ async fn right_passwords_are_handed_back() {
     fail(&world, &login("jane", "wrong").from(USER), 9).await.assert_error(400, "invalid_grant");
     login("jane", PASSWORD).from(USER).to(&world.issuer).await.ok();
     login("jane", "wrong").from(USER).to(&world.issuer).await.assert_error(400, "invalid_grant");
-    assert_told_to_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
+    assert_must_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -159,23 +160,23 @@ async fn a_disabled_user_is_counted_like_a_wrong_password() {
     users.save(&mut jane).await.unwrap();
     let right = login("jane", PASSWORD).from(USER);
     fail(&world, &right, 10).await.assert_error(400, "invalid_grant");
-    assert_told_to_wait(&right.to(&world.issuer).await, 1);
+    assert_must_wait(&right.to(&world.issuer).await, 1);
 }
 
 #[tokio::test(start_paused = true)]
-async fn wrong_client_secrets_are_counted_by_client_and_address_whether_or_not_there_is_one() {
+async fn wrong_client_secrets_are_counted_by_client_and_address_whether_or_not_the_client_exists() {
     for client_id in ["service", "chosen", "nobody"] {
         let (world, clock) = InProcess::start_with_clock(&[]).await;
         let guess = client(client_id, "wrong").from(ATTACKER);
         fail(&world, &guess, 20).await.assert_error(401, "invalid_client");
         assert_eq!(waits(&world, &clock, &guess, 3).await, [1, 2, 4], "{client_id}");
-        assert_told_to_wait(&guess.to(&world.issuer).await, 8);
+        assert_must_wait(&guess.to(&world.issuer).await, 8);
         client(client_id, "wrong").from(USER).to(&world.issuer).await.assert_error(401, "invalid_client");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_right_generated_secret_touches_no_counter_and_never_waits() {
+async fn a_correct_generated_secret_uses_no_counter_and_never_waits() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     fail(&world, &client("service", "wrong").from(ATTACKER), 21)
         .await
@@ -185,16 +186,16 @@ async fn a_right_generated_secret_touches_no_counter_and_never_waits() {
     let calls = world.store.take_calls();
     assert!(!calls.iter().any(|call| call.contains("attempts")), "{calls:?}");
     fail(&world, &client("chosen", "wrong").from(ATTACKER), 20).await;
-    assert_told_to_wait(&client("chosen", CHOSEN_SECRET).from(ATTACKER).to(&world.issuer).await, 1);
+    assert_must_wait(&client("chosen", CHOSEN_SECRET).from(ATTACKER).to(&world.issuer).await, 1);
     for _ in 0..25 {
         client("chosen", CHOSEN_SECRET).from(USER).to(&world.issuer).await.ok();
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_secret_that_is_sent_raw_is_no_failure() {
+async fn a_raw_secret_counts_as_no_failure() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
-    // Read as form-encoded it is another secret, and a wrong one.
+    // Interpreted as form-encoded, these credentials are wrong.
     let clients = world.table::<countersign_issuer::records::Client>();
     let mut raw = clients.get("chosen").await.unwrap().unwrap();
     raw.client_id = "raw%2Bid".into();
@@ -205,7 +206,7 @@ async fn a_secret_that_is_sent_raw_is_no_failure() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn however_a_client_id_is_written_its_guesses_are_counted_together() {
+async fn guesses_at_one_client_are_counted_together_however_its_id_is_encoded() {
     let (world, _) = InProcess::start_with_clock(&[]).await;
     let clients = world.table::<countersign_issuer::records::Client>();
     let mut plus = clients.get("chosen").await.unwrap().unwrap();
@@ -216,12 +217,12 @@ async fn however_a_client_id_is_written_its_guesses_are_counted_together() {
         answer.assert_error(401, "invalid_client");
     }
     for written in ["a+b", "a%2Bb", "%61%2bb"] {
-        assert_told_to_wait(&client(written, CHOSEN_SECRET).from(ATTACKER).to(&world.issuer).await, 1);
+        assert_must_wait(&client(written, CHOSEN_SECRET).from(ATTACKER).to(&world.issuer).await, 1);
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn thresholds_are_settable_and_every_counter_can_be_switched_off() {
+async fn thresholds_can_be_set_and_every_counter_can_be_switched_off() {
     let limits = [
         ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "0"),
         ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "3"),
@@ -229,26 +230,26 @@ async fn thresholds_are_settable_and_every_counter_can_be_switched_off() {
     ];
     let (world, _) = InProcess::start_with_clock(&limits).await;
     fail(&world, &login("jane", "wrong").from(USER), 3).await.assert_error(400, "invalid_grant");
-    assert_told_to_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
+    assert_must_wait(&login("jane", PASSWORD).from(USER).to(&world.issuer).await, 1);
     fail(&world, &client("chosen", "wrong").from(USER), 30).await.assert_error(401, "invalid_client");
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_must_look_alike_asks_the_store_the_same() {
+async fn requests_that_must_look_alike_make_the_same_calls() {
     let (world, clock) = InProcess::start_with_clock(&UNLIMITED).await;
     world.create_disabled_records(&clock.clock()).await;
     let alike = [
         [client("nobody", "wrong"), client("service", "wrong"), client("retired", SERVICE_SECRET)],
         [login("nobody", "wrong"), login("jane", "wrong"), login("joan", PASSWORD)],
     ];
-    // The client that sends the logins has been there.
+    // Puts the client that sends the logins into the cache.
     login("jane", "wrong").to(&world.issuer).await.assert_error(400, "invalid_grant");
     for seconds in [0, 0, 1, 3, 59, 61] {
         clock.advance(Duration::from_secs(seconds));
         for posts in &alike {
             let mut calls = Vec::new();
             for post in posts {
-                // Not what only the first request of a kind needs.
+                // Makes the calls that only the first request of a kind needs.
                 Post::new("/oauth/revoke", "app", APP_SECRET, &[("token", "none")])
                     .to(&world.issuer)
                     .await

@@ -1,4 +1,4 @@
-//! The life of signing keys, over the real store and the published key set.
+//! The lifecycle of signing keys, in the store and in the published key set.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -20,14 +20,14 @@ const TABLE: &str = "countersign-signing-keys";
 const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
-/// A copy of the ring is read again after this.
+/// The time after which a copy of the ring is read again.
 const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
 
 async fn token(issuer: &TestIssuer) -> TestResponse {
     issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await
 }
 
-/// The kid that signs now, read off a token that the judge accepts.
+/// Returns the `kid` of a new token, after verifying the token.
 async fn signing_kid(issuer: &TestIssuer) -> String {
     let token = token(issuer).await.access_token();
     issuer.verify_token(&token).await;
@@ -39,7 +39,7 @@ async fn published(issuer: &TestIssuer) -> Vec<String> {
     keys.as_array().unwrap().iter().map(|key| key["kid"].as_str().unwrap().to_owned()).collect()
 }
 
-/// The key of an item.
+/// The key of an item in the table.
 fn item(seq: u64) -> HashMap<String, AttributeValue> {
     HashMap::from([
         ("ring".to_owned(), AttributeValue::S("issuer".into())),
@@ -51,7 +51,7 @@ async fn delete(issuer: &TestIssuer, seq: u64) {
     issuer.dynamodb().delete_item().table_name(TABLE).set_key(Some(item(seq))).send().await.unwrap();
 }
 
-/// Puts a copy of the first key's item under another number, changed.
+/// Writes a changed copy of the first key's item under another number.
 async fn put(issuer: &TestIssuer, seq: u64, change: impl FnOnce(&mut HashMap<String, AttributeValue>)) {
     let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
     let mut item =
@@ -62,18 +62,22 @@ async fn put(issuer: &TestIssuer, seq: u64, change: impl FnOnce(&mut HashMap<Str
 }
 
 #[tokio::test]
-async fn a_successor_is_known_a_day_before_it_signs_and_its_predecessor_as_long_as_its_tokens_live() {
+async fn a_successor_is_published_a_day_before_it_signs_and_a_predecessor_while_its_tokens_live() {
     let issuer = TestIssuer::start().await;
     let first = signing_kid(&issuer).await;
     let kids = published(&issuer).await;
-    assert_eq!((kids.len(), &kids[0]), (2, &first), "an empty ring gets two keys");
+    assert_eq!((kids.len(), &kids[0]), (2, &first), "the first rotation creates two keys");
     let second = kids[1].clone();
 
     issuer.clock.advance(29 * DAY + 23 * HOUR + 59 * MINUTE);
     assert_eq!(signing_kid(&issuer).await, first);
     let last_token = token(&issuer).await.access_token();
     issuer.clock.advance(MINUTE);
-    assert_eq!(signing_kid(&issuer).await, second, "without a rotation: a missed run is no outage");
+    assert_eq!(
+        signing_kid(&issuer).await,
+        second,
+        "without a rotation, because a missed run must not be an outage"
+    );
     let rotation = issuer.rotator().rotate().await.unwrap();
     assert_eq!(rotation.created.len(), 1);
     assert_eq!(rotation.created[0].activates_at, issuer.clock.now().plus(30 * DAY));
@@ -86,11 +90,11 @@ async fn a_successor_is_known_a_day_before_it_signs_and_its_predecessor_as_long_
     );
     issuer.verify_token(&last_token).await;
     issuer.clock.advance(26 * HOUR);
-    assert!(!published(&issuer).await.contains(&first), "no token of its lives any more");
+    assert!(!published(&issuer).await.contains(&first), "all its tokens have expired");
 }
 
 #[tokio::test]
-async fn refresh_outlives_the_published_key_and_ends_with_the_kept_one() {
+async fn refresh_tokens_work_after_their_key_leaves_the_key_set_until_its_record_is_deleted() {
     let issuer = TestIssuer::start().await;
     issuer.change_client("demo-app", |client| client.refresh_ttl = 90 * 24 * 3600).await;
     let first = published(&issuer).await[0].clone();
@@ -108,14 +112,14 @@ async fn refresh_outlives_the_published_key_and_ends_with_the_kept_one() {
         let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
         items.iter().find(|item| item["seq"].as_n().unwrap() == "1").unwrap().contains_key("wrapped")
     };
-    assert!(stored().await && !is_wrapped().await, "its private half is erased, its public half is kept");
+    assert!(stored().await && !is_wrapped().await, "its private key is erased, its public key is kept");
     issuer.clock.advance(70 * DAY);
     issuer.rotator().rotate().await.unwrap();
     assert!(!stored().await, "its last refresh token has expired");
 }
 
 #[tokio::test]
-async fn two_rotations_at_once_make_one_key() {
+async fn simultaneous_rotations_create_one_key() {
     let issuer = TestIssuer::start().await;
     issuer.clock.advance(31 * DAY);
     let rotators = [issuer.rotator(), issuer.rotator(), issuer.rotator(), issuer.rotator()];
@@ -127,7 +131,7 @@ async fn two_rotations_at_once_make_one_key() {
 }
 
 #[tokio::test]
-async fn rotation_can_be_had_now_once_the_successor_is_known() {
+async fn a_rotation_can_be_forced_once_verifiers_know_the_successor() {
     let issuer = TestIssuer::start().await;
     let kids = published(&issuer).await;
     let refused = issuer.rotator().rotate_now().await.unwrap_err();
@@ -141,14 +145,14 @@ async fn rotation_can_be_had_now_once_the_successor_is_known() {
 }
 
 #[tokio::test]
-async fn a_withdrawn_key_is_neither_published_nor_accepted_and_its_successor_signs() {
+async fn a_withdrawn_key_is_neither_published_nor_trusted_and_its_successor_signs() {
     let issuer = TestIssuer::start().await;
     let kids = published(&issuer).await;
     let refresh_token = issuer.log_in().await;
     let young = issuer.rotator().withdraw(&kids[0], false).await.unwrap_err();
     assert!(matches!(young, ChangeRefused::NotYetKnown { .. }), "{young}");
     issuer.clock.advance(4 * HOUR);
-    // A session that has moved on to the next key is still the child of the one that is withdrawn.
+    // A session that has moved to the next key still descends from the withdrawn key.
     issuer.rotator().rotate_now().await.unwrap();
     issuer.clock.advance(RING_FRESHNESS);
     let child = issuer.refresh(&refresh_token).await.refresh_token();
@@ -163,15 +167,15 @@ async fn a_withdrawn_key_is_neither_published_nor_accepted_and_its_successor_sig
     issuer.refresh(&later).await.ok();
     let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
     let withdrawn = items.iter().find(|item| item["seq"].as_n().unwrap() == "1").unwrap();
-    assert!(!withdrawn.contains_key("wrapped"), "its private half is erased");
+    assert!(!withdrawn.contains_key("wrapped"), "its private key is erased");
     let introspected = issuer.post("/oauth/introspect", "demo-app", &[("token", &refresh_token)]).await;
     assert_eq!(introspected.ok()["active"], false);
     assert!(matches!(issuer.rotator().withdraw(&kids[0], true).await, Err(ChangeRefused::NoSuchKey)));
     assert!(matches!(issuer.rotator().withdraw("nosuch", true).await, Err(ChangeRefused::NoSuchKey)));
 }
 
-/// A refresh token as jane's, but for whom it names as its keys and how long it lives, by whoever has the private half of
-/// that key: the KMS of the tests hides none.
+/// Forges a refresh token after the model of jane's, as an attacker with the private key can: with
+/// no keys in its history and a long life. The KMS of the tests does not hide private keys.
 fn forge(world: &InProcess, seq: u64, model: &str) -> String {
     let keys = world.store.scan(TABLE);
     let key = keys.iter().find(|key| key["seq"]["N"].as_str() == Some(&seq.to_string())).unwrap();
@@ -202,7 +206,7 @@ fn refresh(token: &str) -> Post {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_children_of_a_forged_token_end_with_the_key_even_where_it_never_was_to_sign() {
+async fn descendants_of_a_forged_token_end_with_the_key_even_if_it_never_signed() {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
     let honest = login().to(&world.issuer).await.refresh_token();
     let child = refresh(&forge(&world, 2, &honest)).to(&world.issuer).await.refresh_token();
@@ -216,7 +220,7 @@ async fn the_children_of_a_forged_token_end_with_the_key_even_where_it_never_was
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
+async fn descendants_of_a_forged_token_stay_refused_after_their_key_is_deleted() {
     let clock = clock_of_tokio();
     let world = InProcess::start(&clock, &[]).await;
     let rotator = world.rotator("administrator", &clock);
@@ -239,7 +243,7 @@ async fn the_children_of_a_forged_token_stay_out_when_their_key_is_deleted() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_revoked_there() {
+async fn a_process_accepts_tokens_under_a_key_that_it_has_not_read_yet() {
     let clock = clock_of_tokio();
     let world = InProcess::start(&clock, &[]).await;
     let with_old_copies = [(); 3].map(|()| world.another_process(&clock, Random::system()));
@@ -262,7 +266,8 @@ async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_re
     assert_eq!(introspected.ok()["active"], true);
     refresh(&answer.refresh_token()).to(&world.issuer).await.assert_error(400, "invalid_grant");
 
-    // A ring that cannot be read refuses nobody, and is left alone for a moment.
+    // While the ring cannot be read, no token is refused, and the ring is not read again for a
+    // moment.
     tokio::time::sleep(MINUTE).await;
     world.store.set_faults(|call| (call == "Query signing-keys").then_some(Fault::InternalError));
     for queries in [3, 0] {
@@ -277,10 +282,10 @@ async fn a_token_under_a_key_that_a_process_has_not_read_yet_is_refreshed_and_re
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_that_is_withdrawn_before_a_process_opens_it_costs_that_process_nothing() {
+async fn a_process_never_signs_with_a_key_that_was_withdrawn_before_it_was_decrypted() {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
     let cold = [(); 2].map(|()| world.another_process(&clock_of_tokio(), Random::system()));
-    // Reads the ring and opens no key.
+    // This request reads the ring and decrypts no key.
     let introspection = Post::new("/oauth/introspect", "app", APP_SECRET, &[("token", "none")]);
     for process in &cold {
         introspection.to(process).await.ok();
@@ -301,7 +306,7 @@ async fn a_key_that_is_withdrawn_before_a_process_opens_it_costs_that_process_no
 }
 
 #[tokio::test]
-async fn with_force_a_key_is_withdrawn_whatever_verifiers_know() {
+async fn with_force_a_key_is_withdrawn_even_if_verifiers_do_not_know_its_successor() {
     let issuer = TestIssuer::start().await;
     for _ in 0..2 {
         let kids = published(&issuer).await;
@@ -312,7 +317,7 @@ async fn with_force_a_key_is_withdrawn_whatever_verifiers_know() {
 }
 
 #[tokio::test]
-async fn items_that_are_no_keys_are_passed_over_and_left_alone() {
+async fn malformed_items_are_ignored_and_not_deleted() {
     let issuer = TestIssuer::start().await;
     let healthy = published(&issuer).await;
     let text = |text: &str| AttributeValue::S(text.into());
@@ -329,13 +334,13 @@ async fn items_that_are_no_keys_are_passed_over_and_left_alone() {
 
     issuer.clock.advance(31 * DAY);
     let created = issuer.rotator().rotate().await.unwrap().created;
-    assert_eq!(created[0].seq, 98, "the numbers that are taken are not given again");
+    assert_eq!(created[0].seq, 98, "numbers that are in use are not assigned again");
     assert_eq!(signing_kid(&issuer).await, healthy[1]);
     assert_eq!(issuer.count("signing-keys").await, 11, "nothing is deleted");
 }
 
 #[tokio::test]
-async fn of_two_keys_with_one_activation_time_the_later_one_signs() {
+async fn if_two_keys_activate_at_the_same_time_the_later_one_signs() {
     let issuer = TestIssuer::start().await;
     let kids = published(&issuer).await;
     let now = AttributeValue::N(issuer.clock.now().millis().to_string());
@@ -348,9 +353,9 @@ async fn of_two_keys_with_one_activation_time_the_later_one_signs() {
 }
 
 #[tokio::test]
-async fn a_ring_that_cannot_sign_is_503_until_a_rotation_mends_it() {
+async fn a_ring_without_a_signing_key_is_503_until_a_rotation_repairs_it() {
     let issuer = TestIssuer::start().await;
-    // Only a future key is left.
+    // Leaves only a key that signs in the future.
     let keys = issuer.rotator().ring().await.unwrap();
     let signing = keys.signing(issuer.clock.now()).unwrap().key.seq;
     delete(&issuer, signing).await;
@@ -359,7 +364,7 @@ async fn a_ring_that_cannot_sign_is_503_until_a_rotation_mends_it() {
     issuer.rotator().rotate().await.unwrap();
     token(&issuer).await.ok();
 
-    // And where every key is withdrawn, one after the other.
+    // It also recovers after every key has been withdrawn, one after the other.
     for lifecycle in issuer.rotator().ring().await.unwrap().lifecycles() {
         issuer.rotator().withdraw(lifecycle.key.jwk.kid(), true).await.unwrap();
     }
@@ -368,7 +373,7 @@ async fn a_ring_that_cannot_sign_is_503_until_a_rotation_mends_it() {
 }
 
 #[tokio::test]
-async fn the_key_set_is_served_without_the_store_for_an_hour_and_then_no_more() {
+async fn without_the_store_the_key_set_is_served_for_an_hour_and_no_longer() {
     let issuer = TestIssuer::start().await;
     let before = published(&issuer).await;
     let TestIssuer { url, clock, server, .. } = issuer;
@@ -386,7 +391,7 @@ async fn the_key_set_is_served_without_the_store_for_an_hour_and_then_no_more() 
 }
 
 #[tokio::test]
-async fn an_empty_ring_publishes_nothing_that_could_be_kept() {
+async fn an_empty_ring_publishes_nothing_that_may_be_cached() {
     let issuer = TestIssuer::start().await;
     for lifecycle in issuer.rotator().ring().await.unwrap().lifecycles() {
         delete(&issuer, lifecycle.key.seq).await;
@@ -397,7 +402,7 @@ async fn an_empty_ring_publishes_nothing_that_could_be_kept() {
 }
 
 #[tokio::test]
-async fn a_clock_that_jumps_back_and_forth_changes_nothing_for_good() {
+async fn a_clock_that_jumps_back_and_forth_has_no_lasting_effect() {
     let issuer = TestIssuer::start().await;
     let kid = signing_kid(&issuer).await;
     issuer.clock.advance(10 * DAY);

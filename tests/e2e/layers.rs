@@ -78,7 +78,8 @@ fn upward_imports(source: &str, layers: &[&[&str]], above: &[&str]) -> Vec<Strin
 
 /// The crate's own modules that a file names.
 fn imports(text: &str, relative: &Path) -> BTreeSet<String> {
-    let code: String = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     // `super` leads out of a folder once for each folder, and once more for a file in it.
     let depth = relative.components().count();
     let to_root = format!("{}::", vec!["super"; depth].join("::"));
@@ -87,7 +88,8 @@ fn imports(text: &str, relative: &Path) -> BTreeSet<String> {
     let mut found = BTreeSet::new();
     for prefix in ["crate::"].into_iter().chain(to_root) {
         for (at, _) in code.match_indices(prefix) {
-            let is_word = !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
+            let is_word =
+                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
             let rest = &code[at + prefix.len()..];
             if is_word {
                 found.extend(heads(rest));

@@ -1,9 +1,10 @@
-//! The functions' own log lines, of what a test over HTTP does not see.
+//! The log lines of the functions, which a test over HTTP cannot see.
 
 use std::time::Duration;
 
 use countersign_issuer::lambda;
 use countersign_issuer::records::Client;
+use countersign_tests::canaries;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
@@ -13,8 +14,9 @@ use tracing::subscriber::DefaultGuard;
 
 const CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
-/// Logs as a function does, with metrics, for as long as the guard lives.
+/// Collects the log of a function, with metrics, for as long as the guard lives.
 fn listen() -> (Log, DefaultGuard) {
+    canaries::watch();
     let log = Log::default();
     let writer = log.clone();
     let lookup = |name: &str| (name == "COUNTERSIGN_METRICS").then(|| "on".to_owned());
@@ -28,14 +30,14 @@ fn lines(log: &Log, event: &str) -> Vec<Value> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_ring_that_is_served_stale_is_logged_and_counted_as_a_client_is() {
+async fn a_stale_ring_is_logged_and_counted_like_a_stale_client() {
     let (log, _listening) = listen();
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     let service = Post::new("/oauth/token", "service", SERVICE_SECRET, CREDENTIALS);
     service.to(&world.issuer).await.ok();
     world.store.fail_with(Fault::Throttled);
     clock.advance(Duration::from_secs(6 * 60));
-    // The first tries, the second leaves DynamoDB alone.
+    // The first request calls DynamoDB, the second one does not.
     for tried in [true, false] {
         let before = lines(&log, "served stale").len();
         service.to(&world.issuer).await.ok();
@@ -50,7 +52,7 @@ async fn a_ring_that_is_served_stale_is_logged_and_counted_as_a_client_is() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_two_readings_of_basic_a_refusal_names_the_one_of_the_rfc() {
+async fn if_basic_has_two_interpretations_a_refusal_names_that_of_the_rfc() {
     let (log, _listening) = listen();
     let (world, _) = InProcess::start_with_clock(&[]).await;
     let clients = world.table::<Client>();
@@ -62,7 +64,7 @@ async fn of_two_readings_of_basic_a_refusal_names_the_one_of_the_rfc() {
     let refused = Post::new("/oauth/token", "x%2Dy", "wrong", CREDENTIALS).to(&world.issuer).await;
     refused.assert_error(401, "invalid_client");
     assert_eq!(lines(&log, "refused")[0]["presented"], "x-y");
-    // With the right secret the same one is let in.
+    // With the correct secret the same client is accepted.
     Post::new("/oauth/token", "x%2Dy", SERVICE_SECRET, CREDENTIALS).to(&world.issuer).await.ok();
     let issued = &lines(&log, "issued")[0];
     assert_eq!((&issued["client_id"], &issued["presented"]), (&"x-y".into(), &Value::Null));

@@ -1,8 +1,9 @@
-//! End-to-end tests: over HTTP, through event files and through the functions' own entry points. `cargo test -p
-//! countersign-tests --test e2e refresh` runs the tests of one module.
+//! End-to-end tests: over HTTP, with event files and through the entry points of the functions.
+//! `cargo test -p countersign-tests --test e2e refresh` runs the tests of one module.
 //!
-//! The tests share one process, and with it the global log subscriber that `countersign_tests::canaries` installs. A test
-//! that reads the log sets a subscriber for its own thread, so it must run on the current-thread runtime.
+//! All tests share one process, and with it the global log subscriber of
+//! `countersign_tests::canaries`. A test that reads the log installs a subscriber for its thread,
+//! so it must use the current-thread runtime.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
 

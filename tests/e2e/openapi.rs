@@ -1,4 +1,5 @@
-//! docs/openapi.json against the code: what it names is served, what is served it names.
+//! Compares docs/openapi.json with the code: both have the same paths, methods, statuses and
+//! errors.
 
 use countersign_tests::{CLIENT_CREDENTIALS, JANE, TestIssuer};
 use reqwest::Method;
@@ -10,7 +11,7 @@ fn description() -> Value {
 }
 
 #[tokio::test]
-async fn every_path_and_status_is_described_and_every_description_served() {
+async fn every_path_is_described_and_every_description_is_served() {
     let (issuer, described) = (TestIssuer::start().await, description());
     for (path, operations) in described["paths"].as_object().unwrap() {
         for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
@@ -29,7 +30,7 @@ async fn every_path_and_status_is_described_and_every_description_served() {
 }
 
 #[tokio::test]
-async fn the_errors_that_are_answered_are_those_that_are_described() {
+async fn the_errors_are_those_that_are_described() {
     let (issuer, described) = (TestIssuer::start().await, description());
     let mut unseen: Vec<String> = described["components"]["schemas"]["Error"]["properties"]["error"]["enum"]
         .as_array()
@@ -54,5 +55,5 @@ async fn the_errors_that_are_answered_are_those_that_are_described() {
         let responses = &described["paths"][path]["post"]["responses"];
         assert!(responses.get(answer.status.as_str()).is_some(), "{} {path}", answer.status);
     }
-    assert_eq!(unseen, ["temporarily_unavailable", "server_error"], "the two that take a fault");
+    assert_eq!(unseen, ["temporarily_unavailable", "server_error"], "the two errors that need a fault");
 }

@@ -1,4 +1,4 @@
-//! The key set and the metadata: what anybody may read and keep.
+//! The key set and the metadata, which everyone may read and cache.
 
 use countersign_tests::TestIssuer;
 use reqwest::Method;
@@ -7,7 +7,7 @@ use serde_json::json;
 const JWKS: &str = "/.well-known/jwks.json";
 
 #[tokio::test]
-async fn the_key_set_shows_public_members_only() {
+async fn the_key_set_contains_public_members_only() {
     let issuer = TestIssuer::start().await;
     let answer = issuer.get(JWKS, &[]).await;
     assert_eq!(answer.header("content-type"), "application/jwk-set+json");
@@ -25,7 +25,7 @@ async fn the_key_set_shows_public_members_only() {
 }
 
 #[tokio::test]
-async fn documents_may_be_kept_for_15_minutes_and_asked_after_by_tag() {
+async fn documents_may_be_cached_for_15_minutes_and_revalidated_by_etag() {
     let issuer = TestIssuer::start().await;
     for path in [JWKS, "/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"] {
         let answer = issuer.get(path, &[]).await;
@@ -49,7 +49,7 @@ async fn documents_may_be_kept_for_15_minutes_and_asked_after_by_tag() {
 }
 
 #[tokio::test]
-async fn the_metadata_names_the_endpoints_below_the_issuer() {
+async fn the_metadata_lists_the_endpoints_below_the_issuer() {
     let issuer = TestIssuer::start().await;
     let url = &issuer.url;
     let metadata = issuer.get("/.well-known/oauth-authorization-server", &[]).await.json();

@@ -1,4 +1,5 @@
-//! Refresh tokens: a lost answer can be asked for again, a stolen token ends its family, and each use is one write.
+//! Refresh tokens: a retry after a lost response is answered again, a stolen token ends its family,
+//! and each use is one write.
 
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use countersign_verify::Timestamp;
 use serde_json::json;
 
 #[tokio::test]
-async fn every_refresh_gives_a_successor_of_the_same_family_and_expiry() {
+async fn every_refresh_returns_a_successor_of_the_same_family_and_expiry() {
     let issuer = TestIssuer::start().await;
     let first = issuer.log_in().await;
     issuer.clock.advance(Duration::from_secs(3600));
@@ -31,7 +32,7 @@ async fn every_refresh_gives_a_successor_of_the_same_family_and_expiry() {
 }
 
 #[tokio::test]
-async fn issuing_writes_nothing_and_a_family_is_one_item_that_expires() {
+async fn a_login_writes_nothing_and_a_family_is_one_item_that_expires() {
     let issuer = TestIssuer::start().await;
     let first = issuer.log_in().await;
     assert_eq!(issuer.count("refresh-families").await, 0);
@@ -46,7 +47,7 @@ async fn issuing_writes_nothing_and_a_family_is_one_item_that_expires() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_can_be_asked_for_again_within_10_seconds() {
+async fn a_retry_after_a_lost_response_is_answered_again_within_10_seconds() {
     let issuer = TestIssuer::start().await;
     let first = issuer.log_in().await;
     let lost = issuer.refresh(&first).await.refresh_token();
@@ -60,7 +61,7 @@ async fn a_lost_answer_can_be_asked_for_again_within_10_seconds() {
 }
 
 #[tokio::test]
-async fn a_clock_that_is_behind_counts_as_no_time() {
+async fn a_clock_that_is_behind_counts_as_no_time_passed() {
     let issuer = TestIssuer::start().await;
     let first = issuer.log_in().await;
     issuer.clock.advance(Duration::from_secs(60));
@@ -70,7 +71,7 @@ async fn a_clock_that_is_behind_counts_as_no_time() {
 }
 
 #[tokio::test]
-async fn a_used_token_after_10_seconds_revokes_the_family_for_thief_and_victim() {
+async fn reuse_after_10_seconds_revokes_the_family_for_thief_and_victim() {
     let issuer = TestIssuer::start().await;
     let stolen = issuer.log_in().await;
     let successor = issuer.refresh(&stolen).await.refresh_token();
@@ -82,7 +83,7 @@ async fn a_used_token_after_10_seconds_revokes_the_family_for_thief_and_victim()
 }
 
 #[tokio::test]
-async fn a_slow_retry_of_an_older_token_gets_nothing_and_harms_nothing() {
+async fn a_slow_retry_of_an_older_token_is_refused_and_does_no_harm() {
     let issuer = TestIssuer::start().await;
     let first = issuer.log_in().await;
     let second = issuer.refresh(&first).await.refresh_token();
@@ -95,7 +96,7 @@ async fn a_slow_retry_of_an_older_token_gets_nothing_and_harms_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
+async fn simultaneous_refreshes_all_get_the_same_successor() {
     let issuer = TestIssuer::start().await;
     for token in [issuer.log_in().await, issuer.refresh(&issuer.log_in().await).await.refresh_token()] {
         let used = issuer.verify_token_as("rt+jwt", &issuer.url, &token).await;
@@ -125,7 +126,7 @@ async fn of_64_simultaneous_refreshes_all_get_the_one_successor() {
 }
 
 #[tokio::test]
-async fn expiry_is_judged_by_the_token_and_absolute() {
+async fn expiry_is_absolute_and_stands_in_the_token() {
     let issuer = TestIssuer::start().await;
     issuer.change_client("demo-app", |client| client.refresh_ttl = 100).await;
     let first = issuer.log_in().await;
@@ -138,7 +139,7 @@ async fn expiry_is_judged_by_the_token_and_absolute() {
 }
 
 #[tokio::test]
-async fn a_family_without_its_record_is_refused_and_not_created() {
+async fn a_family_whose_record_is_missing_is_refused_and_not_created() {
     let issuer = TestIssuer::start().await;
     let second = issuer.refresh(&issuer.log_in().await).await.refresh_token();
     let claims = issuer.verify_token_as("rt+jwt", &issuer.url, &second).await;
@@ -150,7 +151,7 @@ async fn a_family_without_its_record_is_refused_and_not_created() {
 }
 
 #[tokio::test]
-async fn the_access_token_may_be_narrowed_and_the_successor_keeps_the_scope() {
+async fn a_refresh_may_narrow_the_access_token_and_the_successor_keeps_the_scope() {
     let issuer = TestIssuer::start().await;
     let narrowed = issuer.token("demo-app", JANE, &[("scope", "profile:read")]).await.refresh_token();
     let ask = async |token: &str, scope: &str| {
@@ -168,7 +169,7 @@ async fn the_access_token_may_be_narrowed_and_the_successor_keeps_the_scope() {
 
     issuer.change_client("demo-app", |client| client.scopes = vec!["profile:write".into()]).await;
     let answer = ask(&successor, "").await;
-    assert_eq!(answer.ok()["scope"], "profile:write", "what the client may have now");
+    assert_eq!(answer.ok()["scope"], "profile:write", "what the client may request now");
     ask(&answer.refresh_token(), "profile:read").await.assert_error(400, "invalid_scope");
 }
 
@@ -191,12 +192,12 @@ async fn a_refresh_token_is_bound_to_client_brand_and_audience() {
     foreign.assert_error(400, "invalid_grant");
     let missing = issuer.post("/oauth/refresh", "demo-app", &[]).await;
     missing.assert_error(400, "invalid_request");
-    assert_eq!(issuer.count("refresh-families").await, 0, "nothing refused was written");
+    assert_eq!(issuer.count("refresh-families").await, 0, "a refused request writes nothing");
     ask(("brandKey", "acme")).await.ok();
 }
 
 #[tokio::test]
-async fn a_client_of_the_same_name_is_another_client() {
+async fn a_new_client_of_the_same_name_is_another_client() {
     let issuer = TestIssuer::start().await;
     let token = issuer.log_in().await;
     let mut client = issuer.table::<Client>().get("demo-app").await.unwrap().unwrap();
@@ -208,7 +209,7 @@ async fn a_client_of_the_same_name_is_another_client() {
 }
 
 #[tokio::test]
-async fn a_refresh_gives_roles_as_they_stand_now() {
+async fn a_refresh_returns_the_current_roles() {
     let issuer = TestIssuer::start().await;
     let token = issuer.token("demo-app", ALICE, &[]).await.refresh_token();
     issuer.change_principal(&alice(), |operator| operator.roles = vec!["auditor".into()]).await;
@@ -217,7 +218,7 @@ async fn a_refresh_gives_roles_as_they_stand_now() {
 }
 
 #[tokio::test]
-async fn whatever_ends_a_session_ends_its_refreshes() {
+async fn every_change_that_ends_a_session_ends_its_refreshes() {
     let issuer = TestIssuer::start().await;
     let refused_after = async |change: Box<dyn FnOnce(&mut Principal)>| {
         let token = issuer.refresh(&issuer.log_in().await).await.refresh_token();
@@ -229,7 +230,7 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
     };
     refused_after(Box::new(|user| user.enabled = false)).await;
     refused_after(Box::new(|user| user.id = "usr_somebody_else".into())).await;
-    // Whatever the clock of whoever changes the record says.
+    // Independent of the clock of the machine that changes the record.
     refused_after(Box::new(|user| user.end_sessions(Timestamp::from_seconds(1)))).await;
     let (random, now) = (Random::system(), issuer.clock.now());
     refused_after(Box::new(move |user| user.set_password("another one", now, &random).unwrap())).await;
@@ -256,7 +257,7 @@ async fn whatever_ends_a_session_ends_its_refreshes() {
         .await;
     issuer.refresh(&token).await.assert_error(400, "unauthorized_client");
     issuer.change_client("demo-app", |client| client.grant_types.push(GrantType::RefreshToken)).await;
-    // Nothing refused was used up.
+    // A refused request has not used the token up.
     issuer.change_client("demo-app", |client| client.grant_types.push(GrantType::Password)).await;
     issuer.refresh(&token).await.ok();
 }
@@ -274,7 +275,7 @@ async fn families_and_keys_survive_a_restart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refresh_that_cannot_be_signed_uses_no_token_up() {
+async fn a_refresh_that_cannot_be_signed_does_not_use_the_token_up() {
     let world = InProcess::start(&clock_of_tokio(), &[]).await;
     let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
     let token = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
@@ -288,7 +289,7 @@ async fn a_refresh_that_cannot_be_signed_uses_no_token_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_family_is_remembered_for_as_long_as_its_first_token_lives() {
+async fn a_family_is_kept_for_as_long_as_its_first_token_lives() {
     let clock = clock_of_tokio();
     let (world, begun) = (InProcess::start(&clock, &[]).await, clock.now().seconds());
     let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];

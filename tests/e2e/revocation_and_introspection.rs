@@ -28,7 +28,7 @@ async fn a_revoked_family_is_refused_before_and_after_its_first_refresh() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_revoked_is_said_or_passed_over() {
+async fn tokens_that_cannot_be_revoked_are_an_error_or_ignored() {
     let issuer = TestIssuer::start().await;
     let access_token = issuer.token("demo-app", JANE, &[]).await.access_token();
     revoke(&issuer, "demo-app", &access_token).await.assert_error(400, "unsupported_token_type");
@@ -53,7 +53,7 @@ async fn an_access_token_is_active_until_it_expires_for_its_client_and_its_audie
     for (name, value) in claims.as_object().unwrap() {
         assert_eq!(own[name], *value, "{name}");
     }
-    assert_eq!(introspect(&issuer, "demo-app", &token).await["active"], true, "it shares the audience");
+    assert_eq!(introspect(&issuer, "demo-app", &token).await["active"], true, "it has the same audience");
     issuer
         .change_client("demo-app", |client| {
             client.audiences = vec!["https://other.example.com".into()];
@@ -66,14 +66,14 @@ async fn an_access_token_is_active_until_it_expires_for_its_client_and_its_audie
 }
 
 #[tokio::test]
-async fn a_refresh_token_is_active_while_it_could_be_used() {
+async fn a_refresh_token_is_active_while_it_can_be_used() {
     let issuer = TestIssuer::start().await;
     let is_active =
         async |client: &str, token: &str| introspect(&issuer, client, token).await["active"] == true;
     let first = issuer.log_in().await;
     assert!(is_active("demo-app", &first).await);
-    assert!(!is_active("demo-voice", &first).await, "another client's");
-    assert_eq!(issuer.count("refresh-families").await, 0, "asking changes nothing");
+    assert!(!is_active("demo-voice", &first).await, "the token belongs to another client");
+    assert_eq!(issuer.count("refresh-families").await, 0, "introspection changes nothing");
     let second = issuer.refresh(&first).await.refresh_token();
     assert!(!is_active("demo-app", &first).await);
     assert!(is_active("demo-app", &second).await);

@@ -1,5 +1,5 @@
-"""Measures the function binaries below a Lambda Runtime API of our own. Started by scripts/bench-lambda, which builds
-what is measured and says where it is."""
+"""Measures the function binaries under a Lambda Runtime API of this repository.
+scripts/bench-lambda builds the binaries, names their folders and starts this."""
 
 import argparse
 import base64
@@ -24,16 +24,18 @@ from tls import Authority, Proxy
 
 FUNCTIONS = ["token", "refresh", "jwks", "authorizer", "rotate"]
 LAMBDA = Path(os.environ["COUNTERSIGN_LAMBDA_BINARIES"])
-ALIKE = Path(os.environ["COUNTERSIGN_HELLO_BINARIES"])
-# The least that can be compared: behind an API, without one, and that with one raw signature for each event.
-ALIKE_NAMES = ["hello", "bare", "floor"]
+REFERENCES = Path(os.environ["COUNTERSIGN_HELLO_BINARIES"])
+# The smallest functions to compare with: behind an API, without one, and without one but with a raw
+# signature per event.
+REFERENCE_NAMES = ["hello", "bare", "floor"]
 AUDIENCE = "https://api.example.com"
 MIB = 1 << 20
 
 
 @dataclass
 class Row:
-    """One line of the table: a median of runs with the least and the most, and whether it keeps to its target."""
+    """One line of the table: a median of runs with minimum and maximum, and whether it meets its
+    target."""
 
     what: str
     target: str
@@ -56,14 +58,16 @@ def at_most(what, value, most, unit):
 
 
 class Bench:
-    """Everything around the functions: the store, KMS, TLS before both, and the clients in the store."""
+    """The environment of the functions: the store, KMS, TLS before both, and the clients in the
+    store."""
 
     def __init__(self, folder, dev, kms, clients):
         self.dev, self.kms = dev, kms
         authority = Authority(folder)
         self.store_proxy = Proxy(authority, self.dev.environment["AWS_ENDPOINT_URL_DYNAMODB"])
         self.kms_proxy = Proxy(authority, self.kms.url)
-        # As Lambda and the template set them. A role's session token is about that long.
+        # The variables that Lambda and the template set. The session token of a role is about as
+        # long.
         local = {name: value for name, value in self.dev.environment.items() if name != "COUNTERSIGN_LOCAL_KEY"}
         production = {
             **local,
@@ -73,7 +77,7 @@ class Bench:
             "RUST_LOG": "info",
         }
         production.pop("AWS_ENDPOINT_URL_DYNAMODB")
-        # AWS's own endpoints and roots. Nothing is asked of them: a start asks nobody.
+        # AWS's own endpoints and roots. They get no request, since a start sends none.
         self.production = production
         self.reachable = {
             **production,
@@ -84,7 +88,7 @@ class Bench:
         self.set_up(clients)
 
     def set_up(self, clients):
-        """Keys that KMS has wrapped, and one client over and over, each time under another id."""
+        """Creates keys that KMS wraps, and copies of one client under different ids."""
         upstream = {
             "AWS_ENDPOINT_URL_DYNAMODB": self.dev.environment["AWS_ENDPOINT_URL_DYNAMODB"],
             "AWS_ENDPOINT_URL_KMS": self.kms.url,
@@ -121,22 +125,24 @@ class Bench:
                 batch.put_item({**record, "client_id": f"bench-{number}"})
 
     def event(self, client):
-        """events/token-client-credentials-base64.json, as API Gateway sends it, with that client's own credentials."""
-        asked = event("token-client-credentials-base64")
+        """Returns events/token-client-credentials-base64.json, as API Gateway sends it, with the
+        credentials of a client."""
+        request = event("token-client-credentials-base64")
         credentials = base64.b64encode(f"{client}:{self.secret}".encode()).decode()
-        asked["headers"]["authorization"] = f"Basic {credentials}"
-        return json.dumps(asked).encode()
+        request["headers"]["authorization"] = f"Basic {credentials}"
+        return json.dumps(request).encode()
 
-    def function(self, name, environment=None, below=()):
-        """The function of that name, `below` another program where one is named."""
-        if name in ALIKE_NAMES:
-            binary, named = ALIKE / name / "bootstrap", {}
+    def function(self, name, environment=None, wrapper=()):
+        """Starts the function of that name, under the command `wrapper` if there is one."""
+        if name in REFERENCE_NAMES:
+            binary, variables = REFERENCES / name / "bootstrap", {}
         else:
-            binary, named = LAMBDA / name / "bootstrap", environment or self.reachable
-        return Function([*below, str(binary)], {**named, "AWS_LAMBDA_FUNCTION_NAME": f"countersign-{name}"})
+            binary, variables = LAMBDA / name / "bootstrap", environment or self.reachable
+        return Function([*wrapper, str(binary)], {**variables, "AWS_LAMBDA_FUNCTION_NAME": f"countersign-{name}"})
 
     def verify(self, answers):
-        """Every token, through the key set that the jwks function publishes."""
+        """Verifies every token with the key set that the jwks function publishes. Returns their
+        number."""
         with self.function("jwks") as jwks:
             document = json.loads(json.loads(jwks.invoke(json.dumps(event("jwks")).encode()))["body"])
         keys = jwt.PyJWKSet.from_dict(document)
@@ -150,25 +156,26 @@ class Bench:
             claims = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=issuer)
             assert (claims["operator"], claims["brandKey"]) == ("alice.ops", "acme"), claims
             seen.add(claims["jti"])
-        assert len(seen) == len(answers), "every token is another one"
+        assert len(seen) == len(answers), "no two tokens are the same"
         return len(answers)
 
 
 def signature():
-    """The nanoseconds of CPU of one raw signature, at this moment."""
-    return int(subprocess.run([ALIKE / "signature" / "bootstrap"], capture_output=True, check=True, text=True).stdout)
+    """Measures the nanoseconds of CPU of one raw signature, at this moment."""
+    return int(subprocess.run([REFERENCES / "signature" / "bootstrap"], capture_output=True, check=True, text=True).stdout)
 
 
 def measured(bench, runs, invocations):
-    """The rows. Each run measures everything once, so that what is compared was measured within seconds."""
+    """Returns the rows. Each run measures everything once, so that compared figures are only
+    seconds apart."""
     names = ["hello", *FUNCTIONS]
     start = {name: [] for name in names}
     first = {name: [] for name in ("hello", "token")}
     first_waits, first_cpu, reads = [], [], []
-    cost = {name: [] for name in ("signature", *ALIKE_NAMES, "cached", "uncached")}
+    cost = {name: [] for name in ("signature", *REFERENCE_NAMES, "cached", "uncached")}
     answers = []
     for _ in range(runs):
-        # In turn, so that a neighbour on the machine disturbs all alike.
+        # In turn, so that other load on the machine affects all of them equally.
         one = {name: [] for name in names}
         for _ in range(9):
             for name in names:
@@ -193,7 +200,7 @@ def measured(bench, runs, invocations):
                 first_cpu.append(cpu)
 
         before = signature()
-        for name in ALIKE_NAMES:
+        for name in REFERENCE_NAMES:
             with bench.function(name) as function:
                 function.cpu_of_each([bench.event("bench")] * 500)
                 cost[name].append(function.cpu_of_each([bench.event("bench")] * invocations)[0])
@@ -203,13 +210,13 @@ def measured(bench, runs, invocations):
             cost["cached"].append(cpu)
             answers += answered
         with bench.function("token") as token:
-            # The operator is cached, the client is another one each time.
+            # The operator is cached, but each request comes from another client.
             clients = [f"bench-{number}" for number in range(invocations + 100)]
             token.cpu_of_each([bench.event(client) for client in clients[:100]])
-            asked = bench.store_proxy.requests
+            requests = bench.store_proxy.requests
             cpu, answered = token.cpu_of_each([bench.event(client) for client in clients[100:]])
             cost["uncached"].append(cpu)
-            reads.append((bench.store_proxy.requests - asked) / invocations)
+            reads.append((bench.store_proxy.requests - requests) / invocations)
             answers += answered
         cost["signature"].append((before + signature()) / 2)
 
@@ -269,32 +276,34 @@ def measured(bench, runs, invocations):
 
 
 def memory(bench):
-    """At the first next, after 1,000 and after 10,000 tokens to one client; and a sample of the answers."""
+    """Measures the memory at the first next, after 1,000 and after 10,000 tokens to one client.
+    Returns a sample of answers too."""
     with bench.function("token", bench.reachable) as token:
-        told, answers = [rss_of(token.pid)], []
+        sizes, answers = [rss_of(token.pid)], []
         for count in (1000, 9000):
             _, answered = token.cpu_of_each([bench.event("bench")] * count)
-            told.append(rss_of(token.pid))
+            sizes.append(rss_of(token.pid))
             answers += [*answered[:10], *answered[-10:]]
-    return told, answers
+    return sizes, answers
 
 
 def print_instructions(bench):
-    """What the functions run in user space, by callgrind, and how many pages a start touches first."""
+    """Prints the instructions of the functions in user space, by callgrind, and the page faults
+    of a start."""
 
     def counted(name, environment, clients):
         with bench.function(name, environment, ("valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null")) as function:
             for client in clients:
                 function.invoke(bench.event(client))
-        return int(re.search(rb"Collected : (\d+)", function.said).group(1))
+        return int(re.search(rb"Collected : (\d+)", function.output).group(1))
 
     print("| | instructions | page faults |\n|---|---|---|")
-    for name in (*ALIKE_NAMES, *FUNCTIONS):
+    for name in (*REFERENCE_NAMES, *FUNCTIONS):
         with bench.function(name, bench.production) as function:
             pass
         print(f"| {name}, exec to first next | {counted(name, bench.production, []):,} | {function.faults} |")
     for what, name, clients in [
-        *((f"{name}, an invocation", name, ["bench"] * 250) for name in ALIKE_NAMES),
+        *((f"{name}, an invocation", name, ["bench"] * 250) for name in REFERENCE_NAMES),
         ("token, client cached, an invocation", "token", ["bench"] * 250),
         ("token, one GetItem over TLS besides", "token", [f"bench-{number}" for number in range(250)]),
     ]:
@@ -317,7 +326,7 @@ def machine():
 
 
 def main():
-    # The help is the script's.
+    # scripts/bench-lambda prints the help.
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--invocations", type=int, default=2000)

@@ -1,4 +1,5 @@
-"""CPU per token over plain HTTP, of `countersign dev` and of node's oidc-provider. Started by scripts/bench-peer."""
+"""Measures the CPU per token over plain HTTP, of `countersign dev` and of node's oidc-provider,
+for scripts/bench-peer."""
 
 import argparse
 import base64
@@ -32,12 +33,13 @@ class Peer(Process):
             *(shutil.which("node"), PEER / "server.js", secret, AUDIENCE),
             env={"NODE_ENV": "production"},
         )
-        port = self.until(lambda: [line for line in self.said().splitlines() if line.startswith("port ")])[0][5:]
+        port = self.wait_for(lambda: [line for line in self.output().splitlines() if line.startswith("port ")])[0][5:]
         self.url = f"http://127.0.0.1:{port}"
 
 
 def load(url, path, secret, count, connections=CONNECTIONS):
-    """`count` tokens over connections that are kept, one request at a time on each."""
+    """Requests `count` tokens over persistent connections, one request at a time on each.
+    Returns the answers."""
     host = urlsplit(url)
     credentials = base64.b64encode(f"bench:{secret}".encode())
     request = (
@@ -46,7 +48,7 @@ def load(url, path, secret, count, connections=CONNECTIONS):
     ) % (path.encode(), host.netloc.encode(), credentials, len(BODY), BODY)
     answers = []
 
-    def ask(share):
+    def request_tokens(share):
         buffer = bytearray()
         with socket.create_connection((host.hostname, host.port)) as connection:
             connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -54,7 +56,7 @@ def load(url, path, secret, count, connections=CONNECTIONS):
                 connection.sendall(request)
                 answers.append(received(connection, buffer))
 
-    threads = [threading.Thread(target=ask, args=(count // connections,)) for _ in range(connections)]
+    threads = [threading.Thread(target=request_tokens, args=(count // connections,)) for _ in range(connections)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -64,7 +66,7 @@ def load(url, path, secret, count, connections=CONNECTIONS):
 
 
 def verify(answers, url, keys):
-    """Every token, through the published keys."""
+    """Verifies every token with the published keys."""
     with urllib.request.urlopen(url + keys) as document:
         keys = jwt.PyJWKSet.from_dict(json.load(document))
     for head, body in answers:
@@ -76,7 +78,7 @@ def verify(answers, url, keys):
 
 
 def main():
-    # The help is the script's.
+    # scripts/bench-peer prints the help.
     parser = argparse.ArgumentParser(add_help=False)
     parser.add_argument("--runs", type=int, default=7)
     parser.add_argument("--tokens", type=int, default=4000)
@@ -96,7 +98,7 @@ def main():
                 "oidc-provider": (peer, "/token", "/jwks"),
             }
             for name, (server, path, keys) in servers.items():
-                verify(load(server.url, path, secret, 3000), server.url, keys)  # V8 compiles what is hot.
+                verify(load(server.url, path, secret, 3000), server.url, keys)  # Gives V8 time to compile hot code.
 
             def measure(name, connections=CONNECTIONS):
                 server, path, keys = servers[name]

@@ -1,6 +1,8 @@
-"""A function binary below a Lambda Runtime API of a few lines, and what the kernel says the process has cost.
+"""Runs a function binary under a Lambda Runtime API of a few lines, and reads the cost of the
+process from the kernel.
 
-One thread and bare sockets, so that little of a wall time is this program's own; the CPU is the function's alone."""
+One thread and plain sockets keep this program's own share of a wall time small. The CPU is that
+of the function alone."""
 
 import contextlib
 import json
@@ -16,16 +18,18 @@ ACCEPTED = b"HTTP/1.1 202 Accepted\r\nContent-Type: application/json\r\nContent-
 
 
 def cpu_of(pid):
-    """The nanoseconds that all threads of a process have run, those that have ended among them: the sum of what
-    /proc/PID/task/TID/schedstat says of each. A process's CPU clock, as clock_getcpuclockid(3) names it."""
+    """Returns the nanoseconds that all threads of a process have run, including those that have
+    ended. It is the sum of their entries in /proc/PID/task/TID/schedstat, read by the process's
+    CPU clock, clock_getcpuclockid(3)."""
     return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 @contextlib.contextmanager
 def one_processor_awake():
-    """Keeps this program, and all that it starts meanwhile, to one processor, which a loop that gives way to everything
-    keeps from halting. What a virtual machine's host takes to wake a processor is booked on whoever is woken: where the two
-    ends of a socket are on two processors, or on one that halts, hello world costs up to three times as much."""
+    """Pins this program and everything it starts to one processor, and keeps that from halting
+    with an idle-priority loop. The time that a virtual machine's host takes to wake a processor
+    is accounted to the process that wakes up. With the two ends of a socket on two processors,
+    or on one that halts, hello world costs up to three times as much."""
     allowed = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {max(allowed)})
     loop = "import os; os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))\nwhile True: pass"
@@ -39,13 +43,14 @@ def one_processor_awake():
 
 
 def rss_of(pid):
-    """The memory that a process has, in bytes."""
+    """Returns the resident memory of a process in bytes."""
     with open(f"/proc/{pid}/status") as status:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmRSS"))
 
 
 def received(connection, buffer):
-    """One HTTP message, its head and its body; None where the other side has closed. `buffer` keeps what follows."""
+    """Reads one HTTP message and returns its head and body, or None if the peer has closed.
+    `buffer` keeps the rest."""
     while (end := buffer.find(b"\r\n\r\n")) < 0:
         if not (more := connection.recv(65536)):
             return None
@@ -66,7 +71,8 @@ def received(connection, buffer):
 
 
 class Function:
-    """Has asked for its first event when it has been made. What it logs goes into a pipe, and is read from it."""
+    """A function process. The constructor returns when it has asked for its first event. Its log
+    goes through a pipe."""
 
     def __init__(self, command, environment):
         self.listener = socket.create_server(("127.0.0.1", 0))
@@ -80,7 +86,8 @@ class Function:
             **environment,
         }
         log, out = os.pipe()
-        # Spawned, not forked: what Python does between a fork and the exec would count as the function's.
+        # Spawns instead of forking: the CPU that Python uses between a fork and the exec would count
+        # as the function's.
         self.pid = os.posix_spawnp(
             command[0],
             command,
@@ -88,7 +95,7 @@ class Function:
             file_actions=[(os.POSIX_SPAWN_DUP2, out, 1), (os.POSIX_SPAWN_DUP2, out, 2)],
         )
         os.close(out)
-        self.said = bytearray()
+        self.output = bytearray()
         self.reader = threading.Thread(target=self.read, args=(log,), daemon=True)
         self.reader.start()
         self.run()
@@ -109,15 +116,16 @@ class Function:
     def read(self, log):
         with open(log, "rb", buffering=0) as pipe:
             while more := pipe.read(65536):
-                self.said += more
+                self.output += more
 
     def run(self):
-        """Until it asks for the next event: what it has answered on the way."""
+        """Serves the function until it asks for the next event. Returns its answer to the last
+        one."""
         answer = None
         while True:
             ready = self.selector.select(30)
             if not ready:
-                raise AssertionError(f"{self.pid} hangs, having said: {self.said.decode()}")
+                raise AssertionError(f"{self.pid} hangs; its output: {self.output.decode()}")
             for key, _ in ready:
                 if key.fileobj is self.listener:
                     connection, _ = self.listener.accept()
@@ -131,16 +139,17 @@ class Function:
                     continue
                 head, body = message
                 if head.startswith(b"GET /2018-06-01/runtime/invocation/next "):
-                    self.asks = key.fileobj
+                    self.waiting = key.fileobj
                     return answer
                 self.answered = time.perf_counter_ns()
                 if b"/response " not in head.split(b"\r\n")[0]:
-                    raise AssertionError(f"{head.decode()} {body.decode()}, having said: {self.said.decode()}")
+                    raise AssertionError(f"{head.decode()} {body.decode()}; its output: {self.output.decode()}")
                 answer = body
                 key.fileobj.sendall(ACCEPTED)
 
     def invoke(self, event):
-        """The answer to an event. The wall time until it was here is then in `wall`, in nanoseconds."""
+        """Sends an event and returns the answer. `wall` is then the time until the answer
+        arrived, in nanoseconds."""
         head = (
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n"
             "Lambda-Runtime-Aws-Request-Id: 8476a536-e9f4-11e8-9739-2dfe598c3fcd\r\n"
@@ -150,13 +159,14 @@ class Function:
             f"Content-Length: {len(event)}\r\n\r\n"
         )
         sent = time.perf_counter_ns()
-        self.asks.sendall(head.encode() + event)
+        self.waiting.sendall(head.encode() + event)
         answer = self.run()
         self.wall = self.answered - sent
         return answer
 
     def cpu_of_each(self, events):
-        """The nanoseconds of CPU that an invocation takes, and the answers, all of which are 200."""
+        """Sends events, all of which must be answered 200. Returns the nanoseconds of CPU of
+        each, on average, and the answers."""
         before = cpu_of(self.pid)
         answers = [self.invoke(event) for event in events]
         cpu = (cpu_of(self.pid) - before) / len(answers)

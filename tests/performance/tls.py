@@ -1,4 +1,5 @@
-"""TLS before the stand-ins for DynamoDB and KMS, with a chain as long as AWS's and of the same kind (RSA 2048)."""
+"""TLS before the stand-ins for DynamoDB and KMS, with a certificate chain of AWS's length and
+kind (RSA 2048)."""
 
 import datetime
 import socket
@@ -16,7 +17,7 @@ from runtime import received
 
 
 class Authority:
-    """A root, an intermediate and a server's certificate for `localhost`, in files."""
+    """Files with a root, an intermediate and a server certificate for `localhost`."""
 
     def __init__(self, folder):
         root, intermediate, server = (rsa.generate_private_key(65537, 2048) for _ in range(3))
@@ -49,13 +50,14 @@ def pem(certificate):
 
 
 class Proxy:
-    """Ends TLS, hands each request to `upstream` and its answer back, and counts them."""
+    """Terminates TLS, forwards each request to `upstream`, returns its answer, and counts the
+    requests."""
 
     def __init__(self, authority, upstream):
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(authority.chain)
         self.upstream = (urlsplit(upstream).hostname, urlsplit(upstream).port)
-        # What `localhost` is resolved to first.
+        # Listens on the address that `localhost` resolves to first.
         (family, *_), *_ = socket.getaddrinfo("localhost", 0, type=socket.SOCK_STREAM)
         self.listener = socket.create_server(("localhost", 0), family=family)
         self.url = f"https://localhost:{self.listener.getsockname()[1]}"
@@ -83,5 +85,5 @@ class Proxy:
                     self.requests += 1
                     secure.sendall(answer[0] + b"\r\n\r\n" + answer[1])
         except OSError:
-            # A function that is ended closes nothing.
+            # A terminated function does not close its connections.
             pass

@@ -1,6 +1,6 @@
-//! Grants, rotation and the authorizer over a network that fails at any call, in any way, from a seed: thousands of
-//! short histories, each audited against what must hold whatever happens. `COUNTERSIGN_FAULT_RUNS` says how many,
-//! `COUNTERSIGN_FAULT_SEED` which one alone.
+//! Grants, rotation and the authorizer over a network in which any call can fail in any way. A seed
+//! decides. Thousands of short histories are each checked against the invariants.
+//! `COUNTERSIGN_FAULT_RUNS` sets their number; `COUNTERSIGN_FAULT_SEED` runs a single one.
 
 mod history;
 mod keys;
@@ -12,8 +12,8 @@ use countersign_tests::store::Fault;
 use history::History;
 use truth::Met;
 
-/// The call sites of the four grants, revocation and introspection, and with a name before them those of the other
-/// functions and of an administrator who withdraws a key.
+/// The calls of the four grants, of revocation and of introspection, and with a prefix those of the
+/// other functions and of an administrator who withdraws a key.
 const CALLS: [&str; 20] = [
     "GetItem clients",
     "GetItem principals",
@@ -37,8 +37,8 @@ const CALLS: [&str; 20] = [
     "administrator: PutItem signing-keys",
 ];
 
-/// Low thresholds, so that some guesses are slowed down; a new key every day, and tokens that live no longer, so that a
-/// history sees keys come and go.
+/// Low thresholds, so that some guesses are slowed down. A new key every day and tokens that live
+/// no longer, so that a history sees keys created and deleted.
 const SETTINGS: [(&str, &str); 6] = [
     ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "3"),
     ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "5"),
@@ -49,12 +49,12 @@ const SETTINGS: [(&str, &str); 6] = [
 ];
 
 fn variable(name: &str) -> Option<u64> {
-    #[expect(clippy::disallowed_methods, reason = "how much to run is the caller's choice")]
+    #[expect(clippy::disallowed_methods, reason = "the caller chooses how much to run")]
     std::env::var(name).ok().map(|value| value.parse().unwrap())
 }
 
 #[tokio::test(start_paused = true)]
-async fn whatever_fails_no_token_without_a_right_and_no_second_successor() {
+async fn no_fault_leads_to_an_unauthorized_token_or_a_second_successor() {
     let _alone = super::run_alone().await;
     let world = InProcess::start(&clock_of_tokio(), &SETTINGS).await;
     world.make_passwords_cheap().await;
@@ -65,9 +65,8 @@ async fn whatever_fails_no_token_without_a_right_and_no_second_successor() {
     }
     let runs = variable("COUNTERSIGN_FAULT_RUNS").unwrap_or(60);
     for seed in 0..runs {
-        let named = SayOnPanic(seed);
+        let _printer = PrintSeedOnPanic(seed);
         History::run(&world, &records, seed, &met).await;
-        std::mem::forget(named);
     }
     if runs < 2000 {
         return;
@@ -79,12 +78,14 @@ async fn whatever_fails_no_token_without_a_right_and_no_second_successor() {
     }
 }
 
-/// Names the seed of a history that failed.
-struct SayOnPanic(u64);
+/// Prints the seed of a history that panics.
+struct PrintSeedOnPanic(u64);
 
-impl Drop for SayOnPanic {
-    #[expect(clippy::print_stderr, reason = "a test's word to whoever reads its failure")]
+impl Drop for PrintSeedOnPanic {
+    #[expect(clippy::print_stderr, reason = "the reader of a failure needs the seed")]
     fn drop(&mut self) {
-        eprintln!("this was COUNTERSIGN_FAULT_SEED={}", self.0);
+        if std::thread::panicking() {
+            eprintln!("repeat with COUNTERSIGN_FAULT_SEED={}", self.0);
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! Many clients over real sockets, refreshing, replaying and revoking the same families: every answer must follow from
-//! section "Refresh tokens" of the design, whatever the order in which the requests met. `COUNTERSIGN_LOAD_SECONDS`
-//! says for how long.
+//! Many clients over real sockets refresh, replay and revoke the same families. Every response must
+//! follow from the rules for refresh tokens in docs/design.md, in whatever order the requests were
+//! executed. `COUNTERSIGN_LOAD_SECONDS` sets the duration.
 
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -20,12 +20,12 @@ use tokio::time::Instant;
 const CLIENTS: usize = 64;
 const FAMILIES: usize = 16;
 const GRACE: Duration = Duration::from_secs(10);
-/// How far the issuers' clock, which is moved by a task, may be off.
+/// The tolerance for the issuers' clock, which a task moves.
 const BLUR: Duration = Duration::from_millis(500);
 
-/// What a client did, when it asked and when it was answered.
+/// An action of a client, with the times of its request and its response.
 #[derive(Debug, Clone, Copy)]
-struct Deed {
+struct Action {
     kind: Kind,
     generation: usize,
     asked: Instant,
@@ -39,14 +39,14 @@ enum Kind {
     Revoked,
 }
 
-/// One login's tokens by generation, and everything that was done with them.
+/// The tokens of one login by generation, and every action with them.
 #[derive(Debug, Default)]
 struct Family {
     tokens: Vec<String>,
-    deeds: Vec<Deed>,
+    actions: Vec<Action>,
 }
 
-/// A server, and a second one with an issuer of its own over the same store.
+/// Two servers with separate issuers over the same store.
 struct Servers {
     http: TestIssuer,
     second: String,
@@ -56,7 +56,7 @@ struct Servers {
 impl Servers {
     async fn start() -> Self {
         let http = TestIssuer::start().await;
-        // With a generated secret, so that the load is on the families and not on argon2.
+        // A generated secret puts the load on the families and not on argon2.
         let (random, now) = (Random::system(), http.clock.now());
         http.change_client("demo-app", |client| {
             let secret = Secret::from_string(APP_SECRET.into());
@@ -85,13 +85,14 @@ impl Servers {
 
     async fn log_in(&self) -> Family {
         let answer = self.post(true, "/oauth/token", JANE).await;
-        Family { tokens: vec![answer.refresh_token()], deeds: Vec::new() }
+        Family { tokens: vec![answer.refresh_token()], actions: Vec::new() }
     }
 }
 
 type Families = Vec<Mutex<Family>>;
 
-/// One client: at every turn it picks a family and refreshes its latest token, replays an older one, or revokes it.
+/// Acts as one client: at every turn it picks a family and refreshes its latest token, replays an
+/// older one, or revokes it.
 async fn work(
     servers: &Servers,
     families: &Families,
@@ -107,7 +108,7 @@ async fn work(
             let latest = family.tokens.len() - 1;
             let back = dice.pick(&[0, 0, 0, 0, 0, 0, 0, 1, 1, 2, 5]);
             let generation = latest.saturating_sub(back);
-            let refused = family.deeds.iter().filter(|deed| deed.kind == Kind::Refused).count();
+            let refused = family.actions.iter().filter(|action| action.kind == Kind::Refused).count();
             (generation, family.tokens[generation].clone(), refused > 40)
         };
         if is_over {
@@ -131,9 +132,9 @@ async fn work(
             _ => Kind::Refused,
         };
         let mut family = family.lock().unwrap();
-        // Somebody may have begun another family in its place.
+        // Another client may have replaced the family in the meantime.
         if family.tokens.get(generation) == Some(&token) {
-            family.deeds.push(Deed { kind, generation, asked, answered });
+            family.actions.push(Action { kind, generation, asked, answered });
             if kind == Kind::Refreshed && family.tokens.len() == generation + 1 {
                 family.tokens.push(answer.refresh_token());
             }
@@ -142,43 +143,43 @@ async fn work(
 }
 
 impl Family {
-    fn of(&self, kind: Kind) -> impl Iterator<Item = &Deed> {
-        self.deeds.iter().filter(move |deed| deed.kind == kind)
+    fn actions_of(&self, kind: Kind) -> impl Iterator<Item = &Action> {
+        self.actions.iter().filter(move |action| action.kind == kind)
     }
 
-    /// Why an answer cannot be, if it cannot.
-    fn contradiction(&self, deed: &Deed) -> Option<&'static str> {
+    /// Returns the rule that the response to an action breaks.
+    fn contradiction(&self, action: &Action) -> Option<&'static str> {
         let refreshed =
-            |generation| self.of(Kind::Refreshed).filter(move |other| other.generation == generation);
-        let revoked_before = |moment| self.of(Kind::Revoked).any(|other| other.asked < moment);
-        match deed.kind {
+            |generation| self.actions_of(Kind::Refreshed).filter(move |other| other.generation == generation);
+        let revoked_before = |moment| self.actions_of(Kind::Revoked).any(|other| other.asked < moment);
+        match action.kind {
             Kind::Revoked => None,
             Kind::Refreshed => {
-                let g = deed.generation;
-                if self.of(Kind::Revoked).any(|other| other.answered < deed.asked) {
+                let g = action.generation;
+                if self.actions_of(Kind::Revoked).any(|other| other.answered < action.asked) {
                     Some("refreshed after it was revoked")
-                } else if refreshed(g + 1).any(|other| other.answered < deed.asked) {
+                } else if refreshed(g + 1).any(|other| other.answered < action.asked) {
                     Some("refreshed with a token whose successor had been used")
-                } else if refreshed(g).any(|other| other.answered + GRACE + BLUR < deed.asked) {
+                } else if refreshed(g).any(|other| other.answered + GRACE + BLUR < action.asked) {
                     Some("refreshed again after the time for retries")
-                } else if g > 0 && !refreshed(g - 1).any(|other| other.asked < deed.answered) {
-                    Some("refreshed with a token that nobody was given")
+                } else if g > 0 && !refreshed(g - 1).any(|other| other.asked < action.answered) {
+                    Some("refreshed with a token that was not issued")
                 } else {
                     None
                 }
             }
             Kind::Refused => {
                 let successor_was_used = self
-                    .of(Kind::Refreshed)
-                    .any(|other| other.generation > deed.generation && other.asked < deed.answered);
-                let theft_was_seen = self.of(Kind::Refused).any(|theft| {
-                    theft.asked <= deed.answered
-                        && self.of(Kind::Refreshed).any(|other| {
+                    .actions_of(Kind::Refreshed)
+                    .any(|other| other.generation > action.generation && other.asked < action.answered);
+                let theft_was_seen = self.actions_of(Kind::Refused).any(|theft| {
+                    theft.asked <= action.answered
+                        && self.actions_of(Kind::Refreshed).any(|other| {
                             other.generation >= theft.generation
                                 && other.asked + GRACE < theft.answered + BLUR
                         })
                 });
-                let explained = revoked_before(deed.answered) || successor_was_used || theft_was_seen;
+                let explained = revoked_before(action.answered) || successor_was_used || theft_was_seen;
                 (!explained).then_some("refused without a reason")
             }
         }
@@ -186,8 +187,8 @@ impl Family {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_answer_of_64_clients_at_the_same_families_follows_from_the_rules() {
-    #[expect(clippy::disallowed_methods, reason = "how long to run is the caller's choice")]
+async fn every_response_to_64_clients_that_share_families_follows_from_the_rules() {
+    #[expect(clippy::disallowed_methods, reason = "the caller chooses the duration")]
     let seconds = std::env::var("COUNTERSIGN_LOAD_SECONDS").map_or(3, |seconds| seconds.parse().unwrap());
     let _alone = super::run_alone().await;
     let servers = Arc::new(Servers::start().await);
@@ -222,12 +223,12 @@ async fn every_answer_of_64_clients_at_the_same_families_follows_from_the_rules(
     let mut all = std::mem::take(&mut *finished.lock().unwrap());
     all.extend(families.iter().map(|family| std::mem::take(&mut *family.lock().unwrap())));
     for family in &all {
-        for deed in &family.deeds {
-            let contradiction = family.contradiction(deed);
-            assert_eq!(contradiction, None, "{deed:?} of {:#?}", family.deeds);
+        for action in &family.actions {
+            let contradiction = family.contradiction(action);
+            assert_eq!(contradiction, None, "{action:?} of {:#?}", family.actions);
         }
     }
-    let count = |kind| all.iter().flat_map(|family| family.of(kind)).count();
+    let count = |kind| all.iter().flat_map(|family| family.actions_of(kind)).count();
     let counts = [Kind::Refreshed, Kind::Refused, Kind::Revoked].map(count);
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
     #[expect(clippy::print_stdout, reason = "a figure for docs/reliability.md")]

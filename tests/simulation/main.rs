@@ -1,5 +1,5 @@
-//! Long runs with random input: histories over a network that fails, and load over real sockets. README.md says how to
-//! run them for longer.
+//! Simulations with random input: histories over a network that fails, and load over real sockets.
+//! README.md explains how to run them for longer.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +8,7 @@
     clippy::panic,
     reason = "a test that cannot set itself up has failed"
 )]
-// A history's future holds those of the SDK's calls, and they are deeply nested.
+// The future of a history contains those of the SDK's calls, which are deeply nested.
 #![recursion_limit = "256"]
 
 mod faults;
@@ -16,7 +16,8 @@ mod load;
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Waits until no other simulation runs. Load is measured in real time, and the faults would take its processor.
+/// Waits until no other simulation runs. The load test uses real time, and the faults would take
+/// its CPU.
 async fn run_alone() -> MutexGuard<'static, ()> {
     static RUNNING: Mutex<()> = Mutex::const_new(());
     RUNNING.lock().await

@@ -1,4 +1,4 @@
-//! Watches what every test makes the issuer log, and answer where it refuses: a secret in it ends the run.
+//! Searches the log and the error responses of every test for secrets. A secret there ends the run.
 
 use std::io::Write;
 use std::sync::LazyLock;
@@ -11,7 +11,8 @@ use tracing_subscriber::filter::LevelFilter;
 use crate::encode;
 use crate::in_process::{APP_SECRET, CHOSEN_SECRET, PASSWORD, SERVICE_SECRET};
 
-/// What the tests, and the demo records, have for secrets. Each is in the log of no test.
+/// The secrets of the tests and of the demo records. None of them may appear in the log of any
+/// test.
 const SECRETS: [&str; 9] = [
     APP_SECRET,
     SERVICE_SECRET,
@@ -24,45 +25,47 @@ const SECRETS: [&str; 9] = [
     "demo-voice-secret",
 ];
 
-/// All of them at once, for every line of every test.
-static WRITINGS: LazyLock<AhoCorasick> =
-    LazyLock::new(|| AhoCorasick::new(SECRETS.iter().flat_map(|secret| writings(secret))).unwrap());
+/// Finds all encodings of all secrets in one pass, for every line of every test.
+static ENCODINGS: LazyLock<AhoCorasick> =
+    LazyLock::new(|| AhoCorasick::new(SECRETS.iter().flat_map(|secret| encodings(secret))).unwrap());
 
-/// A secret as it stands, URL-encoded, and in base64 at each of the three offsets that it may have there.
-pub fn writings(secret: &str) -> Vec<String> {
-    let mut writings =
+/// Returns the encodings of a secret: raw, URL-encoded, and in base64 at each of its three possible
+/// offsets.
+pub fn encodings(secret: &str) -> Vec<String> {
+    let mut encodings =
         vec![secret.to_owned(), encode(&[("", secret)])[1..].to_owned(), secret.replace(' ', "+")];
     for shift in 0..3 {
         let padded = [&vec![b'x'; shift], secret.as_bytes()].concat();
         for encoded in [STANDARD.encode(&padded), URL_SAFE_NO_PAD.encode(&padded)] {
-            // The first and the last characters hold bits of the neighbours.
-            writings.push(encoded[4..encoded.trim_end_matches('=').len() - 2].to_owned());
+            // The first and the last characters contain bits of the neighbouring bytes.
+            encodings.push(encoded[4..encoded.trim_end_matches('=').len() - 2].to_owned());
         }
     }
-    writings
+    encodings
 }
 
-/// From now on this process looks at all that it logs, as loud as a function can be told to.
-pub(crate) fn watch() {
+/// Searches everything that this process logs from now on, at the most verbose level of the
+/// functions.
+pub fn watch() {
     let lines = tracing_subscriber::fmt().with_max_level(LevelFilter::DEBUG).with_writer(|| Watch);
-    // The first test of a process has set it for all.
+    // Another test may already have installed it for the whole process.
     let _ = lines.try_init();
 }
 
-/// Ends the process where there is a secret, or a whole token, in `text`.
+/// Ends the process if `text` contains a secret or a whole token.
 pub fn check(what: &str, text: &str) {
     if let Some(found) = found_in(text) {
-        // Not by `eprintln`, which the test's harness keeps to itself.
+        // The test harness captures `eprintln`, and the process ends before it prints.
         let _ = writeln!(std::io::stderr(), "{found} in {what}: {text}");
         std::process::abort();
     }
 }
 
 fn found_in(text: &str) -> Option<&str> {
-    WRITINGS.find(text).map(|found| &text[found.range()]).or_else(|| token_in(text))
+    ENCODINGS.find(text).map(|found| &text[found.range()]).or_else(|| token_in(text))
 }
 
-/// A token with its signature, which is the secret part of it.
+/// Finds a token with its signature, which is the secret part of it.
 fn token_in(text: &str) -> Option<&str> {
     if !text.contains("eyJ") {
         return None;
@@ -72,7 +75,7 @@ fn token_in(text: &str) -> Option<&str> {
     tokens.find(|word| word.rsplit_once('.').is_some_and(|(_, signature)| signature.len() >= 86))
 }
 
-/// Keeps nothing.
+/// Searches each line and stores none.
 struct Watch;
 
 impl Write for Watch {
@@ -91,14 +94,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_is_found_however_it_is_written() {
-        for written in [
+    fn a_secret_is_found_in_every_encoding() {
+        for encoded in [
             "password=correct+horse+battery+staple&",
             "correct%20horse",
             &STANDARD.encode("demo-app:demo-app-secret"),
             &format!("token=eyJhbGciOiJFUzI1NiJ9.e30.{}\"", "A".repeat(86)),
         ] {
-            assert!(found_in(written).is_some(), "{written}");
+            assert!(found_in(encoded).is_some(), "{encoded}");
         }
         assert_eq!(
             found_in("client_id=\"demo-app\" jti=\"oGUmhwEX7kVa9gir3FtqJw\" eyJhbGciOiJFUzI1NiJ9.e30"),

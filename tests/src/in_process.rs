@@ -1,5 +1,5 @@
-//! An issuer without sockets: requests go to the endpoints as the function binaries hand them over, records come
-//! from a store that fails when it is told to.
+//! An issuer without sockets. Requests reach the endpoints in the form in which the function
+//! binaries pass them on, and records come from a store that can be made to fail.
 
 use std::sync::Arc;
 
@@ -11,9 +11,9 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
-use countersign_issuer::audit::AuditLog;
 use countersign_issuer::Authorizer;
 use countersign_issuer::AuthorizerConfig;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::context::SourceAddress;
 use countersign_issuer::credentials::{ClientSecret, Secret};
@@ -28,7 +28,7 @@ use countersign_verify::{Clock, Timestamp};
 use crate::store::FaultyStore;
 use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, canaries, encode};
 
-/// The users' and operators' password.
+/// The password of all users and operators.
 pub const PASSWORD: &str = "correct horse";
 
 /// A store with records, and an issuer over it.
@@ -38,19 +38,21 @@ pub struct InProcess {
     pub store: FaultyStore,
     /// The issuer.
     pub issuer: Arc<Issuer>,
-    /// What the issuer was set up with.
+    /// The issuer's configuration.
     pub config: Config,
     audit: AuditLog,
 }
 
 impl InProcess {
-    /// With the records of [`create_records`], the variables of `more`, and the time of `clock`.
+    /// Starts an issuer with the records of [`create_records`], the variables of `more`, and
+    /// `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
         canaries::watch();
         Self::start_with_audit(clock, more, AuditLog::tracing()).await
     }
 
-    /// Starts an issuer with an audit log of the caller's, and without canaries.
+    /// Like [`start`](Self::start), but with `audit` as the audit log, and nothing searches the log for
+    /// secrets.
     pub async fn start_with_audit(clock: &Clock, more: &[(&str, &str)], audit: AuditLog) -> Self {
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
@@ -67,20 +69,20 @@ impl InProcess {
             audit.clone(),
         );
         rotator.rotate().await.unwrap();
-        let issuer =
-            Issuer::new(&config, &db, envelope, clock.clone(), Random::system(), audit.clone());
+        let issuer = Issuer::new(&config, &db, envelope, clock.clone(), Random::system(), audit.clone());
         create_records(&db, &config.store.table_prefix, clock.now()).await;
         store.take_calls();
         Self { store, issuer: Arc::new(issuer), config, audit }
     }
 
-    /// The same over a clock of the test's own.
+    /// Like [`start`](Self::start), with a new test clock.
     pub async fn start_with_clock(more: &[(&str, &str)]) -> (Self, TestClock) {
         let clock = TestClock::at(Timestamp::from_seconds(START_SECONDS));
         (Self::start(&clock.clock(), more).await, clock)
     }
 
-    /// Gives everybody the same password under a hash that costs microseconds, for tests that log in thousands of times.
+    /// Stores [`PASSWORD`] under a hash that costs microseconds, for tests that log in thousands of
+    /// times.
     pub async fn make_passwords_cheap(&self) {
         let params = Params::new(8, 1, 1, None).unwrap();
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
@@ -95,7 +97,7 @@ impl InProcess {
         }
     }
 
-    /// A client `retired` and a user `joan`, who have right secrets and are let in no more.
+    /// Creates a client `retired` and a user `joan`. Both are disabled and have valid secrets.
     pub async fn create_disabled_records(&self, clock: &Clock) {
         let clients = self.table::<Client>();
         let mut retired = clients.get("service").await.unwrap().unwrap();
@@ -109,26 +111,26 @@ impl InProcess {
         self.table::<Principal>().create(&joan).await.unwrap();
     }
 
-    /// Another process over the same store: an issuer with empty caches.
+    /// Another process over the same store, simulated by an issuer with empty caches.
     pub fn another_process(&self, clock: &Clock, random: Random) -> Arc<Issuer> {
         self.issuer_over(&self.store.client(&self.config.store.aws), clock, random)
     }
 
-    /// The same over a DynamoDB of the caller's.
+    /// An issuer with empty caches over `db`.
     pub fn issuer_over(&self, db: &DynamoDb, clock: &Clock, random: Random) -> Arc<Issuer> {
         let audit = self.audit.clone();
         Arc::new(Issuer::new(&self.config, db, self.envelope(), clock.clone(), random, audit))
     }
 
-    /// What wraps keys, with a retry quota of its own.
+    /// A new key envelope, which has a separate retry quota.
     fn envelope(&self) -> KeyEnvelope {
         self.store.envelope(&self.config.store.aws)
     }
 
-    /// Whoever changes the ring, `caller` by name at the network.
+    /// A rotator whose calls the network names after `caller`.
     pub fn rotator(&self, caller: &'static str, clock: &Clock) -> Rotator {
         let StoreConfig { aws, .. } = &self.config.store;
-        let store = self.store.of(caller);
+        let store = self.store.as_caller(caller);
         let (db, envelope) = (store.client(aws), store.envelope(aws));
         Rotator::new(
             &db,
@@ -141,22 +143,23 @@ impl InProcess {
         )
     }
 
-    /// An authorizer of the API [`AUDIENCE`] that decides by `policy`, `caller` by name at the network.
+    /// An authorizer of the API [`AUDIENCE`] with `policy`, whose calls the network names after
+    /// `caller`.
     pub fn authorizer(&self, caller: &'static str, policy: &str, clock: &Clock) -> Authorizer {
         let Config { issuer, store, authentication } = self.config.clone();
-        let db = self.store.of(caller).client(&store.aws);
+        let db = self.store.as_caller(caller).client(&store.aws);
         let audience = AUDIENCE.to_owned();
         let config = AuthorizerConfig { issuer, audience, caching: false, store, authentication };
         Authorizer::new(&config, policy, &db, clock.clone(), Random::system()).unwrap()
     }
 
-    /// What publishes the key set.
+    /// A publisher of the key set.
     pub fn publisher(&self, clock: &Clock) -> Publisher {
         let db = self.store.client(&self.config.store.aws);
         Publisher::new(&self.config, &db, clock.clone(), self.audit.clone())
     }
 
-    /// The key that the issuer signs with.
+    /// The key that signs at the time of `clock`.
     pub async fn signing_key(&self, clock: &Clock) -> Arc<SigningKey> {
         let StoreConfig { aws, table_prefix, schedule } = &self.config.store;
         let table = KeyTable::new(self.store.client(aws), table_prefix);
@@ -164,19 +167,19 @@ impl InProcess {
         signer.signing_key(clock.now()).await.unwrap()
     }
 
-    /// A table of the store.
+    /// A table of the store, through the network.
     pub fn table<R: countersign_issuer::store::Record>(&self) -> Table<R> {
         Table::new(self.store.client(&self.config.store.aws), &self.config.store.table_prefix)
     }
 }
 
-/// A clock that goes as tokio's does, and stands still and jumps with it.
+/// A clock that follows tokio's clock: it pauses and advances with it.
 pub fn clock_of_tokio() -> Clock {
     let begun = tokio::time::Instant::now();
     Clock::new(move || Timestamp::from_seconds(START_SECONDS).plus(begun.elapsed()))
 }
 
-/// The variables of `more`, and of those that it leaves out a test's own.
+/// Looks variables up in `more`, then in the defaults of the tests.
 pub fn environment<'a>(more: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<String> + 'a {
     const OWN: [(&str, &str); 6] = [
         ("COUNTERSIGN_ISSUER", "https://issuer.example.com"),
@@ -189,8 +192,9 @@ pub fn environment<'a>(more: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Optio
     |name| more.iter().chain(&OWN).find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned())
 }
 
-/// Client `service` (client credentials, operator `alice`), client `app` (logins and refreshes), both with
-/// generated secrets, client `chosen` with a chosen one; user `jane` of brand `acme`, operator `alice`.
+/// Creates the client `service` (client credentials, operator `alice`) and the client `app` (logins
+/// and refreshes), both with generated secrets; the client `chosen` with a chosen secret; the user
+/// `jane` of brand `acme` and the operator `alice`.
 pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
     let random = Random::system();
     for (id, secret, grants) in [
@@ -198,28 +202,7 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
         ("app", APP_SECRET, &[GrantType::Password, GrantType::OperatorPassword, GrantType::RefreshToken]),
         ("chosen", CHOSEN_SECRET, &[GrantType::ClientCredentials]),
     ] {
-        let secret = ClientSecret::new(&Secret::from_string(secret.into()), now, None, &random).unwrap();
-        let client = Client {
-            client_id: id.into(),
-            name: id.into(),
-            secrets: vec![secret],
-            grant_types: grants.to_vec(),
-            scopes: vec!["read".into()],
-            default_scopes: None,
-            roles: vec![],
-            brands: vec!["acme".into()],
-            operators: vec!["alice".into()],
-            require_operator: false,
-            audiences: vec![AUDIENCE.into()],
-            access_ttl: 3600,
-            refresh_ttl: 30 * 24 * 3600,
-            typ: AccessTokenType::AtJwt,
-            enabled: true,
-            created: now,
-            updated: now,
-            imported: None,
-            version: 1,
-        };
+        let client = client(id, secret, grants, now);
         Table::new(db.clone(), prefix).create(&client).await.unwrap();
     }
     for key in [
@@ -232,7 +215,33 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
     }
 }
 
-/// With these guesses are counted, and never slowed down.
+/// A client record that may use `grants` for the brand `acme`, on behalf of the operator `alice`.
+fn client(id: &str, secret: &str, grants: &[GrantType], now: Timestamp) -> Client {
+    let secret = Secret::from_string(secret.into());
+    Client {
+        client_id: id.into(),
+        name: id.into(),
+        secrets: vec![ClientSecret::new(&secret, now, None, &Random::system()).unwrap()],
+        grant_types: grants.to_vec(),
+        scopes: vec!["read".into()],
+        default_scopes: None,
+        roles: vec![],
+        brands: vec!["acme".into()],
+        operators: vec!["alice".into()],
+        require_operator: false,
+        audiences: vec![AUDIENCE.into()],
+        access_ttl: 3600,
+        refresh_ttl: 30 * 24 * 3600,
+        typ: AccessTokenType::AtJwt,
+        enabled: true,
+        created: now,
+        updated: now,
+        imported: None,
+        version: 1,
+    }
+}
+
+/// With these settings guesses are counted and never slowed down.
 pub const UNLIMITED: [(&str, &str); 3] = [
     ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "1000000"),
     ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "1000000"),
@@ -243,10 +252,10 @@ pub const UNLIMITED: [(&str, &str); 3] = [
 pub const SERVICE_SECRET: &str = "csgn_YGb9GOpgSyImkUIBLyd2KRPN03uX-H8pRMxyqews9z8lGmncK";
 /// Generated once by `countersign client secret add`.
 pub const APP_SECRET: &str = "csgn_OLWAHH6y_DFE8r-bMTfekzUHQRgJAsjZHudIe9AuUCgsPd7QQ";
-/// Chosen by a person, so argon2id.
+/// Chosen by a person, and therefore hashed with argon2id.
 pub const CHOSEN_SECRET: &str = "chosen by a person";
 
-/// A form POST to an endpoint, from an address.
+/// A form that is posted to an endpoint.
 #[derive(Debug, Clone)]
 pub struct Post {
     path: String,
@@ -256,7 +265,7 @@ pub struct Post {
 }
 
 impl Post {
-    /// With HTTP Basic.
+    /// A form with HTTP Basic authentication.
     pub fn new(path: &str, client_id: &str, secret: &str, form: &[(&str, &str)]) -> Self {
         let basic = BASE64.encode(format!("{client_id}:{secret}"));
         Self {
@@ -270,13 +279,13 @@ impl Post {
         }
     }
 
-    /// From this address.
+    /// Sets the caller's address.
     #[must_use]
     pub fn from(self, address: &str) -> Self {
         Self { from: Some(address.into()), ..self }
     }
 
-    /// The request as a function hands it over.
+    /// The request in the form in which a function passes it on.
     pub fn request(&self) -> Request {
         let mut request = Request::new(self.body.clone().into_bytes());
         *request.method_mut() = Method::POST;
@@ -292,7 +301,7 @@ impl Post {
         request
     }
 
-    /// What the issuer answers.
+    /// Sends the request to `issuer` and returns the response.
     pub async fn to(&self, issuer: &Issuer) -> TestResponse {
         let response = match self.path.as_str() {
             "/oauth/token" => http::token(issuer, self.request()).await,

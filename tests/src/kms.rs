@@ -1,4 +1,5 @@
-//! As much of KMS as the issuer asks for. What it wraps it hides from nobody, but gives back in its context alone.
+//! The operations of KMS that the issuer calls. Ciphertexts are not secret here, but decrypt in
+//! their encryption context only.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -8,7 +9,7 @@ use p256::SecretKey;
 use p256::pkcs8::{EncodePrivateKey, EncodePublicKey};
 use serde_json::{Value, json};
 
-/// What KMS answers, or the code that it refuses with. Of each key pair there is one, counted in `made`.
+/// Returns the response of KMS, or its error code. Every key pair is different: `made` counts them.
 pub(crate) fn answer(operation: &str, request: &Value, made: &AtomicU64) -> Result<String, &'static str> {
     let context = &request["EncryptionContext"];
     match operation {

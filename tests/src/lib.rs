@@ -1,5 +1,6 @@
-//! What the end-to-end tests share: a running issuer with a clock of the test's own, and a judge of tokens that
-//! knows nothing but the published key set and a library that we did not write.
+//! Support for the tests: a running issuer with a test clock, an issuer without sockets over a
+//! store that fails on demand, an independent verifier of tokens, and a search of the log for
+//! secrets.
 
 #![allow(
     clippy::unwrap_used,
@@ -54,25 +55,26 @@ pub const ALICE: &[(&str, &str)] =
 /// `client_credentials` and nothing else.
 pub const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
-/// Where every test's clock starts: later than now, so that the judge, who has no such clock, sees no expired token.
+/// The time at which test clocks start: in 2033, so that nothing that uses the real clock takes a
+/// record or a token for expired.
 const START_SECONDS: u64 = 2_000_000_000;
 
-/// A clock that stands until it is moved.
+/// A clock that changes only when a test changes it.
 #[derive(Debug, Clone)]
 pub struct TestClock(Arc<AtomicU64>);
 
 impl TestClock {
-    /// One that stands at `now`.
+    /// A clock that shows `now`.
     pub fn at(now: Timestamp) -> Self {
         Self(Arc::new(AtomicU64::new(now.millis())))
     }
 
-    /// Moves the clock on.
+    /// Moves the clock forward.
     pub fn advance(&self, duration: Duration) {
         self.0.fetch_add(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
     }
 
-    /// Moves the clock back: another machine's is behind.
+    /// Moves the clock back, as if the next machine's clock were behind.
     pub fn rewind(&self, duration: Duration) {
         self.0.fetch_sub(u64::try_from(duration.as_millis()).unwrap(), Ordering::SeqCst);
     }
@@ -82,42 +84,42 @@ impl TestClock {
         Timestamp::from_millis(self.0.load(Ordering::SeqCst))
     }
 
-    /// This clock, to pass in.
+    /// A clock to pass to the code under test. It follows this one.
     pub fn clock(&self) -> Clock {
         let clock = self.clone();
         Clock::new(move || clock.now())
     }
 }
 
-/// A running issuer with the demo records, of the test's own.
+/// A running local issuer with the demo records, one for each test.
 #[derive(Debug)]
 pub struct TestIssuer {
     /// The issuer's URL.
     pub url: String,
-    /// Its clock.
+    /// The issuer's clock.
     pub clock: TestClock,
     /// The running server.
     pub server: DevServer,
     http: reqwest::Client,
-    /// Listens from the first start on, so that a restart finds its port.
+    /// Listens from the first start on, so that a restart gets the same port.
     listener: TcpListener,
     folder: TempDir,
 }
 
 impl TestIssuer {
-    /// Starts one on free ports.
+    /// Starts an issuer on free ports.
     pub async fn start() -> Self {
         Self::start_at(Timestamp::from_seconds(START_SECONDS)).await
     }
 
-    /// Starts one whose clock stands at `now`.
+    /// Starts an issuer whose clock shows `now`.
     pub async fn start_at(now: Timestamp) -> Self {
         let clock = TestClock::at(now);
         let folder = TempDir::new().unwrap();
         Self::start_in(folder, clock, TcpListener::bind("127.0.0.1:0").unwrap()).await
     }
 
-    /// Stops, and starts again over the same data.
+    /// Stops the issuer and starts it again on the same port and the same data.
     pub async fn restart(self) -> Self {
         self.server.stop().await;
         Self::start_in(self.folder, self.clock, self.listener).await
@@ -132,13 +134,13 @@ impl TestIssuer {
         Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), listener, folder }
     }
 
-    /// A variable of the `env` file.
+    /// Returns a variable of the `env` file.
     pub fn variable(&self, name: &str) -> Option<String> {
         let text = std::fs::read_to_string(&self.server.environment).unwrap();
         text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('=')).map(str::to_owned)
     }
 
-    /// What the functions read from the `env` file.
+    /// Returns the configuration that the functions read from the `env` file.
     pub fn config(&self) -> (Config, KeyEnvelope) {
         let lookup = |name: &str| self.variable(name);
         let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
@@ -146,7 +148,7 @@ impl TestIssuer {
         (config, envelope)
     }
 
-    /// Whoever rotates this issuer's keys, by this issuer's clock.
+    /// A rotator of this issuer's keys, with this issuer's clock.
     pub fn rotator(&self) -> Rotator {
         let (config, envelope) = self.config();
         let db = dynamodb(&config.store.aws);
@@ -161,7 +163,7 @@ impl TestIssuer {
         )
     }
 
-    /// The embedded store, to change records in.
+    /// A table of the embedded store, to change records in.
     pub fn table<R: Record>(&self) -> Table<R> {
         Table::new(self.dynamodb(), DEFAULT_TABLE_PREFIX)
     }
@@ -172,13 +174,13 @@ impl TestIssuer {
         dynamodb(&config.store.aws)
     }
 
-    /// How many items the table holds.
+    /// Counts the items of a table.
     pub async fn count(&self, table: &str) -> usize {
         let name = format!("{DEFAULT_TABLE_PREFIX}{table}");
         self.dynamodb().scan().table_name(name).send().await.unwrap().items().len()
     }
 
-    /// Changes a client's record, and waits for as long as it takes effect.
+    /// Changes a client's record and lets the caches expire.
     pub async fn change_client(&self, client_id: &str, change: impl FnOnce(&mut Client)) {
         let table = self.table::<Client>();
         let mut client = table.get(client_id).await.unwrap().unwrap();
@@ -187,13 +189,13 @@ impl TestIssuer {
         self.let_caches_expire();
     }
 
-    /// Changes a principal's record, and waits for as long as it takes effect.
+    /// Changes a principal's record and lets the caches expire.
     pub async fn change_principal(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) {
         self.save_principal(key, change).await;
         self.let_caches_expire();
     }
 
-    /// Changes a principal's record, and no time passes.
+    /// Changes a principal's record; no time passes.
     pub async fn save_principal(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) {
         let table = self.table::<Principal>();
         let mut principal = table.get(&key.to_string()).await.unwrap().unwrap();
@@ -201,7 +203,7 @@ impl TestIssuer {
         table.save(&mut principal).await.unwrap();
     }
 
-    /// Moves the clock on by as long as a changed record takes to be noticed.
+    /// Moves the clock forward by the time after which every cached record is read again.
     pub fn let_caches_expire(&self) {
         self.clock.advance(Duration::from_secs(60));
     }
@@ -212,23 +214,24 @@ impl TestIssuer {
         self.send(path, &[("authorization", &format!("Basic {basic}"))], encode(form)).await
     }
 
-    /// A token request as a demo client: `form` and `more`.
+    /// Sends a token request as a demo client: `form` and `more`.
     pub async fn token(&self, client_id: &str, form: &[(&str, &str)], more: &[(&str, &str)]) -> TestResponse {
         self.post("/oauth/token", client_id, &[form, more].concat()).await
     }
 
-    /// A refresh as `demo-app`.
+    /// Sends a refresh as `demo-app`.
     pub async fn refresh(&self, refresh_token: &str) -> TestResponse {
         let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token)];
         self.token("demo-app", &form, &[]).await
     }
 
-    /// The refresh token of a new login of the demo user's.
+    /// Logs the demo user in and returns the refresh token.
     pub async fn log_in(&self) -> String {
         self.token("demo-app", JANE, &[]).await.ok()["refresh_token"].as_str().unwrap().to_owned()
     }
 
-    /// A POST with exactly this body, as a form unless `headers` say otherwise.
+    /// Sends a POST with exactly this body, as a form unless `headers` contain another content
+    /// type.
     pub async fn send(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> TestResponse {
         let mut all = vec![("content-type", "application/x-www-form-urlencoded")];
         if headers.iter().any(|(name, _)| *name == "content-type") {
@@ -238,23 +241,23 @@ impl TestIssuer {
         self.request(Method::POST, path, &all, body.into()).await
     }
 
-    /// A GET.
+    /// Sends a GET.
     pub async fn get(&self, path: &str, headers: &[(&str, &str)]) -> TestResponse {
         self.request(Method::GET, path, headers, Vec::new()).await
     }
 
-    /// A call of the demo API with a token.
+    /// Calls the demo API with a token.
     pub async fn call(&self, method: Method, path: &str, token: &str) -> TestResponse {
         self.request(method, path, &[(AUTHORIZATION.as_str(), &format!("Bearer {token}"))], Vec::new()).await
     }
 
-    /// A call of the demo API with a client's id and secret.
+    /// Calls the demo API with a client's id and secret.
     pub async fn call_with(&self, method: Method, path: &str, id: &str, secret: &str) -> TestResponse {
         let basic = format!("Basic {}", BASE64.encode(format!("{id}:{secret}")));
         self.request(method, path, &[(AUTHORIZATION.as_str(), &basic)], Vec::new()).await
     }
 
-    /// Any request.
+    /// Sends any request.
     pub async fn request(
         &self,
         method: Method,
@@ -270,7 +273,8 @@ impl TestIssuer {
         TestResponse::new(response.status(), response.headers().clone(), response.text().await.unwrap())
     }
 
-    /// Verifies an access token for [`AUDIENCE`] under the published key set and returns its claims.
+    /// Verifies an access token for [`AUDIENCE`] under the published key set and returns its
+    /// claims.
     pub async fn verify_token(&self, token: &str) -> Value {
         self.verify_token_as("at+jwt", AUDIENCE, token).await
     }
@@ -283,7 +287,7 @@ impl TestIssuer {
     }
 }
 
-/// A form, encoded as a browser does.
+/// Encodes a form as a browser does.
 pub fn encode(form: &[(&str, &str)]) -> String {
     let mut body = String::new();
     for (name, value) in form {
@@ -299,7 +303,7 @@ pub fn encode(form: &[(&str, &str)]) -> String {
     body
 }
 
-/// What came back.
+/// A response, whose assertions check what every response of the issuer must have.
 #[derive(Debug)]
 pub struct TestResponse {
     /// The status.
@@ -311,7 +315,7 @@ pub struct TestResponse {
 }
 
 impl TestResponse {
-    /// A refusal is searched for secrets; where all is well a token is what was asked for.
+    /// Wraps a response. An error is searched for secrets; a success may contain a token.
     pub fn new(status: StatusCode, headers: HeaderMap, text: String) -> Self {
         if status != StatusCode::OK {
             canaries::check("a refusal", &text);
@@ -319,22 +323,22 @@ impl TestResponse {
         Self { status, headers, text }
     }
 
-    /// A header's value; empty where there is none.
+    /// Returns a header's value, or an empty string.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", |value| value.to_str().unwrap())
     }
 
-    /// A header's values, one for each time that it stands there.
+    /// Returns all values of a repeated header.
     pub fn headers(&self, name: &str) -> Vec<String> {
         self.headers.get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
     }
 
-    /// The body.
+    /// Parses the body as JSON.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|_| panic_on(self))
     }
 
-    /// The body of a success, which nobody may keep.
+    /// Asserts a success that no cache may store, and returns the body.
     #[track_caller]
     pub fn ok(&self) -> Value {
         assert_eq!(self.status, StatusCode::OK, "{}", self.text);
@@ -342,19 +346,19 @@ impl TestResponse {
         self.json()
     }
 
-    /// The access token of a success.
+    /// Asserts a success and returns the access token.
     #[track_caller]
     pub fn access_token(&self) -> String {
         self.ok()["access_token"].as_str().unwrap().to_owned()
     }
 
-    /// The refresh token of a success.
+    /// Asserts a success and returns the refresh token.
     #[track_caller]
     pub fn refresh_token(&self) -> String {
         self.ok()["refresh_token"].as_str().unwrap().to_owned()
     }
 
-    /// Asserts an error in the form of RFC 6749 section 5.2, and nothing beside it.
+    /// Asserts an error in the form of RFC 6749 section 5.2 without any other member.
     #[track_caller]
     pub fn assert_error(&self, status: u16, code: &str) {
         assert_eq!(

@@ -1,14 +1,14 @@
-//! What was logged.
+//! A log that is kept in memory.
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 
-/// Keeps everything that is written to it or to a clone of it.
+/// Collects everything that is written to it or to a clone of it.
 #[derive(Debug, Clone, Default)]
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// All of it so far.
+    /// Returns everything so far.
     pub fn text(&self) -> String {
         String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
     }

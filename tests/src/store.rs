@@ -1,5 +1,5 @@
-//! A DynamoDB and a KMS in the test's own memory, behind the real SDK clients, whose network fails as the test says. No
-//! socket, so that tokio's time may stand still and jump.
+//! DynamoDB and KMS in memory, behind the real SDK clients and a simulated network that fails on
+//! demand. No sockets, so that tokio's clock can be paused.
 
 use std::fmt;
 use std::pin::Pin;
@@ -30,31 +30,31 @@ use serde_json::{Value, json};
 
 use crate::kms;
 
-/// What happens to one call.
+/// A fault that one call meets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Fault {
-    /// It never arrives and never comes back.
+    /// The call does not arrive, and no response comes.
     Hang,
-    /// The connection breaks before it arrives.
+    /// The connection breaks before the call arrives.
     Reset,
-    /// It is carried out, and the connection breaks before the answer is back.
+    /// The call is executed, and the connection breaks before the response arrives.
     LostAnswer,
-    /// It is carried out, and the answer never comes.
+    /// The call is executed, and no response comes.
     SilentAnswer,
-    /// It is carried out, and the answer's body comes after 1.2 seconds.
+    /// The call is executed, and the body of the response comes after 1.2 seconds.
     SlowBody,
-    /// It is carried out, and the answer's body never ends.
+    /// The call is executed, and the body of the response never ends.
     EndlessBody,
-    /// 400, throttled.
+    /// 400: throttled.
     Throttled,
-    /// 500.
+    /// 500: an internal error.
     InternalError,
-    /// 400: another transaction holds the item; of KMS, that something behind it is slow.
+    /// 400: another transaction locks the item; from KMS, a dependency timed out.
     TransactionConflict,
 }
 
 impl Fault {
-    /// All of them.
+    /// All faults.
     pub const ALL: [Self; 9] = [
         Self::Hang,
         Self::Reset,
@@ -67,18 +67,19 @@ impl Fault {
         Self::TransactionConflict,
     ];
 
-    /// Whether the call reaches the store.
-    fn is_carried_out(self) -> bool {
+    /// Returns true if the call is executed despite the fault.
+    fn is_executed(self) -> bool {
         matches!(self, Self::LostAnswer | Self::SilentAnswer | Self::SlowBody | Self::EndlessBody)
     }
 }
 
-/// One call: an operation on a table, such as `UpdateItem attempts`, or one of KMS's alone; before it whose it is, where a
-/// test tells its callers apart.
+/// The name of a call: an operation and a table, such as `UpdateItem attempts`, or an operation of
+/// KMS. A prefix names the caller where a test distinguishes callers, such as `rotate: Query
+/// signing-keys`.
 pub type Call = String;
 type Plan = Box<dyn FnMut(&Call) -> Option<Fault> + Send>;
 
-/// The store, KMS, and the network before them.
+/// The store, KMS and the network in front of them.
 #[derive(Clone)]
 pub struct FaultyStore {
     db: Database,
@@ -102,60 +103,60 @@ impl FaultyStore {
         }
     }
 
-    /// The same store and network, at which calls are named after `caller`.
+    /// A handle to this store and network that names its calls after `caller`.
     #[must_use]
-    pub fn of(&self, caller: &'static str) -> Self {
+    pub fn as_caller(&self, caller: &'static str) -> Self {
         Self { caller, ..self.clone() }
     }
 
-    /// The same records past the network.
+    /// A handle to the same records behind a network without faults.
     #[must_use]
     pub fn without_faults(&self) -> Self {
         Self { db: self.db.clone(), keys_made: Arc::clone(&self.keys_made), ..Self::new() }
     }
 
-    /// From now on every call is asked about in `plan`.
+    /// Asks `plan` about every call from now on.
     pub fn set_faults(&self, plan: impl FnMut(&Call) -> Option<Fault> + Send + 'static) {
         *self.plan.lock().unwrap() = Box::new(plan);
     }
 
-    /// From now on everything is `fault`.
+    /// Lets every call meet `fault` from now on.
     pub fn fail_with(&self, fault: Fault) {
         self.set_faults(move |_| Some(fault));
     }
 
-    /// Nothing fails any more.
+    /// Lets every call succeed from now on.
     pub fn heal(&self) {
         self.set_faults(|_| None);
     }
 
-    /// Puts an item past the network and the SDK.
+    /// Writes an item without the network and the SDK.
     pub fn put(&self, table: &str, item: &Value) {
         let request = json!({ "TableName": table, "Item": item });
         dispatch(&self.db, "PutItem", request).unwrap();
     }
 
-    /// An item as it stands in the store.
+    /// Reads an item without the network and the SDK.
     pub fn item(&self, table: &str, key: &Value) -> Value {
         let request = json!({ "TableName": table, "Key": key });
         let answer = dispatch(&self.db, "GetItem", request).unwrap();
         serde_json::from_str::<Value>(&answer).unwrap()["Item"].take()
     }
 
-    /// The items of a table as they stand in the store.
+    /// Reads all items of a table without the network and the SDK.
     pub fn scan(&self, table: &str) -> Vec<Value> {
         let answer = dispatch(&self.db, "Scan", json!({ "TableName": table })).unwrap();
         let mut answer: Value = serde_json::from_str(&answer).unwrap();
         serde_json::from_value(answer["Items"].take()).unwrap()
     }
 
-    /// Every item with its table, to [`restore`](Self::restore).
+    /// Returns every item with its table, for [`restore`](Self::restore).
     pub fn items(&self) -> Vec<(String, Value)> {
         let of_table = |table: String| self.scan(&table).into_iter().map(move |item| (table.clone(), item));
         tables().flat_map(|(table, _)| of_table(table)).collect()
     }
 
-    /// Makes `items` all that the store holds.
+    /// Replaces the content of the store with `items`.
     pub fn restore(&self, items: &[(String, Value)]) {
         for (table, keys) in tables() {
             for item in self.scan(&table) {
@@ -168,13 +169,13 @@ impl FaultyStore {
         }
     }
 
-    /// The calls since the last time this was asked, those that failed among them.
+    /// Returns the calls since the last time, including those that failed.
     pub fn take_calls(&self) -> Vec<Call> {
         std::mem::take(&mut self.calls.lock().unwrap())
     }
 
-    /// A client with the time-outs and the retries of the functions, over this network. Its retry quota is its own,
-    /// and its back-off has no chance in it.
+    /// A client with the timeouts and the retries of the functions, over this network. It shares
+    /// its retry quota with no other, and its back-off has no jitter.
     pub fn client(&self, config: &AwsConfig) -> Client {
         let real = dynamodb(config);
         let retries: RetryConfig = real.config().retry_config().unwrap().clone();
@@ -184,7 +185,7 @@ impl FaultyStore {
         Client::from_conf(builder.retry_config(retries).retry_partition(partition).build())
     }
 
-    /// What wraps signing keys, behind the same network, with the time-outs and the retries of the functions.
+    /// A key envelope over the same network, with the timeouts and the retries of the functions.
     pub fn envelope(&self, config: &AwsConfig) -> KeyEnvelope {
         let functions = self.client(config);
         let functions = functions.config();
@@ -213,8 +214,8 @@ impl FaultyStore {
         let call = if self.caller.is_empty() { call } else { format!("{}: {call}", self.caller) };
         let fault = (self.plan.lock().unwrap())(&call);
         self.calls.lock().unwrap().push(call);
-        let is_carried_out = fault.is_none_or(Fault::is_carried_out);
-        let (status, text) = match is_carried_out {
+        let is_executed = fault.is_none_or(Fault::is_executed);
+        let (status, text) = match is_executed {
             true if is_kms => kms::answer(&operation, &body, &self.keys_made)
                 .map_or_else(|code| (400, exception(code)), |text| (200, text)),
             true => dispatch(&self.db, &operation, body)
@@ -263,12 +264,13 @@ impl HttpConnector for FaultyStore {
     }
 }
 
-/// The name of every table, and of what its key is made of.
+/// The name of every table and the attributes of its key.
 fn tables() -> impl Iterator<Item = (String, Vec<&'static str>)> {
     table_shapes().iter().map(|shape| (format!("{DEFAULT_TABLE_PREFIX}{}", shape.name), shape.keys()))
 }
 
-/// What the embedded store's own HTTP server does with a request, for the operations that the issuer uses.
+/// Executes a request like the embedded store's HTTP server, for the operations that the issuer
+/// uses.
 fn dispatch(db: &Database, operation: &str, body: Value) -> Result<String, DynoxideError> {
     fn run<Q: DeserializeOwned, A: Serialize>(
         body: Value,
@@ -305,7 +307,7 @@ fn response(status: u16, body: SdkBody) -> HttpResponse {
     response
 }
 
-/// A body that comes after a while.
+/// A body that arrives late.
 struct Late {
     wait: Pin<Box<dyn Future<Output = ()> + Send + Sync>>,
     text: Option<String>,

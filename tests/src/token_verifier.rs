@@ -1,6 +1,6 @@
-//! Verifies tokens as an API would that shares no code with the issuer: aws-lc-rs checks the signature, and every rule
-//! about headers and claims is written out here. The issuer signs with ring, so a defect that signing and verification
-//! had in common would still be found.
+//! Verifies tokens as an API would that shares no code with the issuer: aws-lc-rs checks the
+//! signature, and every rule about headers and claims is written out here. The issuer signs with
+//! ring, so a defect that signing and verification had in common would still be found.
 
 use std::fmt;
 
@@ -12,7 +12,8 @@ use countersign_verify::Timestamp;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::{Map, Value, json};
 
-/// The claims of every token: RFC 9068 section 2.2 requires them of an access token, and a refresh token has them too.
+/// The claims of every token: RFC 9068 section 2.2 requires them of an access token, and a refresh
+/// token has them too.
 const REQUIRED: [&str; 7] = ["iss", "sub", "aud", "exp", "iat", "jti", "client_id"];
 
 /// The values that a token must have.
@@ -29,7 +30,8 @@ pub struct Expected<'a> {
 }
 
 impl Expected<'_> {
-    /// Verifies a token under the key of `jwks`, a published key set, that its `kid` names. Returns the claims.
+    /// Verifies a token under the key of `jwks`, a published key set, that its `kid` names. Returns
+    /// the claims.
     pub fn verify(&self, jwks: &str, token: &str) -> Result<Map<String, Value>, String> {
         let segments: Vec<&str> = token.split('.').collect();
         let [header, claims, signature] = segments[..] else {
@@ -142,8 +144,8 @@ fn expect<T: PartialEq<U> + fmt::Debug + ?Sized, U: fmt::Debug + ?Sized>(
     if found == expected { Ok(()) } else { Err(format!("{what}: {found:?} instead of {expected:?}")) }
 }
 
-/// A JSON object in which no name stands twice. `serde_json` keeps the last of several, and another parser may keep the
-/// first.
+/// A JSON object in which no name stands twice. `serde_json` keeps the last of several, and another
+/// parser may keep the first.
 struct UniqueMembers(Map<String, Value>);
 
 impl<'de> Deserialize<'de> for UniqueMembers {

@@ -1,4 +1,4 @@
-//! The `countersign` program, run as a person runs it.
+//! The administration of clients, users, operators and keys, and the verification of tokens.
 
 use std::process::Command;
 
@@ -16,7 +16,7 @@ async fn token(issuer: &TestIssuer, client_id: &str, secret: &str) -> TestRespon
     issuer.send("/oauth/token", &[], encode(&form)).await
 }
 
-// The program is waited for on a thread, while the issuer runs on another.
+// One thread waits for the program while the issuer runs on another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_lives_from_creation_to_deletion() {
     let issuer = TestIssuer::start().await;
@@ -69,12 +69,12 @@ async fn a_secret_is_replaced_without_downtime() {
 
     let chosen =
         shell.ok("client secret add billing --secret-stdin --expire-others 1s", "chosen elsewhere\n");
-    assert_eq!(chosen.get("client_secret"), None, "whoever gave it knows it");
+    assert_eq!(chosen.get("client_secret"), None, "the caller knows it already");
     token(&issuer, "billing", "chosen elsewhere").await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_may_not_be_stored_is_named_with_the_rule_and_leaves_nothing() {
+async fn a_record_that_breaks_rules_is_refused_with_each_rule_and_not_stored() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let refused = shell.refused("client create usr_x --scope a\"b --brand a#b --access-ttl 999999999", "");
@@ -89,12 +89,12 @@ async fn what_may_not_be_stored_is_named_with_the_rule_and_leaves_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_is_out_of_line_hides_and_blocks_no_other() {
+async fn an_invalid_record_neither_hides_nor_blocks_others() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let lowered = [("COUNTERSIGN_MAX_ACCESS_TTL", "600")];
     let disabled = shell.run_with(&lowered, "client disable demo-voice", "");
-    assert!(disabled.status.success(), "an emergency brake works whatever else the record says");
+    assert!(disabled.status.success(), "disabling works even if the record is invalid");
     let update = shell.run_with(&lowered, "client update demo-voice --name x", "");
     assert!(String::from_utf8(update.stderr).unwrap().contains("access-ttl: between 1 and 600 seconds"));
     let emptied = shell.ok("client update demo-service --role  --operator ", "");
@@ -144,7 +144,7 @@ async fn a_user_and_an_operator_live_from_creation_to_deletion() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_token_is_verified_offline_from_a_saved_key_set() {
-    // The program goes by the machine's clock.
+    // The program uses the machine's clock.
     let issuer = TestIssuer::start_at(Clock::system().now()).await;
     let shell = Shell { issuer: &issuer };
     let folder = tempfile::TempDir::new().unwrap();
@@ -156,7 +156,7 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
     let output = shell.run(&verify, &response.text);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
-    for said in [
+    for expected in [
         "demo-service",
         "reports:read",
         "reporting",
@@ -166,7 +166,7 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
         "until",
         &issuer.url,
     ] {
-        assert!(text.contains(said), "{said} in {text}");
+        assert!(text.contains(expected), "{expected} in {text}");
     }
     let claims = &shell.ok(&format!("{verify} --audience https://api.example.com"), &response.access_token())
         ["claims"];
@@ -185,7 +185,7 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_missing_environment_is_reported_whole() {
+async fn all_missing_variables_are_reported_at_once() {
     let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(["client", "list"])
         .env_clear()
@@ -217,11 +217,11 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
 
     let output = shell.run(&format!("key withdraw {kid} --force --yes"), "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let said = String::from_utf8(output.stdout).unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
     for consequence in
         ["log in again", "no verifier that reaches the issuer knows the key any more", successor]
     {
-        assert!(said.contains(consequence), "{consequence} in {said}");
+        assert!(text.contains(consequence), "{consequence} in {text}");
     }
     let listed = shell.ok("key list", "");
     let states: Vec<&str> =
@@ -230,7 +230,7 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
 }
 
 #[test]
-fn timers_that_would_break_a_verifier_are_refused_with_the_arithmetic() {
+fn timers_that_would_break_a_verifier_are_refused_with_the_calculation() {
     let output = Command::new(env!("CARGO_BIN_EXE_countersign"))
         .args(["key", "rotate"])
         .env_clear()

@@ -1,4 +1,5 @@
-//! What was answered 200 is there after a SIGTERM in the middle of load, and after the store has been killed under it.
+//! Durability: every write that was answered 200 is still there after a SIGTERM under load, and
+//! after the store was killed under load.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -16,9 +17,29 @@ use countersign_tests::in_process::{APP_SECRET, Post};
 use countersign_tests::{JANE, canaries};
 use countersign_verify::Clock;
 use serde_json::Value;
+use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
-/// A `countersign dev` of its own process, over the data in a folder.
+/// A port of 127.0.0.1 that the operating system assigns to no other socket, so that a program can
+/// be restarted on it. The socket is bound and never listens: Linux then lets one that asks for
+/// this very port have it as well, because both set `SO_REUSEADDR`. Other systems do not, so there
+/// the port is free between two starts.
+struct ReservedPort {
+    port: String,
+    _socket: Option<TcpSocket>,
+}
+
+impl ReservedPort {
+    fn new() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port().to_string();
+        Self { port, _socket: cfg!(target_os = "linux").then_some(socket) }
+    }
+}
+
+/// A `countersign dev` in a process, over the data in a folder.
 struct Server {
     child: Child,
     url: String,
@@ -37,7 +58,7 @@ impl Server {
         std::thread::spawn(move || log.for_each(|line| canaries::check("the program's log", &line.unwrap())));
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let listening = lines.find_map(|line| line.unwrap().strip_prefix("listening on ").map(str::to_owned));
-        // Read on, or the program would stop at a full pipe.
+        // Keeps reading, because the program would block on a full pipe.
         std::thread::spawn(move || lines.count());
         Self { child, url: listening.unwrap() }
     }
@@ -56,21 +77,21 @@ impl Drop for Server {
     }
 }
 
-/// The status, and the body where there is one; none where no answer came.
+/// Posts a form and returns status and body; `None` without a response.
 async fn post(http: &reqwest::Client, url: &str, path: &str, form: &[(&str, &str)]) -> Option<(u16, Value)> {
     let request = http.post(format!("{url}{path}")).basic_auth("demo-app", Some("demo-app-secret"));
     let response = request.form(form).send().await.ok()?;
     Some((response.status().as_u16(), response.json().await.ok()?))
 }
 
-/// The last token that somebody was given, and whether it was revoked.
+/// The last token that a client received, and whether it was revoked.
 #[derive(Clone)]
 struct Acknowledged {
     token: String,
     is_revoked: bool,
 }
 
-/// Refreshes until no answer comes any more; every third one then and there revokes what it has.
+/// Refreshes until no response comes. With `revokes`, revokes the token after three refreshes.
 async fn refresh_on(http: reqwest::Client, url: String, mut token: String, revokes: bool) -> Acknowledged {
     for turn in 0.. {
         if revokes && turn == 3 {
@@ -87,9 +108,10 @@ async fn refresh_on(http: reqwest::Client, url: String, mut token: String, revok
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sigterm_in_the_middle_of_load_loses_nothing_that_was_answered() {
+async fn a_sigterm_under_load_loses_no_acknowledged_write() {
     let folder = tempfile::TempDir::new().unwrap();
-    let mut server = Server::start(folder.path(), "0", "0");
+    let port = ReservedPort::new();
+    let mut server = Server::start(folder.path(), &port.port, "0");
     let http = reqwest::Client::new();
     let form = [
         ("grant_type", "password"),
@@ -102,7 +124,7 @@ async fn a_sigterm_in_the_middle_of_load_loses_nothing_that_was_answered() {
         let token = login["refresh_token"].as_str().unwrap().to_owned();
         running.push(tokio::spawn(refresh_on(http.clone(), server.url.clone(), token, n % 3 == 0)));
     }
-    // Load has to build up in a process that this one sees nothing of.
+    // Lets load build up in the other process, which this one cannot observe.
     tokio::time::sleep(Duration::from_secs(1)).await;
     server.terminate();
     let mut known = Vec::new();
@@ -110,9 +132,8 @@ async fn a_sigterm_in_the_middle_of_load_loses_nothing_that_was_answered() {
         known.push(one.await.unwrap());
     }
 
-    let port = server.url.rsplit_once(':').unwrap().1.to_owned();
-    let server = Server::start(folder.path(), &port, "0");
-    assert!(known.iter().any(|one| one.is_revoked), "some were revoked");
+    let server = Server::start(folder.path(), &port.port, "0");
+    assert!(known.iter().any(|one| one.is_revoked), "some tokens were revoked");
     for Acknowledged { token, is_revoked } in known {
         let (status, _) =
             post(&http, &server.url, "/oauth/refresh", &[("refresh_token", &token)]).await.unwrap();
@@ -120,21 +141,21 @@ async fn a_sigterm_in_the_middle_of_load_loses_nothing_that_was_answered() {
     }
 }
 
-/// How often what happened.
+/// Counts of the events.
 #[derive(Default)]
 struct Counts {
     /// Refreshes and revocations that were answered 200.
     acknowledged: AtomicU64,
-    /// Requests that found no store.
+    /// Requests that failed because the store was down.
     unavailable: AtomicU64,
-    /// Guesses at a password that were judged wrong, and those that nobody knows of.
+    /// Guesses at a password that were refused, and guesses with an unknown outcome.
     failures: AtomicU64,
     uncertain: AtomicU64,
-    /// Tokens that were not refreshed within the time for retries.
+    /// Tokens whose refresh was not repeated within the time for retries.
     too_late: AtomicU64,
 }
 
-/// Functions that keep running while their store does not.
+/// Functions that keep running while their store is down.
 struct Functions {
     issuers: [Issuer; 2],
     counts: Counts,
@@ -142,7 +163,7 @@ struct Functions {
 }
 
 impl Functions {
-    /// What two of them do with a request, in turn.
+    /// Sends a request to one of two functions, in turn.
     async fn post(&self, turn: usize, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         let request = Post::new(path, "demo-app", APP_SECRET, form).from("203.0.113.7");
         let answer = request.to(&self.issuers[turn % 2]).await;
@@ -153,7 +174,7 @@ impl Functions {
         (answer.status.as_u16(), answer.json())
     }
 
-    /// The same, again and again until there is a store.
+    /// Repeats a request until the store is back.
     async fn post_until_answered(&self, path: &str, form: &[(&str, &str)]) -> (u16, Value) {
         for turn in 0.. {
             let (status, answer) = self.post(turn, path, form).await;
@@ -171,9 +192,10 @@ impl Functions {
         answer["refresh_token"].as_str().unwrap().to_owned()
     }
 
-    /// Refreshes one token after another, and every fifth family it revokes. What was answered 200 must have been
-    /// written: a refresh of the successor, which nobody else has, can then be refused for one reason alone, that the
-    /// client asked again too late. Returns the last token that is good, and one that is not.
+    /// Refreshes one token after another, and revokes the family at every fortieth turn. A 200
+    /// means that the write is stored. No other client has the successor, so its refresh can be
+    /// refused for one reason only: the client repeated its request too late. Returns the last
+    /// valid token, and one that was revoked.
     async fn refresh_on(self: Arc<Self>) -> (String, Option<String>) {
         let mut revoked = None;
         let mut token = self.log_in().await;
@@ -224,7 +246,7 @@ impl Functions {
     }
 }
 
-/// Waits for what another process and other tasks do.
+/// Waits until other processes and tasks have made `is_so` true.
 async fn until(what: &str, is_so: impl Fn() -> bool) {
     let begun = Instant::now();
     while !is_so() {
@@ -234,9 +256,10 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_answered() {
+async fn killing_the_store_under_load_loses_no_acknowledged_write() {
     let folder = tempfile::TempDir::new().unwrap();
-    let first = Server::start(folder.path(), "0", "0");
+    let (port, dynamodb_port) = (ReservedPort::new(), ReservedPort::new());
+    let mut store = Server::start(folder.path(), &port.port, &dynamodb_port.port);
     let env = std::fs::read_to_string(folder.path().join("env")).unwrap();
     let lookup = |name: &str| {
         let unlimited = name.starts_with("COUNTERSIGN_MAX_FAILURES_").then(|| "1000000".to_owned());
@@ -245,7 +268,7 @@ async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_a
     };
     let (config, _) = Config::with_envelope_from_lookup(lookup).unwrap();
     let db = dynamodb(&config.store.aws);
-    // A generated secret, so that the load is on the store and not on argon2.
+    // A generated secret puts the load on the store and not on argon2.
     let (clock, random) = (Clock::system(), Random::system());
     let clients = Table::<countersign_issuer::records::Client>::new(db.clone(), &config.store.table_prefix);
     let mut client = clients.get("demo-app").await.unwrap().unwrap();
@@ -264,17 +287,18 @@ async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_a
     let clients: Vec<_> = (0..12).map(|_| tokio::spawn(Arc::clone(&functions).refresh_on())).collect();
     let guesser = tokio::spawn(Arc::clone(&functions).guess_on());
 
-    let port = first.url.rsplit_once(':').unwrap().1.to_owned();
-    let dynamodb_port = config.store.aws.endpoint.as_deref().unwrap().rsplit_once(':').unwrap().1.to_owned();
-    let mut store = first;
     for _ in 0..4 {
         let acknowledged = counts.acknowledged.load(Ordering::Relaxed) + 150;
         until("the load goes on", || counts.acknowledged.load(Ordering::Relaxed) >= acknowledged).await;
         store.child.kill().unwrap();
         store.child.wait().unwrap();
         let unavailable = counts.unavailable.load(Ordering::Relaxed);
-        until("its end is noticed", || counts.unavailable.load(Ordering::Relaxed) > unavailable).await;
-        let (folder, port, dynamodb_port) = (folder.path().to_owned(), port.clone(), dynamodb_port.clone());
+        until("the functions notice that the store is down", || {
+            counts.unavailable.load(Ordering::Relaxed) > unavailable
+        })
+        .await;
+        let (folder, port, dynamodb_port) =
+            (folder.path().to_owned(), port.port.clone(), dynamodb_port.port.clone());
         let starting = tokio::task::spawn_blocking(move || Server::start(&folder, &port, &dynamodb_port));
         store = starting.await.unwrap();
     }
@@ -290,7 +314,7 @@ async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_a
             assert_eq!(refused.0, 400, "a revocation was lost");
         }
     }
-    assert!(revoked > 0, "some were revoked");
+    assert!(revoked > 0, "some tokens were revoked");
     let [failures, uncertain, too_late, acknowledged] =
         [&counts.failures, &counts.uncertain, &counts.too_late, &counts.acknowledged]
             .map(|count| count.load(Ordering::Relaxed));
@@ -299,7 +323,8 @@ async fn a_store_that_is_killed_under_running_functions_loses_nothing_that_was_a
     let counted = attempts.items().iter().map(|item| item["failures"].as_n().unwrap().parse().unwrap());
     let mut counted: Vec<u64> = counted.collect();
     counted.sort_unstable();
-    // Of the operator with the guesser's address, and of the operator; the others are of the user, who made none.
+    // Two counters belong to the operator, with and without the guesser's address. The others
+    // belong to the user, who made no wrong guess.
     let of_operator = &counted[counted.len() - 2..];
     let is_true = |counted: &u64| (failures..=failures + uncertain).contains(counted);
     assert!(of_operator.iter().all(is_true), "{counted:?}, and {failures} + {uncertain} at most");

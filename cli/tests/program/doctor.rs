@@ -1,4 +1,4 @@
-//! `countersign doctor` over a store with each fault planted: it names the fault and what to do about it.
+//! `countersign doctor` with each fault planted: it names the fault and the remedy.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -15,7 +15,8 @@ use serde_json::Value;
 
 const KEYS: &str = "countersign-signing-keys";
 
-/// Runs the program in the environment of a local issuer, with `more` over it; an empty value unsets.
+/// Runs the program with the environment of a local issuer and `more`; an empty value unsets a
+/// variable.
 fn run(issuer: &TestIssuer, more: &[(&str, &str)], arguments: &[&str]) -> Output {
     let environment = std::fs::read_to_string(&issuer.server.environment).unwrap();
     let variables =
@@ -30,19 +31,21 @@ fn run(issuer: &TestIssuer, more: &[(&str, &str)], arguments: &[&str]) -> Output
         .unwrap()
 }
 
-/// The findings, and whether the program says that all is well.
+/// Runs the doctor and returns whether everything is healthy, and the findings.
 fn doctor(issuer: &TestIssuer, more: &[(&str, &str)]) -> (bool, Vec<Value>) {
     let output = run(issuer, more, &["doctor", "--json"]);
-    let told: Value = serde_json::from_slice(&output.stdout).expect(&String::from_utf8_lossy(&output.stderr));
-    assert_eq!(told["healthy"], output.status.success());
-    let findings = told["findings"].as_array().unwrap().clone();
+    let report: Value =
+        serde_json::from_slice(&output.stdout).expect(&String::from_utf8_lossy(&output.stderr));
+    assert_eq!(report["healthy"], output.status.success());
+    let findings = report["findings"].as_array().unwrap().clone();
     for finding in &findings {
         assert_eq!(finding["state"] == "ok", finding["remedy"].is_null(), "{finding}");
     }
     (output.status.success(), findings)
 }
 
-/// Asserts one finding of that state whose words hold all of `found`, and that the exit code goes with it.
+/// Asserts a finding with this state and all words of `found`, and the exit code that belongs to
+/// it.
 #[track_caller]
 fn assert_found(issuer: &TestIssuer, more: &[(&str, &str)], state: &str, found: &[&str]) {
     let (healthy, findings) = doctor(issuer, more);
@@ -58,9 +61,9 @@ async fn issuer() -> TestIssuer {
     TestIssuer::start_at(Clock::system().now()).await
 }
 
-// The program is waited for on a thread, while the issuer runs on another.
+// One thread waits for the program while the issuer runs on another.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_sound_issuer_is_found_sound() {
+async fn a_healthy_issuer_is_reported_as_healthy() {
     let issuer = issuer().await;
     let (healthy, findings) = doctor(&issuer, &[]);
     assert!(healthy, "{findings:#?}");
@@ -72,12 +75,12 @@ async fn a_sound_issuer_is_found_sound() {
     assert!(String::from_utf8(text.stdout).unwrap().contains("has every key that it must"));
 
     let (healthy, findings) = doctor(&issuer, &[("COUNTERSIGN_ISSUER", ""), ("COUNTERSIGN_LOCAL_KEY", "")]);
-    assert!(healthy, "what was not told is not looked at: {findings:#?}");
+    assert!(healthy, "without a setting there is nothing to check: {findings:#?}");
     assert_eq!(findings.iter().filter(|finding| finding["state"] == "warning").count(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_of_the_tables_are_named() {
+async fn faults_of_the_tables_are_found() {
     let issuer = issuer().await;
     let db = issuer.dynamodb();
     let families = "countersign-refresh-families";
@@ -101,7 +104,7 @@ async fn faults_of_the_tables_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn another_prefix_region_or_endpoint_is_named_with_the_tables_that_were_looked_for() {
+async fn a_wrong_prefix_region_or_endpoint_is_reported_with_the_missing_tables() {
     let issuer = issuer().await;
     let prefix = [("COUNTERSIGN_TABLE_PREFIX", "other-")];
     assert_found(&issuer, &prefix, "broken", &["there is no table other-clients in eu-central-1"]);
@@ -116,7 +119,7 @@ async fn another_prefix_region_or_endpoint_is_named_with_the_tables_that_were_lo
             let output = run(&issuer, place, &[&command[..], &flags].concat());
             assert_eq!(output.status.code(), Some(1));
             let error = String::from_utf8(output.stderr).unwrap();
-            for said in [
+            for expected in [
                 problem,
                 "other-clients, other-principals",
                 "us-east-1",
@@ -124,14 +127,14 @@ async fn another_prefix_region_or_endpoint_is_named_with_the_tables_that_were_lo
                 "--prefix",
                 "doctor",
             ] {
-                assert!(error.contains(said), "{said} in {error}");
+                assert!(error.contains(expected), "{expected} in {error}");
             }
         }
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn faults_of_the_ring_are_named() {
+async fn faults_of_the_key_ring_are_found() {
     let issuer = issuer().await;
     let db = issuer.dynamodb();
     let key = |seq: u8| (AttributeValue::S("issuer".into()), AttributeValue::N(seq.to_string()));
@@ -159,7 +162,7 @@ async fn faults_of_the_ring_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_kms_out_of_reach_is_named() {
+async fn an_unreachable_kms_is_found() {
     let issuer = issuer().await;
     let kms = [
         ("COUNTERSIGN_LOCAL_KEY", ""),
@@ -172,7 +175,7 @@ async fn a_kms_out_of_reach_is_named() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn clients_that_cannot_get_in_or_soon_cannot_are_named() {
+async fn clients_without_a_live_secret_now_or_soon_are_found() {
     let issuer = issuer().await;
     let now = Clock::system().now();
     let day = Duration::from_secs(24 * 3600);
@@ -186,14 +189,14 @@ async fn clients_that_cannot_get_in_or_soon_cannot_are_named() {
         .await;
     let (healthy, findings) = doctor(&issuer, &[]);
     assert!(!healthy);
-    let told: Vec<String> = findings.iter().map(ToString::to_string).collect();
-    let told = told.join("\n");
+    let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
+    let text = text.join("\n");
     assert!(
-        told.contains("the last secret of demo-app ends at") && told.contains("secret add demo-app"),
-        "{told}"
+        text.contains("the last secret of demo-app ends at") && text.contains("secret add demo-app"),
+        "{text}"
     );
-    assert!(told.contains("demo-voice has no live secret"), "{told}");
-    assert!(!told.contains("demo-service"), "whoever is disabled needs none: {told}");
+    assert!(text.contains("demo-voice has no live secret"), "{text}");
+    assert!(!text.contains("demo-service"), "a disabled client needs no secret: {text}");
 
     issuer
         .change_client("demo-app", |client| {
@@ -211,7 +214,8 @@ async fn clients_that_cannot_get_in_or_soon_cannot_are_named() {
     assert_found(&issuer, &[], "broken", &["clients", "broken", "client delete"]);
 }
 
-/// Something else than the issuer: answers every request alike. Ends with the test's process.
+/// Starts a server that is not the issuer and answers every request alike. It ends with the test
+/// process.
 fn impostor(
     status: &'static str,
     date: &'static str,
@@ -224,7 +228,7 @@ fn impostor(
         for stream in listener.incoming() {
             let mut stream = stream.unwrap();
             let head = BufReader::new(&stream).lines().map_while(Result::ok);
-            // The whole head is read: whoever is cut off sees no answer.
+            // Reads the whole head. A client whose connection is cut before sees no response.
             let path = head.take_while(|line| !line.is_empty()).collect::<Vec<_>>().remove(0);
             let body = body(if path.contains("jwks") { "jwks" } else { &own });
             let head = format!("HTTP/1.1 {status}\r\ndate: {date}\r\nconnection: close\r\n");
@@ -239,7 +243,7 @@ fn metadata(issuer: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_clients_would_see_is_looked_at_as_they_see_it() {
+async fn published_documents_are_checked_as_clients_fetch_them() {
     const LONG_AGO: &str = "Sun, 06 Nov 1994 08:49:37 GMT";
     let issuer = issuer().await;
     let at = |url: &str| vec![("COUNTERSIGN_ISSUER".to_owned(), url.to_owned())];
@@ -274,7 +278,7 @@ async fn what_clients_would_see_is_looked_at_as_they_see_it() {
 }
 
 #[test]
-fn credentials_come_from_a_profile_too() {
+fn credentials_can_come_from_a_profile() {
     let folder = tempfile::TempDir::new().unwrap();
     let credentials = folder.path().join("credentials");
     std::fs::write(&credentials, "[admin]\naws_access_key_id = x\naws_secret_access_key = y\n").unwrap();

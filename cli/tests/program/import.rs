@@ -1,4 +1,5 @@
-//! Moving in: Spring's tables, users and operators, exports, and whatever can be wrong with a file.
+//! Imports of Spring's tables, of users, of operators and of exports, and the errors that a file
+//! can contain.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What all secrets and passwords of `tests/data` were, but Carol's and Cleo's.
+/// All secrets and passwords in `tests/data`, except Carol's and Cleo's.
 const SECRET: &str = "partner-secret-1";
 
 fn data(name: &str) -> PathBuf {
@@ -33,16 +34,16 @@ fn registered() -> String {
     spring(&["oauth2_registered_client.json"], &format!("--mapping {}", mapping.display()))
 }
 
-/// What an import says of every row, whatever its exit code.
+/// Runs an import, asserts its exit code and returns its report.
 fn import(shell: &Shell<'_>, line: &str, code: i32) -> Value {
     let output = shell.run(&format!("--json {line}"), "");
     assert_eq!(output.status.code(), Some(code), "{line}: {}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// The rows' verdicts and actions, by id.
-fn fates(said: &Value, rows: &str) -> Vec<String> {
-    let rows = said[rows].as_array().unwrap().iter();
+/// The id and the action of every row.
+fn actions(report: &Value, rows: &str) -> Vec<String> {
+    let rows = report[rows].as_array().unwrap().iter();
     rows.map(|row| format!("{} {}", row["id"].as_str().unwrap(), row["action"].as_str().unwrap())).collect()
 }
 
@@ -56,7 +57,7 @@ const LOG_IN: &[(&str, &str)] =
     &[("grant_type", "password"), ("username", "bob@example.com"), ("password", SECRET)];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn both_of_springs_tables_move_in_and_old_secrets_open() {
+async fn both_tables_of_spring_are_imported_and_old_secrets_work() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let dry = import(&shell, &format!("{} --dry-run", details()), 4);
@@ -76,13 +77,13 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
     let issuer = issuer.restart().await;
     let shell = Shell { issuer: &issuer };
     for client in ["old-crm", "test-client", "reporting-job", "billing-batch"] {
-        // Once through the slow hash, once as it is remembered.
+        // Once with the slow hash and once from the cache of verified secrets.
         for _ in 0..2 {
             ask(&issuer, client, SECRET, BY_ITSELF).await.ok();
             ask(&issuer, client, "partner-secret-2", BY_ITSELF).await.assert_error(401, "invalid_client");
         }
     }
-    // The clock stands in 2033, and this secret ended in 2030.
+    // The clock shows 2033, and this secret expired in 2030.
     ask(&issuer, "call-recorder", SECRET, BY_ITSELF).await.assert_error(401, "invalid_client");
     let form = [("grant_type", "client_credentials"), ("operator", "alice.ops"), ("brandKey", "globex")];
     let answer = ask(&issuer, "billing-batch", SECRET, &form).await;
@@ -101,7 +102,7 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
     let answer = ask(&issuer, "partner-app", SECRET, LOG_IN).await;
     let form = [("grant_type", "refresh_token"), ("refresh_token", &answer.refresh_token())];
     ask(&issuer, "partner-app", SECRET, &form).await.ok();
-    // Typed with a combining diaeresis, as some devices do, and hashed without.
+    // Some devices type a combining diaeresis. The hash is of the composed characters.
     for typed in ["pä55wörd €", "pa\u{308}55wo\u{308}rd €"] {
         let carol = [("grant_type", "password"), ("username", "carol@example.com"), ("password", typed)];
         ask(&issuer, "partner-app", SECRET, &carol).await.ok();
@@ -123,7 +124,7 @@ async fn both_of_springs_tables_move_in_and_old_secrets_open() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_import_again_changes_what_it_wrote_and_nothing_that_others_did() {
+async fn a_second_import_replaces_what_the_first_wrote_and_keeps_changes_by_others() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -138,26 +139,32 @@ async fn an_import_again_changes_what_it_wrote_and_nothing_that_others_did() {
     let line =
         format!("client import spring {} --hash-plain --audience https://api.example.com", dump.display());
     write("a");
-    assert_eq!(fates(&import(&shell, &line, 0), "clients"), ["one created", "two created", "three created"]);
     assert_eq!(
-        fates(&import(&shell, &line, 0), "clients"),
+        actions(&import(&shell, &line, 0), "clients"),
+        ["one created", "two created", "three created"]
+    );
+    assert_eq!(
+        actions(&import(&shell, &line, 0), "clients"),
         ["one unchanged", "two unchanged", "three unchanged"]
     );
     let secret = shell.ok("client secret list one", "");
 
     shell.ok("client update two --role changed", "");
     write("b");
-    let said = import(&shell, &line, 4);
-    assert_eq!(fates(&said, "clients"), ["one updated", "two refused", "three updated"]);
-    assert_eq!(said["clients"][0]["differs"], json!(["scopes"]));
+    let report = import(&shell, &line, 4);
+    assert_eq!(actions(&report, "clients"), ["one updated", "two refused", "three updated"]);
+    assert_eq!(report["clients"][0]["differs"], json!(["scopes"]));
     assert!(
-        said["clients"][1]["reasons"][0].as_str().unwrap().contains("differs in roles, scopes"),
-        "{said}"
+        report["clients"][1]["reasons"][0].as_str().unwrap().contains("differs in roles, scopes"),
+        "{report}"
     );
     assert_eq!(shell.ok("client show two", "")["scopes"], json!(["a"]));
     assert_eq!(shell.ok("client secret list one", "")[0]["id"], secret[0]["id"], "the same secret");
     write("c");
-    assert_eq!(fates(&import(&shell, &line, 4), "clients"), ["one updated", "two refused", "three updated"]);
+    assert_eq!(
+        actions(&import(&shell, &line, 4), "clients"),
+        ["one updated", "two refused", "three updated"]
+    );
     ask(&issuer, "one", SECRET, &BY_ITSELF[..1]).await.ok();
 
     let demo = dump.with_file_name("demo.csv");
@@ -165,11 +172,11 @@ async fn an_import_again_changes_what_it_wrote_and_nothing_that_others_did() {
         "client_id,client_secret,scope,authorized_grant_types\ndemo-app,{noop}x,a,client_credentials\n";
     std::fs::write(&demo, rows).unwrap();
     let line = format!("client import spring {} --hash-plain --audience a", demo.display());
-    assert_eq!(fates(&import(&shell, &line, 4), "clients"), ["demo-app refused"]);
+    assert_eq!(actions(&import(&shell, &line, 4), "clients"), ["demo-app refused"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other() {
+async fn every_error_in_a_row_is_reported_with_its_line_and_stops_no_other_row() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -208,8 +215,8 @@ async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other()
         mixed.display(),
         missing.display()
     );
-    let said = import(&shell, &line, 4);
-    let rows = said["clients"].as_array().unwrap();
+    let report = import(&shell, &line, 4);
+    let rows = report["clients"].as_array().unwrap();
     for (at, word) in [
         (3, "given twice; the first is at"),
         (4, "client id: 1 to 128"),
@@ -232,15 +239,15 @@ async fn whatever_is_wrong_with_a_row_is_told_with_its_line_and_stops_no_other()
     }
     assert!(rows[15]["reasons"][0].as_str().unwrap().contains("columns of two tables"), "{}", rows[15]);
     assert!(rows[16]["reasons"][0].as_str().unwrap().contains("No such file"), "{}", rows[16]);
-    assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 15 }));
-    assert!(!said.to_string().contains("hunter2") && !said.to_string().contains(hash), "{said}");
-    assert!(said["dropped"].to_string().contains("tenant"));
-    assert_eq!(shell.ok("client show last", "")["access_ttl"], 86400, "with a loss that was told");
+    assert_eq!(report["summary"]["actions"], json!({ "created": 2, "refused": 15 }));
+    assert!(!report.to_string().contains("hunter2") && !report.to_string().contains(hash), "{report}");
+    assert!(report["dropped"].to_string().contains("tenant"));
+    assert_eq!(shell.ok("client show last", "")["access_ttl"], 86400, "with a reported loss");
     assert_eq!(issuer.count("clients").await, 3 + 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_export_moves_to_another_stack() {
+async fn an_export_is_imported_into_another_stack() {
     let (from, to) = (TestIssuer::start().await, TestIssuer::start().await);
     let (from_shell, to_shell) = (Shell { issuer: &from }, Shell { issuer: &to });
     import(&from_shell, &format!("{} --allow-legacy", details()), 4);
@@ -251,15 +258,15 @@ async fn an_export_moves_to_another_stack() {
         let export = from_shell.run(&format!("{what} export --output {file}"), "");
         assert!(export.status.success(), "{}", String::from_utf8_lossy(&export.stderr));
         assert!(from_shell.refused(&format!("{what} export --output {file}"), "").contains("File exists"));
-        let said = import(&to_shell, &format!("{what} import {file}"), 4);
-        // The demo records of the other stack are its own: it has them, and they differ.
-        let reasons = said.to_string();
+        let report = import(&to_shell, &format!("{what} import {file}"), 4);
+        // The other stack has its own demo records, which differ.
+        let reasons = report.to_string();
         assert!(reasons.contains("left alone"), "{reasons}");
     }
     ask(&to, "partner-app", SECRET, LOG_IN).await.ok();
     ask(&to, "old-crm", SECRET, BY_ITSELF).await.ok();
     let show = |shell: &Shell<'_>| shell.ok("client show partner-app", "")["created"].clone();
-    assert_eq!(show(&from_shell), show(&to_shell), "refresh tokens go by it");
+    assert_eq!(show(&from_shell), show(&to_shell), "refresh tokens contain it");
 
     let refresh_token = ask(&to, "partner-app", SECRET, LOG_IN).await.refresh_token();
     let bob = folder.path().join("bob");
@@ -267,8 +274,8 @@ async fn an_export_moves_to_another_stack() {
     let line = exported.lines().find(|line| line.contains("bob@example.com")).unwrap().trim_end_matches(',');
     for enabled in ["\"enabled\":false", "\"enabled\":true"] {
         std::fs::write(&bob, line.replace("\"enabled\":true", enabled)).unwrap();
-        let said = import(&to_shell, &format!("user import {}", bob.display()), 0);
-        assert_eq!(said["principals"][0]["action"], "updated", "{said}");
+        let report = import(&to_shell, &format!("user import {}", bob.display()), 0);
+        assert_eq!(report["principals"][0]["action"], "updated", "{report}");
     }
     let form = [("grant_type", "refresh_token"), ("refresh_token", &refresh_token)];
     ask(&to, "partner-app", SECRET, &form).await.assert_error(400, "invalid_grant");
@@ -281,13 +288,14 @@ async fn an_export_moves_to_another_stack() {
         exported.replace("m=19456", "m=4194304").replace("user#acme#jane", "user#acme#Jane"),
     )
     .unwrap();
-    let said = import(&to_shell, &format!("user import {}", hostile.display()), 4).to_string();
+    let report = import(&to_shell, &format!("user import {}", hostile.display()), 4).to_string();
     assert!(
-        said.contains("password_hash: of no kind, or too costly") && said.contains("principal: not a key"),
-        "{said}"
+        report.contains("password_hash: of no kind, or too costly")
+            && report.contains("principal: not a key"),
+        "{report}"
     );
-    let said = import(&to_shell, &format!("operator import {}", folder.path().join("user").display()), 4);
-    assert!(said.to_string().contains("not a key of this kind"));
+    let report = import(&to_shell, &format!("operator import {}", folder.path().join("user").display()), 4);
+    assert!(report.to_string().contains("not a key of this kind"));
 
     let exported = std::fs::read_to_string(folder.path().join("client")).unwrap();
     let line = exported.lines().find(|line| line.contains("\"partner-app\"")).unwrap().trim_end_matches(',');
@@ -297,9 +305,9 @@ async fn an_export_moves_to_another_stack() {
     client["secrets"].as_array_mut().unwrap().push(second);
     client["surprise"] = json!(1);
     std::fs::write(&hostile, client.to_string()).unwrap();
-    let said = import(&to_shell, &format!("client import {}", hostile.display()), 4).to_string();
+    let report = import(&to_shell, &format!("client import {}", hostile.display()), 4).to_string();
     for problem in ["secrets: an id is given twice", "beyond the year 9999", "surprise"] {
-        assert!(said.contains(problem), "{problem} in {said}");
+        assert!(report.contains(problem), "{problem} in {report}");
     }
     std::fs::write(&hostile, "[]").unwrap();
     let output = to_shell.run(&format!("client import {}", hostile.display()), "");
@@ -312,7 +320,7 @@ async fn an_export_moves_to_another_stack() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
+async fn a_lost_connection_ends_the_run_and_the_next_run_continues() {
     const CLIENTS: usize = 200;
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
@@ -334,18 +342,18 @@ async fn a_lost_connection_ends_the_run_and_the_next_one_goes_on() {
         "{error}"
     );
     assert!(error.contains("having read to") && error.contains("dump.csv:"), "{error}");
-    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let verdicts = &said["summary"]["verdicts"];
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let verdicts = &report["summary"]["verdicts"];
     assert!(verdicts["failed"].as_u64() > Some(0) && verdicts["refused"].is_null(), "{verdicts}");
     let written = issuer.count("clients").await - 3;
     assert!((1..CLIENTS).contains(&written), "{written}");
 
-    let said = import(&shell, line.trim_start_matches("--json "), 0);
-    assert_eq!(said["summary"]["actions"], json!({ "created": CLIENTS - written, "unchanged": written }));
+    let report = import(&shell, line.trim_start_matches("--json "), 0);
+    assert_eq!(report["summary"]["actions"], json!({ "created": CLIENTS - written, "unchanged": written }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_password_that_cannot_be_kept_stops_no_other() {
+async fn an_unusable_password_stops_no_other_row() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -358,17 +366,17 @@ async fn a_password_that_cannot_be_kept_stops_no_other() {
     .unwrap();
     let line = format!("user import {} --brand acme --hash-plain", file.display());
     for line in [format!("{line} --dry-run"), line] {
-        let said = import(&shell, &line, 4);
-        assert_eq!(said["summary"]["actions"], json!({ "created": 2, "refused": 3 }), "{line} {said}");
+        let report = import(&shell, &line, 4);
+        assert_eq!(report["summary"]["actions"], json!({ "created": 2, "refused": 3 }), "{line} {report}");
         for (row, why) in [(1, "at most 1024 bytes"), (3, "no control characters"), (4, "is not empty")] {
-            assert!(said["principals"][row]["reasons"][0].as_str().unwrap().contains(why), "{said}");
+            assert!(report["principals"][row]["reasons"][0].as_str().unwrap().contains(why), "{report}");
         }
-        assert!(!said.to_string().contains(&long) && !said.to_string().contains("s3cret"), "{said}");
+        assert!(!report.to_string().contains(&long) && !report.to_string().contains("s3cret"), "{report}");
     }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_secret_in_the_wrong_place_is_not_repeated() {
+async fn a_secret_in_the_wrong_column_is_not_repeated() {
     const SECRET: &str = "s3cret";
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
@@ -379,16 +387,16 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
         std::fs::write(&file, content).unwrap();
         let output = shell.run(&format!("{line} --dry-run").replace("FILE", &file.display().to_string()), "");
         assert_eq!(output.status.code(), Some(4), "{line}");
-        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
-        assert!(!said.contains(SECRET) && !said.contains(hash), "{said}");
-        said
+        let text = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        assert!(!text.contains(SECRET) && !text.contains(hash), "{text}");
+        text
     };
 
     shell.ok("client create exported --grant client_credentials --audience a", "");
     let export = String::from_utf8(shell.run("client export", "").stdout).unwrap();
     let exported = export.lines().find(|line| line.contains("\"exported\"")).unwrap().trim_end_matches(',');
     let exported: Value = serde_json::from_str(exported).unwrap();
-    for (pointer, value, said) in [
+    for (pointer, value, expected) in [
         ("/secrets", json!(SECRET), "secrets is not a sequence"),
         ("/secrets/0", json!(SECRET), "secrets[0] is not struct ClientSecret"),
         (
@@ -404,12 +412,12 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
     ] {
         let mut spoilt = exported.clone();
         *spoilt.pointer_mut(pointer).unwrap() = value;
-        let told = import("client import FILE", spoilt.to_string());
-        assert!(told.contains(said), "{said} in {told}");
+        let text = import("client import FILE", spoilt.to_string());
+        assert!(text.contains(expected), "{expected} in {text}");
     }
 
     let rows = |heading: &str| format!("{heading}\nid,{hash},600,client_credentials\n");
-    for (heading, said) in [
+    for (heading, expected) in [
         (
             "client_id,scope,access_token_validity,authorized_grant_types",
             "scope: a hash as of client_secret stands there",
@@ -423,13 +431,13 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
             "access_token_validity: a hash as of client_secret",
         ),
     ] {
-        let told = import("client import spring FILE --audience a", rows(heading));
-        assert!(told.contains(said) && told.contains("file:2"), "{said} in {told}");
+        let text = import("client import spring FILE --audience a", rows(heading));
+        assert!(text.contains(expected) && text.contains("file:2"), "{expected} in {text}");
     }
-    let told =
+    let text =
         import("user import FILE --brand acme", format!("username,roles,old\nu,{{bcrypt}}{hash},{hash}\n"));
-    assert!(told.contains("roles: a hash as of password stands there"), "{told}");
-    for (row, said) in [
+    assert!(text.contains("roles: a hash as of password stands there"), "{text}");
+    for (row, expected) in [
         ("{MD4}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
         ("{noop}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
         ("{bcrypt}$2a$31$s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
@@ -439,27 +447,27 @@ async fn a_secret_in_the_wrong_place_is_not_repeated() {
         ("c,{ldap}x,a,client_credentials", "client_secret {ldap}: hashes of this kind"),
     ] {
         let rows = format!("client_id,client_secret,scope,authorized_grant_types\n{row}\n");
-        let told = import("client import spring FILE --audience a", rows);
-        assert!(told.contains(said), "{said} in {told}");
+        let text = import("client import spring FILE --audience a", rows);
+        assert!(text.contains(expected), "{expected} in {text}");
     }
-    for (row, said) in
+    for (row, expected) in
         [("{noop}s3cret,x,r", "username: a hash as of password"), ("u,x,{MD5}s3cret", "roles: a hash as of")]
     {
-        let told = import("user import FILE --brand acme", format!("username,password,roles\n{row}\n"));
-        assert!(told.contains(said), "{said} in {told}");
+        let text = import("user import FILE --brand acme", format!("username,password,roles\n{row}\n"));
+        assert!(text.contains(expected), "{expected} in {text}");
     }
-    let told = import("user import FILE --brand acme", format!("bob,{SECRET},{SECRET}\n"));
-    assert!(told.contains("its heading has the same name in columns 2 and 3"), "{told}");
+    let text = import("user import FILE --brand acme", format!("bob,{SECRET},{SECRET}\n"));
+    assert!(text.contains("its heading has the same name in columns 2 and 3"), "{text}");
     let headless = format!("one,{hash},{SECRET}\ntwo,{hash},{SECRET}\n");
-    let told = import("client import spring FILE --audience a", headless);
-    assert!(told.contains("client_id: there is none") && told.contains("a CSV needs its heading"), "{told}");
+    let text = import("client import spring FILE --audience a", headless);
+    assert!(text.contains("client_id: there is none") && text.contains("a CSV needs its heading"), "{text}");
     let row =
         format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
     assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_default_is_for_what_the_dump_does_not_say() {
+async fn a_default_applies_only_where_the_dump_has_no_value() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -505,16 +513,16 @@ async fn a_default_is_for_what_the_dump_does_not_say() {
     std::fs::write(&dump, rows.concat()).unwrap();
     let line =
         format!("client import spring {} --hash-plain --mapping {}", dump.display(), mapping.display());
-    let said = import(&shell, &line, 4);
-    let fates = fates(&said, "clients");
-    assert_eq!(fates[..2], ["explicit created", "silent created"], "{said}");
-    assert!(fates[2..].iter().all(|fate| fate.ends_with("refused")), "{said}");
+    let report = import(&shell, &line, 4);
+    let actions = actions(&report, "clients");
+    assert_eq!(actions[..2], ["explicit created", "silent created"], "{report}");
+    assert!(actions[2..].iter().all(|action| action.ends_with("refused")), "{report}");
     for (row, why) in [
         (2, "brands: neither a text nor a list of texts"),
         (5, "additional_information: not JSON, and [from] name looks into it"),
         (6, "name: not a text"),
     ] {
-        assert_eq!(said["clients"][row]["reasons"][0], why);
+        assert_eq!(report["clients"][row]["reasons"][0], why);
     }
     let show = |id: &str| {
         let client = shell.ok(&format!("client show {id}"), "");
@@ -522,13 +530,13 @@ async fn a_default_is_for_what_the_dump_does_not_say() {
     };
     assert_eq!(show("explicit"), (json!([]), json!([])));
     assert_eq!(show("silent"), (json!(["*"]), json!(["superuser"])));
-    assert_eq!(said["unmatched"], json!(["[client.typo]", "[from] operators", "[roles] ROLE_GONE"]));
-    let told = String::from_utf8(shell.run(&line, "").stdout).unwrap();
-    assert!(told.contains("    [client.typo]"), "{told}");
+    assert_eq!(report["unmatched"], json!(["[client.typo]", "[from] operators", "[roles] ROLE_GONE"]));
+    let text = String::from_utf8(shell.run(&line, "").stdout).unwrap();
+    assert!(text.contains("    [client.typo]"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lists_are_split_where_spring_splits_them() {
+async fn lists_are_split_as_spring_splits_them() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -550,12 +558,12 @@ async fn lists_are_split_where_spring_splits_them() {
     std::fs::write(&dump, rows.concat()).unwrap();
     std::fs::write(&mapping, "[roles]\n\"Not Admin\" = \"not-admin\"\n").unwrap();
     let line = format!("client import spring {} --hash-plain --audience a", dump.display());
-    let said = import(&shell, &line, 4);
+    let report = import(&shell, &line, 4);
     assert_eq!(
-        fates(&said, "clients"),
+        actions(&report, "clients"),
         ["spaced refused", "read-write refused", "listed created", "typed created"]
     );
-    let why = said["clients"][0]["reasons"][0].as_str().unwrap();
+    let why = report["clients"][0]["reasons"][0].as_str().unwrap();
     assert!(why.contains("role \"Not Admin\"") && why.contains("[roles] in a mapping file"), "{why}");
     import(&shell, &format!("{line} --mapping {}", mapping.display()), 4);
     let show = |id: &str| {
@@ -568,7 +576,7 @@ async fn lists_are_split_where_spring_splits_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_run_names_what_it_changes_and_what_is_lost() {
+async fn a_run_reports_what_it_changes_and_what_is_lost() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
@@ -593,12 +601,12 @@ async fn a_run_names_what_it_changes_and_what_is_lost() {
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     assert_eq!(import(&old, "").0, Some(0));
-    let (code, said) = import(&new, "");
-    assert_eq!(code, Some(4), "{said}");
-    assert!(said.contains("updated: access_ttl, default_scopes, refresh_ttl, scopes, secrets"), "{said}");
-    assert!(said.contains("    scope openid: there are no ID tokens here"), "{said}");
-    assert!(said.contains("1 updated") && said.contains("2 refused"), "{said}");
-    assert!(said.contains("access-token-time-to-live: not longer than nothing"), "{said}");
+    let (code, report) = import(&new, "");
+    assert_eq!(code, Some(4), "{report}");
+    assert!(report.contains("updated: access_ttl, default_scopes, refresh_ttl, scopes, secrets"), "{report}");
+    assert!(report.contains("    scope openid: there are no ID tokens here"), "{report}");
+    assert!(report.contains("1 updated") && report.contains("2 refused"), "{report}");
+    assert!(report.contains("access-token-time-to-live: not longer than nothing"), "{report}");
     assert_eq!(shell.ok("client show both", "")["access_ttl"], 1);
 
     std::fs::write(
@@ -606,12 +614,12 @@ async fn a_run_names_what_it_changes_and_what_is_lost() {
         "client_id,scope,authorized_grant_types,client_secret\ncut,a,client_credentials,{noop}par",
     )
     .unwrap();
-    let (code, said) = import(&old, "--dry-run");
-    assert_eq!(code, Some(3), "{said}");
-    assert!(said.contains("the file does not end with a line end; it may be cut off"), "{said}");
+    let (code, report) = import(&old, "--dry-run");
+    assert_eq!(code, Some(3), "{report}");
+    assert!(report.contains("the file does not end with a line end; it may be cut off"), "{report}");
 }
 
-/// Passes requests on to `endpoint`, until so many have begun; then nothing passes any more.
+/// A proxy that forwards the first `requests` requests to `endpoint`, and then nothing more.
 async fn breaking_after(requests: usize, endpoint: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

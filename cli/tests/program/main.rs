@@ -1,4 +1,5 @@
-//! The `countersign` program, run as a user runs it: as a process with arguments, an environment and standard input.
+//! Tests of the `countersign` program as a process with arguments, an environment and standard
+//! input.
 
 #![allow(
     clippy::unwrap_used,

@@ -1,10 +1,10 @@
-//! A program that is given its standard input, and waited for.
+//! Runs the program with standard input and waits for it.
 
 use std::ffi::OsStr;
 use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
-/// Runs `countersign` with this environment and no other.
+/// Runs `countersign` with exactly this environment.
 pub(crate) fn run<'a>(
     arguments: impl IntoIterator<Item = impl AsRef<OsStr>>,
     variables: impl IntoIterator<Item = (&'a str, &'a str)>,
@@ -19,7 +19,7 @@ pub(crate) fn run<'a>(
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
-    // A program that needs no input may be gone before it is written.
+    // A program that needs no input may have ended before this is written.
     let _ = child.stdin.take().unwrap().write_all(stdin.as_bytes());
     child.wait_with_output().unwrap()
 }

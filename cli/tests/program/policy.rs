@@ -1,4 +1,4 @@
-//! `countersign policy`, run as a person runs it.
+//! `countersign policy`: checks and explanations.
 
 use std::process::Output;
 
@@ -24,7 +24,7 @@ fn stderr(output: &Output) -> String {
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-/// A token that nobody signed: explaining does not ask.
+/// A token without a valid signature, which `explain` does not check.
 fn token(scope: &str, roles: &[&str]) -> String {
     let claims = json!({
         "iss": "https://issuer.example.com", "sub": "svc", "aud": "https://api.example.com", "exp": 2, "iat": 1,
@@ -34,7 +34,7 @@ fn token(scope: &str, roles: &[&str]) -> String {
 }
 
 #[test]
-fn the_demo_apis_policy_holds_and_says_what_the_design_says() {
+fn the_policy_of_the_demo_api_is_valid_and_decides_as_designed() {
     let output = run(&["check", DEMO], "");
     assert!(output.status.success(), "{}", stderr(&output));
     assert_eq!(stdout(&output), format!("{DEMO}: 7 rules, no problems\n"));
@@ -62,20 +62,20 @@ fn the_demo_apis_policy_holds_and_says_what_the_design_says() {
 }
 
 #[test]
-fn every_problem_of_a_file_is_named_as_editors_find_it() {
+fn every_problem_of_a_file_is_reported_with_file_and_line() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("policy.toml");
     let file = file.to_str().unwrap();
     std::fs::write(file, "[[rule]]\nmethods = [\"get\"]\npath = \"reports\"\n").unwrap();
     let output = run(&["check", file], "");
     assert_eq!((output.status.code(), stdout(&output).as_str()), (Some(1), ""));
-    let said = stderr(&output);
-    let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines.len(), 3, "{said}");
-    assert!(lines[1].starts_with(&format!("{file}:2: ")) && lines[1].contains("write \"GET\""), "{said}");
+    let errors = stderr(&output);
+    let lines: Vec<&str> = errors.lines().collect();
+    assert_eq!(lines.len(), 3, "{errors}");
+    assert!(lines[1].starts_with(&format!("{file}:2: ")) && lines[1].contains("write \"GET\""), "{errors}");
     assert!(
         lines[2].starts_with(&format!("{file}:3: ")) && lines[2].contains("write \"/reports\""),
-        "{said}"
+        "{errors}"
     );
 
     let output = run(&["check", file, "--json"], "");
@@ -96,7 +96,7 @@ fn a_decision_is_explained() {
     let explain = |method: &str, path: &str| run(&["explain", DEMO, method, path, "--token", &token], "");
     let allowed = explain("GET", "/api/brands/acme/reports");
     assert_eq!(allowed.status.code(), Some(0), "{}", stderr(&allowed));
-    for said in [
+    for expected in [
         "request   GET /api/brands/acme/reports\n",
         "rule      line 23: GET /api/brands/{brandKey}/reports\n",
         "asks      every scope of reports:read\n",
@@ -108,7 +108,7 @@ fn a_decision_is_explained() {
         "not checked: signature",
         "\nallowed\n",
     ] {
-        assert!(stdout(&allowed).contains(said), "{said:?} in {}", stdout(&allowed));
+        assert!(stdout(&allowed).contains(expected), "{expected:?} in {}", stdout(&allowed));
     }
     for (method, path, why) in [
         ("POST", "/api/reports", "line 18: the token lacks scope reports:write"),
@@ -142,7 +142,7 @@ fn a_decision_is_explained() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_token_response_is_taken_from_standard_input() {
+async fn a_token_response_is_read_from_standard_input() {
     let issuer = TestIssuer::start().await;
     let response = issuer.token("demo-service", CLIENT_CREDENTIALS, &[("brandKey", "acme")]).await;
     let explain = ["explain", DEMO, "GET", "/api/brands/acme/reports", "--token", "-"];

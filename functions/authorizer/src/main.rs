@@ -11,7 +11,7 @@ const POLICY: &str = include_str!("../policy.toml");
 // One request at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let process = Process::start()?;
+    let process = Process::start();
     let config = AuthorizerConfig::from_lookup(variable)?;
     let db = dynamodb(&config.issuer.store.aws);
     let audit = process.audit().clone();

@@ -9,7 +9,7 @@ use serde::de::IgnoredAny;
 // One event at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
-    let process = Process::start()?;
+    let process = Process::start();
     let rotator = &process.rotator()?;
     let audit = process.audit();
     process.serve(move |_: IgnoredAny| rotate(rotator, audit)).await

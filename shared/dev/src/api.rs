@@ -1,4 +1,5 @@
-//! A small API protected as anybody's would be: by the tower layer of `countersign-verify`, with a policy.
+//! The demo API. The tower layer of `countersign-verify` protects it with a policy, as it would any
+//! API.
 
 use axum::extract::Path;
 use axum::http::StatusCode;
@@ -12,10 +13,11 @@ use serde_json::json;
 use super::DevError;
 use super::demo::AUDIENCE;
 
-/// The same file that the authorizer function decides by.
+/// The policy file of the authorizer function.
 const POLICY: &str = include_str!("../../../functions/authorizer/policy.toml");
 
-/// The API, for tokens of the issuer at `issuer`, whose key set is fetched like anybody's.
+/// Builds the API for tokens of the issuer at `issuer`. It fetches the key set over HTTP, like any
+/// API.
 pub(super) fn router(issuer: &str, clock: Clock) -> Result<Router, DevError> {
     let verifier = Verifier::builder(issuer).audience(AUDIENCE).accept_typ_jwt().clock(clock).build();
     let policy = Policy::from_toml(POLICY).map_err(DevError::setup)?;

@@ -10,10 +10,10 @@ use countersign_verify::{Clock, Timestamp};
 
 use super::DevError;
 
-/// What the demo clients' tokens are meant for.
+/// The audience of the demo clients' tokens.
 pub(super) const AUDIENCE: &str = "https://api.example.com";
 
-/// Writes the demo records that are not there yet.
+/// Writes the demo records that do not exist yet.
 pub(super) async fn create_records(db: &DynamoDb, clock: &Clock, random: &Random) -> Result<(), DevError> {
     let now = clock.now();
     let clients = Table::<Client>::new(db.clone(), DEFAULT_TABLE_PREFIX);
@@ -112,7 +112,7 @@ fn principals_at(now: Timestamp, random: &Random) -> Result<[Principal; 2], DevE
     ])
 }
 
-/// Commands to paste, in an order in which each one works.
+/// Returns curl commands to paste, in an order in which each one works.
 pub fn curl_commands(url: &str) -> String {
     format!(
         r#"B={url}

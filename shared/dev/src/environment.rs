@@ -1,4 +1,4 @@
-//! The `env` file: what the function binaries need to run against the local store, in dotenv form.
+//! The `env` file: the environment of the function binaries for the local store, in dotenv format.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -17,12 +17,13 @@ use super::demo::AUDIENCE;
 const FILE: &str = "env";
 const LOCAL_KEY: &str = "COUNTERSIGN_LOCAL_KEY";
 
-/// The local store's environment, as name and value.
+/// The variables of the file, as names and values.
 pub(super) struct Environment(Vec<(&'static str, String)>);
 
 impl Environment {
-    /// What the functions need for the issuer at `issuer` over the store at `dynamodb`. The wrapping key is the one
-    /// that `folder` holds already, since kept signing keys are wrapped with it, or a new one.
+    /// The variables for the issuer at `issuer` over the store at `dynamodb`. The local key comes
+    /// from the file that is in `folder` already, because stored signing keys are encrypted under
+    /// it; without such a file it is a new one.
     pub(super) fn new(
         issuer: &str,
         dynamodb: &str,
@@ -44,18 +45,18 @@ impl Environment {
             ("AWS_ACCESS_KEY_ID", "local".to_owned()),
             ("AWS_SECRET_ACCESS_KEY", "local".to_owned()),
         ];
-        // Empty where it is not set, so that a shell that reads the file forgets an earlier one.
+        // Empty where it is not set, so that a shell that sources the file drops an earlier value.
         let period = rotate_every.map_or_else(String::new, |period| period.as_secs().to_string());
         variables.push(("COUNTERSIGN_DEV_ROTATION_PERIOD", period));
         Ok(Self(variables))
     }
 
-    /// A variable's value.
+    /// Returns a variable's value.
     pub(super) fn lookup(&self, name: &str) -> Option<String> {
         self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
     }
 
-    /// Writes the file for its owner's eyes alone, and returns its path.
+    /// Writes the file, which only its owner may read, and returns its path.
     pub(super) fn write(&self, folder: &Path) -> Result<PathBuf, DevError> {
         let path = folder.join(FILE);
         let mut text =

@@ -1,5 +1,6 @@
-//! The local issuer behind `countersign dev`: the endpoints, a demo API and an embedded DynamoDB in one process, through
-//! the code that runs on AWS. The command line starts it for a person, the tests start it in their own process.
+//! The local issuer behind `countersign dev`: the endpoints, a demo API and an embedded DynamoDB in
+//! one process, through the code that runs on AWS. The command line starts it for a user, and the
+//! tests start it in their own process.
 
 mod api;
 mod demo;
@@ -13,7 +14,7 @@ pub use server::{DevServer, Options, TIMEOUT, router, serve, start, start_on};
 pub use store::EmbeddedDynamoDb;
 pub use tables::create_tables;
 
-/// Why the local issuer did not start.
+/// An error that kept the local issuer from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum DevError {
     /// A port is taken, most likely by another `countersign dev`.
@@ -23,7 +24,7 @@ pub enum DevError {
         port: u16,
         /// The option that sets it.
         flag: &'static str,
-        /// The system's words.
+        /// The operating system's error.
         error: std::io::Error,
     },
     /// The data folder cannot be used.
@@ -31,10 +32,10 @@ pub enum DevError {
     DataFolder {
         /// The file or folder.
         path: std::path::PathBuf,
-        /// The system's or the store's words.
+        /// The error of the operating system or of the store.
         error: String,
     },
-    /// The embedded store, the client over it, or the records in it.
+    /// The embedded store, its client or its records could not be set up.
     #[error("the local issuer could not be set up: {0}")]
     Setup(Box<dyn std::error::Error + Send + Sync>),
 }

@@ -1,4 +1,4 @@
-//! The local server: the endpoints, the demo API, and the store below them.
+//! The local server: the endpoints and the demo API over the embedded store.
 
 use std::fs::{File, TryLockError};
 use std::net::SocketAddr;
@@ -35,22 +35,24 @@ use super::api;
 use super::environment::Environment;
 use super::{DevError, EmbeddedDynamoDb, create_tables, demo};
 
-/// Where `env` is written unless a data folder is named.
+/// The folder of the `env` file where no data folder is given.
 const DEFAULT_FOLDER: &str = ".countersign";
 
-/// How long a caller may take over a request's head, and again over its body. On AWS API Gateway sees to that.
+/// The time limit for the head of a request, and again for its body. On AWS, API Gateway enforces
+/// one.
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a person may choose.
+/// The options of `countersign dev`.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// The port of the endpoints; 0 for any free one.
     pub port: u16,
     /// The port of the embedded DynamoDB; 0 for any free one.
     pub dynamodb_port: u16,
-    /// Where data is kept; in memory where left out.
+    /// The folder for the data; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
-    /// How long a key signs, with every other timer shrunk alike; the real timers where left out.
+    /// The time for which a key signs. Every other timer is shortened in proportion; `None` keeps
+    /// the real timers.
     pub rotate_every: Option<Duration>,
 }
 
@@ -66,7 +68,7 @@ pub struct DevServer {
     stop: oneshot::Sender<()>,
     served: JoinHandle<()>,
     rotating: JoinHandle<()>,
-    /// Held while this runs.
+    /// Locked while the server runs.
     lock: File,
 }
 
@@ -75,8 +77,9 @@ pub async fn start(options: &Options, clock: Clock, random: Random) -> Result<De
     start_on(None, options, clock, random).await
 }
 
-/// Starts everything like [`start`], with the endpoints on a socket that listens already. A caller who keeps a clone of it
-/// can start again on the same port, which no other process can take in between.
+/// Starts everything like [`start`], but with the endpoints on a socket that already listens. A
+/// caller that keeps a clone of the socket can start again on the same port: no other process can
+/// take the port in between.
 pub async fn start_on(
     listener: impl Into<Option<std::net::TcpListener>>,
     options: &Options,
@@ -102,7 +105,8 @@ pub async fn start_on(
     let environment =
         Environment::new(&url, &dynamodb_server.endpoint(), options.rotate_every, &folder, &random)?;
 
-    // The one place where the wrapping key is kept: written before anything is wrapped with it.
+    // The file is the only place that stores the local key. Write it before a key is encrypted
+    // under that one.
     let environment_file = environment.write(&folder)?;
     let lookup = |name: &str| environment.lookup(name);
     let (config, envelope) = Config::with_envelope_from_lookup(lookup).map_err(DevError::setup)?;
@@ -130,7 +134,7 @@ pub async fn start_on(
     let issuer = Issuer::new(&config, &db, envelope, clock.clone(), random, AuditLog::tracing());
     issuer.ready().await.map_err(|error| DevError::DataFolder {
         path: folder.clone(),
-        error: format!("{error} (its file env is the only home of the key that wraps signing keys; if that is lost, delete the folder)"),
+        error: format!("{error} (the signing keys are encrypted under the key in its file env; if that file is lost, delete the folder)"),
     })?;
     let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
     let app = router(issuer, publisher, TIMEOUT).merge(api::router(&url, clock)?);
@@ -139,7 +143,7 @@ pub async fn start_on(
 
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn(serve(listener, app, TIMEOUT, async {
-        // Ends too when the sender is dropped.
+        // Dropping the sender stops the server too.
         let _ = stopped.await;
     }));
     Ok(DevServer {
@@ -159,18 +163,19 @@ fn listen_on(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
 }
 
 impl DevServer {
-    /// Finishes what is running and stops.
+    /// Answers the requests in progress and stops.
     pub async fn stop(self) {
         self.rotating.abort();
         let _ = self.stop.send(());
         let _ = self.served.await;
         self.dynamodb.stop().await;
-        // Closing the file would leave it locked for as long as a process that is just being started has a copy of it.
+        // Closing the file is not enough: a process that is just being spawned holds a copy of it,
+        // and that copy would keep the lock.
         let _ = self.lock.unlock();
     }
 }
 
-/// Keeps a second local issuer out of the folder, whose `env` it would overwrite.
+/// Locks the folder, because a second local issuer would overwrite its `env` file.
 fn lock(folder: &Path) -> Result<File, DevError> {
     let path = folder.join("lock");
     let in_use = |error: String| DevError::DataFolder { path: path.clone(), error };
@@ -184,10 +189,11 @@ fn lock(folder: &Path) -> Result<File, DevError> {
     Ok(file)
 }
 
-/// Runs rotation ten times in a period, as a schedule on AWS does every hour. A run that fails is followed by another.
+/// Runs the rotation ten times in a period; on AWS a schedule runs it every hour. A failed run is
+/// followed by another.
 async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
     let mut ticks = tokio::time::interval(period / 10);
-    // The first one is at once, and the start has just rotated.
+    // The first tick comes at once, and `start` has just rotated.
     ticks.tick().await;
     loop {
         ticks.tick().await;
@@ -197,16 +203,11 @@ async fn rotate_on_schedule(rotator: Rotator, period: Duration) {
     }
 }
 
-/// Serves `app` until `stopped`, and finishes what is running by then. A head that is not complete after `patience` ends
-/// its connection.
-pub async fn serve(
-    listener: TcpListener,
-    app: Router,
-    patience: Duration,
-    stopped: impl Future<Output = ()>,
-) {
+/// Serves `app` until `stopped`, then answers the requests in progress. A request whose head is
+/// incomplete after `timeout` loses its connection.
+pub async fn serve(listener: TcpListener, app: Router, timeout: Duration, stopped: impl Future<Output = ()>) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(patience);
+    http.timer(TokioTimer::new()).header_read_timeout(timeout);
     let running = GracefulShutdown::new();
     let mut stopped = pin!(stopped);
     loop {
@@ -215,14 +216,14 @@ pub async fn serve(
             () = &mut stopped => break,
         };
         let Ok((stream, peer)) = accepted else {
-            // Most likely too many files are open, until some connection ends.
+            // Most likely too many files are open. A connection that ends will free one.
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let service = TowerToHyperService::new(app.clone().layer(Extension(ConnectInfo(peer))));
         let connection = running.watch(http.serve_connection(TokioIo::new(stream), service));
         tokio::spawn(async move {
-            // Whoever went away is told nothing.
+            // The client has gone, so there is no one to report an error to.
             let _ = connection.await;
         });
     }
@@ -230,20 +231,20 @@ pub async fn serve(
     running.shutdown().await;
 }
 
-/// The endpoints. A body that is not complete after `patience` is answered 408.
-pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Router {
+/// Builds the routes of the endpoints. A body that is incomplete after `timeout` is answered 408.
+pub fn router(issuer: Issuer, publisher: Publisher, timeout: Duration) -> Router {
     let (issuer, publisher) = (Arc::new(issuer), Arc::new(publisher));
     let token = {
         let issuer = Arc::clone(&issuer);
-        any(async move |request| -> Answered {
-            Ok(respond(http::token(&issuer, read(request, patience).await?).await))
+        any(async move |request| -> RouteResult {
+            Ok(respond(http::token(&issuer, read(request, timeout).await?).await))
         })
     };
-    let refresh = any(async move |request| -> Answered {
-        Ok(respond(http::refresh_function(&issuer, read(request, patience).await?).await))
+    let refresh = any(async move |request| -> RouteResult {
+        Ok(respond(http::refresh_function(&issuer, read(request, timeout).await?).await))
     });
-    let jwks = any(async move |request| -> Answered {
-        Ok(respond(http::jwks_function(&publisher, read(request, patience).await?).await))
+    let jwks = any(async move |request| -> RouteResult {
+        Ok(respond(http::jwks_function(&publisher, read(request, timeout).await?).await))
     });
     Router::new()
         .route("/oauth/token", token)
@@ -256,13 +257,14 @@ pub fn router(issuer: Issuer, publisher: Publisher, patience: Duration) -> Route
         .fallback(async || respond(http::not_found()))
 }
 
-type Answered = Result<axum::response::Response, TooSlow>;
+type RouteResult = Result<axum::response::Response, TooSlow>;
 
-/// Reads a body as far as it may be long, and one byte further, so that the endpoint sees that it is too long.
-async fn read(request: Request, patience: Duration) -> Result<http::Request, TooSlow> {
+/// Reads a body up to its maximum length. A longer one becomes a body of one byte too many, so that
+/// the endpoint sees that it is too long.
+async fn read(request: Request, timeout: Duration) -> Result<http::Request, TooSlow> {
     let (parts, body) = request.into_parts();
     let too_long = || vec![0; MAX_BODY_BYTES + 1];
-    let read = tokio::time::timeout(patience, to_bytes(body, MAX_BODY_BYTES)).await.map_err(|_| TooSlow)?;
+    let read = tokio::time::timeout(timeout, to_bytes(body, MAX_BODY_BYTES)).await.map_err(|_| TooSlow)?;
     let body = read.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
     let mut request = http::Request::from_parts(parts, body);
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
@@ -272,7 +274,8 @@ async fn read(request: Request, patience: Duration) -> Result<http::Request, Too
     Ok(request)
 }
 
-/// A body that did not come in time (RFC 9110 section 15.5.9). What may still come of it is no request.
+/// A body that did not arrive in time (RFC 9110 section 15.5.9). Closes the connection: the rest of
+/// the body must not be read as the next request.
 struct TooSlow;
 
 impl IntoResponse for TooSlow {
@@ -292,28 +295,28 @@ mod tests {
 
     use super::*;
 
-    /// What comes back for `sent`, after which nothing more is sent.
+    /// Sends `sent` and nothing more, and returns all that comes back.
     async fn answer_to(sent: &str) -> String {
-        let patience = Duration::from_millis(50);
-        let read = async move |request| match read(request, patience).await {
+        let timeout = Duration::from_millis(50);
+        let read = async move |request| match read(request, timeout).await {
             Ok(request) => String::from_utf8(request.into_body()).unwrap().into_response(),
             Err(too_slow) => too_slow.into_response(),
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new().fallback(read);
-        let server = tokio::spawn(serve(listener, app, patience, std::future::pending()));
+        let server = tokio::spawn(serve(listener, app, timeout, std::future::pending()));
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(sent.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        // Ends with the connection; a server that waits for ever lets the test wait for ever.
+        // Reads until the server closes the connection. A server that never does so hangs the test.
         stream.read_to_string(&mut answer).await.unwrap();
         server.abort();
         answer
     }
 
     #[tokio::test]
-    async fn a_head_or_a_body_that_does_not_come_ends_the_connection() {
+    async fn an_incomplete_head_or_body_closes_the_connection() {
         let begun = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 4\r\n";
         assert_eq!(answer_to("").await, "");
         assert_eq!(answer_to(begun).await, "");

@@ -1,4 +1,5 @@
-//! DynamoDB in this process: dynoxide behind a real socket, so that everything goes through the SDK.
+//! DynamoDB in this process: dynoxide behind a real socket, so that every call goes through the
+//! SDK.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -32,18 +33,18 @@ impl EmbeddedDynamoDb {
         };
         let (stop, stopped) = oneshot::channel();
         let served = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, async {
-            // Ends too when the sender is dropped.
+            // Dropping the sender stops the server too.
             let _ = stopped.await;
         }));
         Ok(Self { address, stop, served })
     }
 
-    /// Where it answers, for `AWS_ENDPOINT_URL_DYNAMODB`.
+    /// The URL for `AWS_ENDPOINT_URL_DYNAMODB`.
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Finishes what is running and closes the database.
+    /// Answers the requests in progress and closes the database.
     pub async fn stop(self) {
         let _ = self.stop.send(());
         let _ = self.served.await;

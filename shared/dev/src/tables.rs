@@ -1,4 +1,5 @@
-//! Creates the tables of an issuer, in the embedded DynamoDB or in AWS's DynamoDB Local. On AWS the template does it.
+//! Creates the tables of an issuer, in the embedded DynamoDB or in AWS's DynamoDB Local. On AWS the
+//! template does it.
 
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use countersign_issuer::store::{TableShape, table_shapes};
 
 use super::DevError;
 
-/// Creates the tables that do not exist yet, switches on their expiry, and waits until all can be used.
+/// Creates the tables that do not exist yet, switches on their expiry, and waits until all can be
+/// used.
 pub async fn create_tables(db: &Client, prefix: &str) -> Result<(), DevError> {
     for shape in table_shapes() {
         create_table(db, prefix, shape).await?;

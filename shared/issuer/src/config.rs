@@ -244,7 +244,9 @@ impl HttpsClient {
 }
 
 fn read_https(variables: &mut Variables<'_>) -> HttpsClient {
-    variables.optional("AWS_CA_BUNDLE", HttpsClient::trusting_file).unwrap_or_else(HttpsClient::aws)
+    variables
+        .optional("AWS_CA_BUNDLE", HttpsClient::with_roots_from_file)
+        .unwrap_or_else(HttpsClient::with_aws_roots)
 }
 
 fn table_prefix(value: &str) -> Result<String, String> {

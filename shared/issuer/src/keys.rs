@@ -1,28 +1,34 @@
-//! Signing keys: how they are made and kept, which one signs, and which ones are published.
+//! Signing keys: how they are made and stored, which one signs, and which ones are published.
 
+mod crypto_provider;
 mod envelope;
 mod ring;
 mod ring_cache;
 mod rotation;
 mod schedule;
 mod signer;
+mod signing_key;
 #[cfg(test)]
 mod simulation;
 mod table;
 
+pub use crypto_provider::{CryptoProviderConflict, install_crypto_provider};
 pub use envelope::{EnvelopeError, KeyEnvelope, KmsEnvelope, LocalEnvelope};
 pub use ring::{KeyLifecycle, KeyState, Ring, RingKey};
 pub use ring_cache::RingCache;
 pub use rotation::{ChangeRefused, Rotation, Rotator};
 pub use schedule::{InvalidSchedule, RotationSchedule, ScheduleSettings, format_duration};
-pub use signer::{Signer, SigningKey};
+pub use signer::Signer;
+pub use signing_key::SigningKey;
 pub use table::KeyTable;
 
-use crate::records::Lifetimes;
+use std::time::Duration;
+
 use crate::request::error::OAuthError;
 use crate::store::StoreError;
+use crate::store::circuit_breaker::CallError;
 
-/// Why there is no key to sign with, or none could be made.
+/// An error of making, reading or using a signing key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// The signing-keys table cannot be read or written.
@@ -31,27 +37,27 @@ pub enum KeyError {
     /// No key of the ring is active.
     #[error("no signing key is active: run the rotate function, or `countersign key rotate`")]
     NoSigningKey,
-    /// A key could not be made or opened.
+    /// A key could not be made or decrypted.
     #[error("signing key {seq}: {error}")]
-    KeyEnvelope {
+    Envelope {
         /// Its number in the ring.
         seq: u64,
-        /// What went wrong.
+        /// The cause.
         error: EnvelopeError,
     },
-    /// Opening a key takes two answers, and there was no time for both.
-    #[error("the signing key did not open within {patience:?}: DynamoDB or KMS is out of reach")]
-    NoAnswer {
-        /// How long they were waited for.
-        patience: std::time::Duration,
+    /// Reading and decrypting a key took too long.
+    #[error("the signing key could not be decrypted within {timeout:?}: DynamoDB or KMS is out of reach")]
+    TimedOut {
+        /// The time that both together may take.
+        timeout: Duration,
     },
-    /// A key that ought to sign has no private half any more.
+    /// The private half of a key that should sign was erased.
     #[error("signing key {seq} cannot be used: its private half is not there")]
     Erased {
         /// Its number in the ring.
         seq: u64,
     },
-    /// An item does not hold the key that it says it holds.
+    /// An item of the table does not contain the key that it should contain.
     #[error("signing key {seq} cannot be used: {reason}")]
     Unusable {
         /// Its number in the ring.
@@ -59,24 +65,40 @@ pub enum KeyError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// The backend did not sign.
-    #[error("signing failed")]
-    Signing,
+    /// A token could not be signed.
+    #[error("signing failed: {0}")]
+    Signing(#[from] jsonwebtoken::errors::Error),
+}
+
+impl KeyError {
+    /// Returns true when DynamoDB or KMS was unreachable, slow or throttling.
+    pub fn is_outage(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_outage(),
+            Self::Envelope { error, .. } => matches!(error, EnvelopeError::Unavailable(_)),
+            Self::TimedOut { .. } => true,
+            Self::NoSigningKey | Self::Erased { .. } | Self::Unusable { .. } | Self::Signing(_) => false,
+        }
+    }
+}
+
+impl CallError for KeyError {
+    fn timed_out(timeout: Duration) -> Self {
+        Self::TimedOut { timeout }
+    }
+
+    fn is_outage(&self) -> bool {
+        self.is_outage()
+    }
 }
 
 impl From<KeyError> for OAuthError {
     fn from(error: KeyError) -> Self {
-        match error {
-            KeyError::Store(error) => error.into(),
-            KeyError::NoSigningKey
-            | KeyError::NoAnswer { .. }
-            | KeyError::KeyEnvelope { error: EnvelopeError::Unavailable(_), .. } => {
-                Self::Unavailable(error.to_string())
-            }
-            KeyError::KeyEnvelope { .. }
-            | KeyError::Erased { .. }
-            | KeyError::Unusable { .. }
-            | KeyError::Signing => Self::Defect(error.to_string()),
+        // A ring without an active key gets one from the next rotation.
+        if error.is_outage() || matches!(error, KeyError::NoSigningKey) {
+            Self::Unavailable(error.to_string())
+        } else {
+            Self::Defect(error.to_string())
         }
     }
 }

@@ -15,7 +15,7 @@ use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::http::{Request, Response};
 use countersign_issuer::issuer::{Issuer, Publisher};
-use countersign_issuer::keys::Rotator;
+use countersign_issuer::keys::{Rotator, install_crypto_provider};
 use countersign_issuer::random::Random;
 use countersign_issuer::store::dynamodb;
 use countersign_verify::Clock;
@@ -36,14 +36,15 @@ pub struct Process {
 
 impl Process {
     /// Starts logging to standard output. Every `main` begins with it.
-    pub fn start() -> Result<Self, Error> {
+    pub fn start() -> Self {
         let clock = Clock::system();
         let audit = log::start(clock.clone());
-        Ok(Self { clock, audit })
+        Self { clock, audit }
     }
 
-    /// The issuer that the environment describes.
+    /// The issuer that the environment describes, with the crypto provider that it signs with.
     pub fn issuer(&self) -> Result<Issuer, Error> {
+        install_crypto_provider()?;
         let (config, envelope) = Config::with_envelope_from_lookup(variable)?;
         let envelope = envelope.into_envelope(&config.store.aws);
         let db = dynamodb(&config.store.aws);

@@ -1,4 +1,4 @@
-//! What is measured: an issuer in this process, with a client that has all that a client can have.
+//! The measured subject: an issuer in this process, with a client whose record uses every feature.
 
 use std::hint::black_box;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use countersign_verify::{Claims, Clock};
 use tokio::runtime::{Builder, Runtime};
 use tracing_subscriber::fmt::MakeWriter;
 
-/// Client credentials with an operator, a brand and scopes, all of which are judged.
+/// Client credentials with an operator, a brand and scopes, which are all checked.
 const FORM: &[(&str, &str)] = &[
     ("grant_type", "client_credentials"),
     ("operator", "alice"),
@@ -44,12 +44,12 @@ impl Subject {
         Self { runtime, world, key }
     }
 
-    /// A request of the client's, as a function hands it over.
+    /// A request of the client, in the form in which a function passes it on.
     pub(crate) fn token_request() -> Request {
         Post::new("/oauth/token", "service", SERVICE_SECRET, FORM).from("203.0.113.7").request()
     }
 
-    /// The token endpoint with a request like that, which `request` makes anew for each call.
+    /// Calls the token endpoint with a request that `request` builds anew for each call.
     pub(crate) fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
         move || {
             let answer = self.runtime.block_on(http::token(&self.world.issuer, request()));
@@ -57,7 +57,7 @@ impl Subject {
         }
     }
 
-    /// Claims to a signed token, and nothing else.
+    /// Signs the claims of a token and does nothing else.
     pub(crate) fn mint(&self) -> impl FnMut() {
         let claims = claims();
         move || drop(black_box(self.key.access_token(AccessTokenType::AtJwt, black_box(&claims)).unwrap()))
@@ -79,7 +79,7 @@ where
     tracing::subscriber::set_global_default(subscriber).unwrap();
 }
 
-/// Those of the token that the request gets.
+/// The claims of the token that the request gets.
 fn claims() -> Claims<&'static str> {
     Claims {
         iss: "https://issuer.example.com",

@@ -21,14 +21,14 @@ def dev(tmp_path_factory):
 
 @pytest.fixture
 def environment(dev, kms):
-    """That of `countersign dev`, but with KMS as on AWS."""
-    without = {name: value for name, value in dev.environment.items() if name != "COUNTERSIGN_LOCAL_KEY"}
-    return {**without, "COUNTERSIGN_KMS_KEY_ID": kms.key_id, "AWS_ENDPOINT_URL_KMS": kms.url}
+    """The environment of `countersign dev`, but with KMS as on AWS."""
+    shared = {name: value for name, value in dev.environment.items() if name != "COUNTERSIGN_LOCAL_KEY"}
+    return {**shared, "COUNTERSIGN_KMS_KEY_ID": kms.key_id, "AWS_ENDPOINT_URL_KMS": kms.url}
 
 
 @pytest.fixture
 def countersign(environment):
-    """Runs the program against that environment; gives its JSON, or where it fails what it says."""
+    """Runs the program in that environment; returns its JSON, or its standard error if it fails."""
 
     def run(*arguments):
         command = [BINARIES / "countersign", *arguments, "--json"]
@@ -55,7 +55,7 @@ def empty_ring(dev):
 
 @pytest.fixture
 def ring(empty_ring, countersign):
-    """A new one: number 1 signs, number 2 is announced."""
+    """A new ring: key 1 signs, key 2 is announced."""
     countersign("key", "rotate")
     assert list(empty_ring.items()) == [1, 2]
     return empty_ring
@@ -63,7 +63,7 @@ def ring(empty_ring, countersign):
 
 @pytest.fixture
 def function(environment, tmp_path):
-    """Starts a function, cold."""
+    """Starts functions, each of them cold."""
     running = []
 
     def start(name, env=environment):

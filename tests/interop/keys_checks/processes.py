@@ -1,11 +1,11 @@
-"""Starting and ending what the checks need: `countersign dev`, ministack, and functions below a Lambda runtime."""
+"""Starts and ends the processes of the checks: `countersign dev`, ministack, and functions under
+a Lambda runtime."""
 
 import json
 import os
 import queue
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,7 +25,7 @@ def event(name):
 
 
 class Process:
-    """Writes what it says into a file, and is ended by its own handle."""
+    """A child process whose output goes to a file."""
 
     def __init__(self, log, *command, env):
         self.log = log
@@ -50,17 +50,18 @@ class Process:
             self.child.kill()
             self.child.wait(10)
 
-    def said(self):
+    def output(self):
         return self.log.read_text()
 
-    def until(self, ready):
-        """Polls for what `ready` finds, at most a minute and while the process lives."""
+    def wait_for(self, condition):
+        """Polls until `condition` returns something and returns that; at most a minute and while
+        the process lives."""
         deadline = time.monotonic() + 60
         while self.child.poll() is None and time.monotonic() < deadline:
-            if found := ready():
+            if found := condition():
                 return found
             time.sleep(0.05)
-        raise AssertionError(f"not ready: {self.said()}")
+        raise AssertionError(f"not ready: {self.output()}")
 
 
 class Dev(Process):
@@ -70,7 +71,7 @@ class Dev(Process):
         data = folder / "data"
         command = [BINARIES / "countersign", "dev", "--port", "0", "--dynamodb-port", "0", "--data-dir", data]
         super().__init__(folder / "dev.log", *command, *options, env={})
-        self.url = self.until(lambda: re.search(r"^listening on (http://\S*[^\s/])", self.said(), re.M))[1]
+        self.url = self.wait_for(lambda: re.search(r"^listening on (http://\S*[^\s/])", self.output(), re.M))[1]
         lines = (data / "env").read_text().splitlines()
         self.environment = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
@@ -79,15 +80,11 @@ class Kms(Process):
     """ministack, with one symmetric key."""
 
     def __init__(self, folder):
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            port = free.getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
         env = {
-            # Unless told so it listens on every interface, on a second port (8883) too, writes to /tmp, and removes
-            # containers that it takes for its own from the Docker daemon.
+            # By default it listens on every interface and on a second port (8883), writes to /tmp,
+            # and removes from the Docker daemon the containers that it takes for its own.
             "BIND_HOST": "127.0.0.1",
-            "GATEWAY_PORT": str(port),
+            "GATEWAY_PORT": "0",
             "SERVICES": "kms",
             "IOT_MTLS_ENABLED": "0",
             "SFTP_ENABLED": "0",
@@ -96,7 +93,8 @@ class Kms(Process):
         }
         ministack = Path(sys.executable).with_name("ministack")
         super().__init__(folder / "kms.log", ministack, env=env)
-        self.until(self.answers)
+        self.url = self.wait_for(lambda: re.search(r"Running on (http://127\.0\.0\.1:\d+)", self.output()))[1]
+        self.wait_for(self.is_ready)
         self.client = boto3.client(
             "kms",
             endpoint_url=self.url,
@@ -106,7 +104,7 @@ class Kms(Process):
         )
         self.key_id = self.client.create_key()["KeyMetadata"]["KeyId"]
 
-    def answers(self):
+    def is_ready(self):
         try:
             with urllib.request.urlopen(f"{self.url}/_ministack/ready", timeout=5):
                 return True
@@ -115,7 +113,7 @@ class Kms(Process):
 
 
 class Function(Process):
-    """A function binary, and the part of the Lambda runtime API that it needs: one event at a time."""
+    """A function binary with a Lambda runtime API that hands it one event at a time."""
 
     def __init__(self, folder, name, env):
         self.events, self.answers = queue.Queue(), queue.Queue()
@@ -123,7 +121,7 @@ class Function(Process):
 
         class Runtime(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            wbufsize = -1  # Head and body in one packet: two would wait for each other.
+            wbufsize = -1  # Head and body go out in one packet; two would wait for each other's acknowledgement.
 
             def do_GET(self):  # …/runtime/invocation/next
                 self.reply(200, events.get())
@@ -162,15 +160,17 @@ class Function(Process):
         self.server.server_close()
 
     def invoke(self, event):
-        """What the function hands to the runtime: ("response" or "error", what)."""
+        """Sends an event and returns what the function hands to the runtime: "response" or
+        "error", and its document."""
         self.events.put(json.dumps(event).encode())
         try:
             return self.answers.get(timeout=30)
         except queue.Empty:
-            raise AssertionError(f"no answer: {self.said()}") from None
+            raise AssertionError(f"no answer: {self.output()}") from None
 
     def answer(self, event):
-        """The HTTP response of a function that always gives one: its status, headers and JSON."""
+        """Sends an event to an endpoint and returns the status, headers and JSON of its HTTP
+        response."""
         kind, response = self.invoke(event)
         assert kind == "response", response
         headers = {name.lower(): value for name, value in response["headers"].items()}

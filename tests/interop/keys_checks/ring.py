@@ -1,4 +1,4 @@
-"""The ring as it stands in the table, for looking at it and for tampering with it."""
+"""Reads the ring in the table, and tampers with it."""
 
 import json
 
@@ -20,7 +20,8 @@ class Ring:
         return self.items()[seq]
 
     def set(self, seq, **attributes):
-        """Writes attributes over those of an item, which is made where there is none; None takes one away."""
+        """Overwrites attributes of an item, which is created if there is none; None removes an
+        attribute."""
         item = {"ring": "issuer", "seq": seq, **self.items().get(seq, {}), **attributes}
         self.table.put_item(Item={name: value for name, value in item.items() if value is not None})
 
@@ -46,8 +47,9 @@ def point(public_key):
     return public_key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
 
 
-def opened(kms, ring, seq):
-    """The private key of an item, as KMS opens it in the right context."""
+def private_key_of(kms, ring, seq):
+    """Decrypts the private key of an item with KMS in the right encryption context. Returns its
+    PKCS#8 and the key."""
     pkcs8 = kms.client.decrypt(
         KeyId=kms.key_id, CiphertextBlob=ring.wrapped(seq), EncryptionContext=ring.context(seq)
     )["Plaintext"]

@@ -1,4 +1,5 @@
-"""Keys that a KMS wrapped: what the table holds of them, and when the real functions sign with them."""
+"""Keys that a KMS wraps: what the table holds of them, and when the real functions sign with
+them."""
 
 import base64
 import json
@@ -11,7 +12,7 @@ import pytest
 from boto3.dynamodb.types import Binary
 from botocore.exceptions import ClientError
 from processes import Kms, event
-from ring import opened, point, public_key_of
+from ring import point, private_key_of, public_key_of
 
 AUDIENCE = "https://api.example.com"
 TOKEN, JWKS, ROTATE = event("token-client-credentials"), event("jwks"), event("rotate")
@@ -28,28 +29,28 @@ def kid_of(token):
 
 
 def refused(answer, status, error):
-    """An OAuth error of the server's, in JSON that nobody keeps and with nothing of a token in it."""
-    got, headers, body = answer
-    assert (got, body["error"]) == (status, error), body
+    """Checks for an OAuth error: in JSON that no cache stores, and without any part of a token."""
+    actual, headers, body = answer
+    assert (actual, body["error"]) == (status, error), body
     assert set(body) == {"error", "error_description"}
     assert headers["content-type"] == "application/json;charset=UTF-8"
     assert headers["cache-control"] == "no-store"
     assert ("retry-after" in headers) == (status == 503)
 
 
-def tells_no_secret(log, *secrets):
+def check_no_secret_in(log, *secrets):
     for secret in [b"demo-service-secret", *secrets]:
         encoded = base64.b64encode(secret).decode().rstrip("=")
-        spelled = [encoded, encoded.replace("+", "-").replace("/", "_"), secret.hex(), str(list(secret))]
-        assert not any(text in log for text in [*spelled, secret.decode("latin-1")])
+        spellings = [encoded, encoded.replace("+", "-").replace("/", "_"), secret.hex(), str(list(secret))]
+        assert not any(text in log for text in [*spellings, secret.decode("latin-1")])
 
 
 def secrets_of(kms, ring, seq):
-    pkcs8, key = opened(kms, ring, seq)
+    pkcs8, key = private_key_of(kms, ring, seq)
     return pkcs8, key.private_numbers().private_value.to_bytes(32, "big"), ring.wrapped(seq)
 
 
-def test_an_empty_ring_gets_a_key_that_signs_and_one_that_is_announced(empty_ring, countersign):
+def test_an_empty_ring_gets_a_signing_key_and_an_announced_key(empty_ring, countersign):
     done = countersign("key", "rotate")
     signing, announced = countersign("key", "list")
     assert (signing["seq"], signing["state"]) == (1, "signing")
@@ -58,7 +59,7 @@ def test_an_empty_ring_gets_a_key_that_signs_and_one_that_is_announced(empty_rin
     assert done == {"signing": kids[:1], "announced": kids[1:], "created": kids, "deleted": []}
 
 
-def test_an_item_holds_the_private_key_for_kms_alone_and_in_its_place_alone(ring, kms):
+def test_only_kms_can_decrypt_the_private_key_of_an_item_and_only_in_its_place(ring, kms):
     for seq, item in ring.items().items():
         assert set(item) == {
             *("ring", "seq", "kid", "jwk", "announced_at", "known_at", "activates_at"),
@@ -68,7 +69,7 @@ def test_an_item_holds_the_private_key_for_kms_alone_and_in_its_place_alone(ring
         assert set(jwk) == {"kty", "crv", "x", "y", "kid", "use", "alg"}
         assert jwk["kid"] == item["kid"]
 
-        pkcs8, key = opened(kms, ring, seq)
+        pkcs8, key = private_key_of(kms, ring, seq)
         assert point(key.public_key()) == point(public_key_of(item))
         scalar = key.private_numbers().private_value.to_bytes(32, "big")
         assert scalar in pkcs8 and scalar not in ring.wrapped(seq)
@@ -79,8 +80,8 @@ def test_an_item_holds_the_private_key_for_kms_alone_and_in_its_place_alone(ring
                 kms.client.decrypt(KeyId=kms.key_id, CiphertextBlob=ring.wrapped(seq), EncryptionContext=wrong)
 
 
-def test_a_minted_token_verifies_against_the_key_set(ring, function, environment):
-    # The function that publishes knows no KMS.
+def test_a_token_verifies_against_the_key_set(ring, function, environment):
+    # The function that publishes the key set has no access to KMS.
     without_kms = {name: value for name, value in environment.items() if "KMS" not in name}
     token, jwks = function("token"), function("jwks", without_kms)
     status, headers, key_set = jwks.answer(JWKS)
@@ -102,11 +103,11 @@ def test_a_minted_token_verifies_against_the_key_set(ring, function, environment
         assert kid_of(access) == ring.item(1)["kid"]
 
 
-def of_another_place(ring, _):
+def from_another_item(ring, _):
     ring.set(1, wrapped=ring.item(2)["wrapped"])
 
 
-def moved(ring, _):
+def moved_to_another_number(ring, _):
     ring.copy(1, 3)
     ring.delete(1)
 
@@ -117,7 +118,7 @@ def under_another_public_key(ring, _):
 
 
 def generated(ring, kms, spec):
-    """What somebody may write who can use the KMS key, and in the right context."""
+    """Writes what an attacker could who may use the KMS key, in the right encryption context."""
     pair = kms.client.generate_data_key_pair_without_plaintext(
         KeyId=kms.key_id, KeyPairSpec=spec, EncryptionContext=ring.context(1)
     )
@@ -133,14 +134,15 @@ OTHER_KEY = "the private key is not the one of the published public key"
 NO_KEY = "not a PKCS#8 P-256 private key"
 
 
-# ministack's ciphertext: 36 bytes of key id, 32 of the context's hash, 16 of nonce, then the PKCS#8 under a stream
-# without a tag. So it opens what AWS would refuse, and what comes out is for Countersign to judge. In the 138 bytes
-# of OpenSSL's PKCS#8 the scalar starts at 36 and the public key's 65 at 73.
+# ministack's ciphertext: 36 bytes of key id, 32 of the context's hash, 16 of nonce, then the PKCS#8
+# under a stream cipher without an authentication tag. So ministack decrypts what AWS would refuse,
+# and Countersign has to check the result. In the 138 bytes of OpenSSL's PKCS#8 the scalar starts at
+# 36 and the 65 bytes of the public key at 73.
 @pytest.mark.parametrize(
     ("tamper", "reason"),
     [
-        (of_another_place, REFUSED),
-        (moved, REFUSED),
+        (from_another_item, REFUSED),
+        (moved_to_another_number, REFUSED),
         (under_another_public_key, OTHER_KEY),
         (lambda ring, kms: generated(ring, kms, "ECC_NIST_P256"), OTHER_KEY),
         (lambda ring, kms: generated(ring, kms, "ECC_NIST_P384"), NO_KEY),
@@ -156,18 +158,18 @@ NO_KEY = "not a PKCS#8 P-256 private key"
         (lambda ring, _: ring.set(1, wrapped=None), "its private half is not there"),
     ],
     ids=[
-        *("of-another-place", "moved", "other-public-key", "other-private-key", "other-curve", "rsa"),
+        *("from-another-item", "moved", "other-public-key", "other-private-key", "other-curve", "rsa"),
         *("context-flipped", "nonce-flipped", "start-flipped", "scalar-flipped", "point-flipped", "end-flipped"),
         *("cut", "garbage", "erased"),
     ],
 )
-def test_a_key_that_was_tampered_with_signs_nothing(ring, kms, function, tamper, reason):
+def test_a_key_that_was_tampered_with_does_not_sign(ring, kms, function, tamper, reason):
     secrets = [*secrets_of(kms, ring, 1), *secrets_of(kms, ring, 2)]
     tamper(ring, kms)
     token = function("token")
     refused(token.answer(TOKEN), 500, "server_error")
-    assert reason in token.said()
-    tells_no_secret(token.said(), *secrets)
+    assert reason in token.output()
+    check_no_secret_in(token.output(), *secrets)
 
 
 @pytest.mark.parametrize(
@@ -183,7 +185,7 @@ def test_a_key_that_was_tampered_with_signs_nothing(ring, kms, function, tamper,
     ],
     ids=str,
 )
-def test_an_item_that_is_no_key_is_passed_over_and_left_alone(ring, countersign, function, garbage):
+def test_an_item_that_is_not_a_key_is_skipped_and_stays_unchanged(ring, countersign, function, garbage):
     healthy = [item["kid"] for item in ring.items().values()]
     ring.copy(2, 3, **{"activates_at": 1, **garbage})
     corrupt = ring.item(3)
@@ -193,9 +195,10 @@ def test_an_item_that_is_no_key_is_passed_over_and_left_alone(ring, countersign,
     _, _, key_set = jwks.answer(JWKS)
     assert [key["kid"] for key in key_set["keys"]] == healthy
     for process in (token, jwks):
-        assert "a signing key's item cannot be used" in process.said()
+        assert "a signing key's item cannot be used" in process.output()
 
-    # The successor has been known for a day: it takes over, and the next one takes the number after the garbage's.
+    # The successor has been published for a day, so it takes over. The next key gets the number
+    # after the corrupt item's.
     successor = ring.item(2)
     ring.set(2, **{name: int(successor[name]) - 86_400_000 for name in ("announced_at", "known_at")})
     done = countersign("key", "rotate")
@@ -210,7 +213,7 @@ def test_an_item_that_is_no_key_is_passed_over_and_left_alone(ring, countersign,
 @pytest.mark.parametrize(
     "name", ["announced_at", "activates_at", "withdrawn_at", "longest_access", "longest_refresh"]
 )
-def test_an_absurd_number_in_an_item_stops_nothing(ring, countersign, function, name):
+def test_an_absurd_number_in_an_item_does_not_stop_the_functions(ring, countersign, function, name):
     healthy = [item["kid"] for item in ring.items().values()]
     ring.copy(2, 3, **{"activates_at": 1, name: 2**64 - 1})
     assert kid_of(granted(function("token").answer(TOKEN))) == healthy[0]
@@ -220,22 +223,22 @@ def test_an_absurd_number_in_an_item_stops_nothing(ring, countersign, function, 
     assert [key["state"] for key in countersign("key", "list") if key["seq"] < 3] == ["signing", "announced"]
 
 
-def test_the_schedule_gives_the_ring_what_it_lacks_once(empty_ring, function):
+def test_the_schedule_creates_missing_keys_once(empty_ring, function):
     nothing = ("response", {"created": [], "deleted": []})
     rotate = function("rotate")
-    for lacking in ([1, 2], [2]):
-        for seq in lacking:
+    for missing in ([1, 2], [2]):
+        for seq in missing:
             empty_ring.delete(seq)
         kind, done = rotate.invoke(ROTATE)
         assert kind == "response"
-        assert done == {"created": [empty_ring.item(seq)["kid"] for seq in lacking], "deleted": []}
+        assert done == {"created": [empty_ring.item(seq)["kid"] for seq in missing], "deleted": []}
         assert rotate.invoke(ROTATE) == nothing
-    # Another instance, cold, sees no more to do.
+    # Another, cold instance finds nothing to do either.
     assert function("rotate").invoke(ROTATE) == nothing
     assert list(empty_ring.items()) == [1, 2]
 
 
-def test_runs_at_once_make_no_key_too_many(empty_ring, function):
+def test_concurrent_rotations_create_no_surplus_key(empty_ring, function):
     runs = [function("rotate") for _ in range(4)]
     with ThreadPoolExecutor(len(runs)) as pool:
         done = list(pool.map(lambda rotate: rotate.invoke(ROTATE), runs))
@@ -247,31 +250,31 @@ def test_runs_at_once_make_no_key_too_many(empty_ring, function):
 
 @pytest.fixture
 def own_kms(empty_ring, environment, tmp_path):
-    """One to stop, for the whole environment of a test."""
+    """A KMS that the test may stop; it replaces the shared one in the environment."""
     with Kms(tmp_path) as kms:
         environment |= {"COUNTERSIGN_KMS_KEY_ID": kms.key_id, "AWS_ENDPOINT_URL_KMS": kms.url}
         yield kms
 
 
-def test_without_kms_a_missing_key_is_a_loud_error(own_kms, ring, function, countersign):
+def test_without_kms_a_missing_key_is_an_error_in_response_and_log(own_kms, ring, function, countersign):
     rotate = function("rotate")
     own_kms.stop()
-    assert rotate.invoke(ROTATE) == ("response", {"created": [], "deleted": []}), "nothing to make, no KMS needed"
+    assert rotate.invoke(ROTATE) == ("response", {"created": [], "deleted": []}), "with nothing to create, no KMS is needed"
     ring.delete(2)
     kind, error = rotate.invoke(ROTATE)
     assert kind == "error"
     assert "signing key 2: KMS is out of reach" in error["errorMessage"], error
-    lines = [json.loads(line) for line in rotate.said().splitlines() if line.startswith("{")]
+    lines = [json.loads(line) for line in rotate.output().splitlines() if line.startswith("{")]
     failed = [line for line in lines if line.get("event") == "failed" and line["endpoint"] == "rotate"]
     assert failed and all(line["reason"].startswith("signing key 2: KMS") for line in failed), lines
     assert list(ring.items()) == [1]
     ring.delete(1)
-    said = countersign("key", "rotate")
-    assert "KMS is out of reach" in said
+    error = countersign("key", "rotate")
+    assert "KMS is out of reach" in error
 
 
 @pytest.mark.parametrize("outage", ["stopped", "hangs", "refuses"])
-def test_without_kms_warm_functions_sign_on_and_cold_ones_say_so(own_kms, ring, function, outage):
+def test_without_kms_warm_functions_keep_signing_and_cold_ones_report_the_outage(own_kms, ring, function, outage):
     warm = function("token")
     granted(warm.answer(TOKEN))
     match outage:
@@ -284,16 +287,16 @@ def test_without_kms_warm_functions_sign_on_and_cold_ones_say_so(own_kms, ring, 
     granted(warm.answer(TOKEN))
 
     cold = function("token")
-    asked = time.monotonic()
+    start = time.monotonic()
     answer = cold.answer(TOKEN)
-    assert time.monotonic() - asked < 6
+    assert time.monotonic() - start < 6
     if outage == "refuses":
         refused(answer, 500, "server_error")
-        assert "KMS refuses: DisabledException" in cold.said()
+        assert "KMS refuses: DisabledException" in cold.output()
         own_kms.client.enable_key(KeyId=own_kms.key_id)
     else:
         refused(answer, 503, "temporarily_unavailable")
-        assert "KMS is out of reach" in cold.said()
+        assert "KMS is out of reach" in cold.output()
         own_kms.child.send_signal(signal.SIGCONT)
     if outage != "stopped":
         granted(cold.answer(TOKEN))

@@ -1,4 +1,5 @@
-"""Keys rotate every 20 s under the eyes of verifiers that we did not write, and no token ever fails."""
+"""Keys rotate every 20 s while verifiers of another project verify every token; none may ever
+fail."""
 
 import json
 import re
@@ -12,13 +13,13 @@ import pytest
 from processes import Dev
 
 PERIOD, WATCHED, PAUSE = 20, 65, 0.1
-# What two hours, for which some verifiers keep a key set whatever its max-age, are in a life of keys that takes a
-# period of 20 s for five hours.
-STUBBORN = 2 * 3600 * PERIOD / (5 * 3600)
+# Some verifiers keep a key set for two hours, whatever its max-age. With a period of 20 s in place
+# of five hours, two hours become this many seconds.
+FIXED_LIFESPAN = 2 * 3600 * PERIOD / (5 * 3600)
 
 
 class PlainVerifier:
-    """Keeps the key set for as long as it may and not a moment less: an unknown kid is a failure."""
+    """Keeps the key set for its whole lifespan: an unknown kid in the meantime is a failure."""
 
     def __init__(self, url, lifespan):
         self.url, self.lifespan, self.fetched_at = url, lifespan, None
@@ -31,8 +32,8 @@ class PlainVerifier:
         return self.keys[jwt.get_unverified_header(token)["kid"]]
 
 
-class Client(jwt.PyJWKClient):
-    """PyJWT's own, which also fetches when it meets an unknown kid."""
+class FetchingVerifier(jwt.PyJWKClient):
+    """PyJWT's own client, which also fetches the key set for an unknown kid."""
 
     def key(self, token):
         return self.get_signing_key_from_jwt(token)
@@ -50,7 +51,7 @@ def max_age_of(url):
         return int(re.search(r"max-age=(\d+)", response.headers["Cache-Control"])[1])
 
 
-def minted(issuer):
+def request_token(issuer):
     pair = b64encode(b"demo-voice:demo-voice-secret").decode()
     request = urllib.request.Request(
         f"{issuer}/oauth/token",
@@ -61,13 +62,13 @@ def minted(issuer):
         return json.load(response)["access_token"]
 
 
-def test_no_verifier_meets_a_token_that_it_cannot_verify(issuer, capsys):
+def test_every_verifier_can_verify_every_token(issuer, capsys):
     url = f"{issuer}/.well-known/jwks.json"
     lifespan = max_age_of(url)
     verifiers = {
-        "PyJWKClient": Client(url, lifespan=lifespan),
+        "PyJWKClient": FetchingVerifier(url, lifespan=lifespan),
         "by max-age": PlainVerifier(url, lifespan),
-        "stubborn": PlainVerifier(url, STUBBORN),
+        "fixed lifespan": PlainVerifier(url, FIXED_LIFESPAN),
     }
     failures, kids, late = [], set(), 0
 
@@ -83,7 +84,7 @@ def test_no_verifier_meets_a_token_that_it_cannot_verify(issuer, capsys):
                     issuer=issuer,
                 )
             except jwt.ExpiredSignatureError:
-                late += 1  # This machine was too slow, which is nobody's failure.
+                late += 1  # The machine was too slow, which is not the issuer's failure.
             except (jwt.PyJWTError, KeyError) as error:
                 failures.append(f"{name}, {when}: {error!r}")
 
@@ -91,14 +92,14 @@ def test_no_verifier_meets_a_token_that_it_cannot_verify(issuer, capsys):
     end = time.monotonic() + WATCHED
     while time.monotonic() < end or alive:
         if time.monotonic() < end:
-            token = minted(issuer)
+            token = request_token(issuer)
             mints += 1
             kids.add(jwt.get_unverified_header(token)["kid"])
             verify(token, "at once")
             claims = jwt.decode(token, options={"verify_signature": False})
             assert 3 <= claims["exp"] - claims["iat"] <= 5
             alive.append((claims["exp"], token))
-        # A second time when it is about to expire: its key must still be there.
+        # Each token is verified again shortly before it expires: its key must still be published.
         while alive and alive[0][0] - 0.7 <= time.time():
             verify(alive.popleft()[1], "before it expires")
         time.sleep(PAUSE)

@@ -1,4 +1,4 @@
-// jose as the resource server, and the key set as caches see it.
+// jose as the resource server, and the key set as HTTP caches see it.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -45,12 +45,12 @@ test('a refresh token is refused by its type, and by its audience', async () => 
   await assert.rejects(jwtVerify(refresh_token, keys, asType), failed('aud'))
 })
 
-test('the key set may be kept for 15 minutes and revalidated', async () => {
+test('the key set may be cached for 15 minutes and revalidated', async () => {
   const fresh = await fetch(jwks)
   assert.equal(fresh.headers.get('cache-control'), 'public, max-age=900')
   const again = await fetch(jwks, { headers: { 'if-none-match': fresh.headers.get('etag') } })
   assert.equal(again.status, 304)
   assert.equal(await again.text(), '')
-  // RFC 9110 15.4.5: as the 200 would have them.
+  // A 304 response has the headers of a 200 response (RFC 9110 15.4.5).
   for (const name of ['cache-control', 'etag']) assert.equal(again.headers.get(name), fresh.headers.get(name))
 })

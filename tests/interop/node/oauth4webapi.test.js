@@ -1,5 +1,5 @@
-// oauth4webapi as client and as resource server. It form-encodes Basic credentials as RFC 6749 2.3.1 says:
-// the "-" of our demo clients arrives as "%2D".
+// oauth4webapi as client and as resource server. It form-encodes Basic credentials as RFC 6749
+// 2.3.1 says: the "-" of our demo clients arrives as "%2D".
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -20,7 +20,7 @@ function validate(token) {
   return oauth.validateJwtAccessToken(as, request, audience, { signingAlgorithms: ['ES256'], ...loopback })
 }
 
-test('the OpenID path has the same metadata', async () => {
+test('the OpenID path serves the same metadata', async () => {
   const document = await oauth.processDiscoveryResponse(base, await oauth.discoveryRequest(base, loopback))
   assert.deepEqual(document, as)
 })
@@ -37,34 +37,34 @@ for (const method of [oauth.ClientSecretBasic, oauth.ClientSecretPost]) {
   })
 }
 
-test('password grant', async () => {
+test('a user logs in with the password grant', async () => {
   const claims = await validate((await granted(grant(app, 'password', jane))).access_token)
   assert.match(claims.sub, /^usr_/)
   assert.equal(claims.client_id, 'demo-app')
   assert.deepEqual(claims.roles, ['subscriber'])
 })
 
-test('operator_password as a grant of our own', async () => {
+test('operator_password works as an extension grant', async () => {
   const claims = await validate((await granted(grant(app, 'operator_password', alice))).access_token)
   assert.match(claims.sub, /^opr_/)
   assert.equal(claims.operator, 'alice.ops')
 })
 
-test('a refresh gives another access token and the successor', async () => {
+test('a refresh gives another access token and the next refresh token', async () => {
   const first = await janeTokens()
   const second = await oauth.processRefreshTokenResponse(...app.slice(0, 2), await refresh(first.refresh_token))
   assert.notEqual(second.refresh_token, first.refresh_token)
   assert.equal((await validate(second.access_token)).sub, decodeJwt(first.access_token).sub)
 })
 
-test('introspection of an access token', async () => {
+test('introspection returns the claims of an access token', async () => {
   const token = await voiceToken()
   const answer = await introspect(voice, token)
   assert.equal(answer.active, true)
   for (const name of ['sub', 'client_id', 'scope', 'exp']) assert.equal(answer[name], decodeJwt(token)[name])
 })
 
-test('a revoked refresh token is of no more use', async () => {
+test('a revoked refresh token is refused', async () => {
   const { refresh_token } = await janeTokens()
   assert.equal((await introspect(app, refresh_token)).active, true)
   await oauth.processRevocationResponse(await oauth.revocationRequest(...app, refresh_token, loopback))

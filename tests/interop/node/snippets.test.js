@@ -1,4 +1,4 @@
-// The Node snippets of docs/verifying.md, as they stand there. tests/interop/run took them out of the page.
+// The Node snippets of docs/verifying.md, which tests/interop/run extracts from the page.
 
 import assert from 'node:assert/strict'
 import { createHmac, createPublicKey } from 'node:crypto'
@@ -10,14 +10,14 @@ import { as, audience, client, grant, granted, janeTokens, voiceToken } from './
 const keys = await (await fetch(as.jwks_uri)).json()
 const encode = (value) => Buffer.from(value).toString('base64url')
 
-// A snippet, set up for one issuer and one audience.
+// Returns the verify function of a snippet, configured for an issuer and an audience.
 async function snippet(file, issuer = as.issuer, forAudience = audience) {
   const text = await readFile(new URL(`snippets/${file}`, import.meta.url), 'utf8')
   const name = `${file}.${encode(issuer + forAudience)}.js`
   const configured = text.replaceAll('https://issuer.example.com', issuer).replaceAll(audience, forAudience)
   await writeFile(new URL(`snippets/${name}`, import.meta.url), configured)
   const { verify, verifier } = await import(`./snippets/${name}`)
-  // aws-jwt-verify fetches over https alone, and this issuer has none.
+  // aws-jwt-verify fetches over https only, which this issuer does not offer.
   verifier?.cacheJwks(keys)
   return verify
 }
@@ -30,41 +30,41 @@ async function tokenOf(id, secret) {
 for (const file of ['verify-jose.js', 'verify-aws.js']) {
   const verify = await snippet(file)
 
-  test(`${file}: access tokens`, async () => {
+  test(`${file} accepts access tokens`, async () => {
     assert.equal((await verify(await voiceToken())).sub, 'demo-voice')
     assert.deepEqual((await verify((await janeTokens()).access_token)).roles, ['subscriber'])
   })
 
-  test(`${file}: a token for another API`, async () => {
+  test(`${file} refuses a token for another API`, async () => {
     const token = await tokenOf('other-api', process.env.OTHER_API_SECRET)
     assert.equal((await (await snippet(file, as.issuer, 'https://other.example.com'))(token)).sub, 'other-api')
     await assert.rejects(verify(token), /aud/i)
   })
 
-  test(`${file}: an audience that only starts the same`, async () => {
+  test(`${file} refuses an audience that only shares a prefix`, async () => {
     const longer = await snippet(file, as.issuer, `${audience}/v2`)
     await assert.rejects(longer(await voiceToken()), /aud/i)
   })
 
-  test(`${file}: another issuer with the same keys`, async () => {
+  test(`${file} refuses another issuer with the same keys`, async () => {
     const other = await snippet(file, as.issuer.replace('127.0.0.1', 'localhost'))
     await assert.rejects(other(await voiceToken()), /iss/i)
   })
 
-  test(`${file}: a refresh token, with its audience too`, async () => {
+  test(`${file} refuses a refresh token, even with its own audience`, async () => {
     const { refresh_token } = await janeTokens()
     await assert.rejects(verify(refresh_token))
     const asIssuer = await snippet(file, as.issuer, as.issuer)
     await assert.rejects(asIssuer(refresh_token), /typ/)
   })
 
-  test(`${file}: a token of another type, right in all else`, async () => {
+  test(`${file} refuses a token that differs in its type only`, async () => {
     const token = await tokenOf('typ-jwt', process.env.TYP_JWT_SECRET)
     assert.equal(decodeProtectedHeader(token).typ, 'JWT')
     await assert.rejects(verify(token), /typ/)
   })
 
-  test(`${file}: an expired token`, async () => {
+  test(`${file} refuses an expired token`, async () => {
     const token = await voiceToken()
     mock.timers.enable({ apis: ['Date'], now: (decodeJwt(token).exp + 1) * 1000 })
     try {
@@ -74,7 +74,7 @@ for (const file of ['verify-jose.js', 'verify-aws.js']) {
     }
   })
 
-  test(`${file}: tampered, unsigned, and keyed with the public key`, async () => {
+  test(`${file} refuses tampered and unsigned tokens, and HMAC with the public key`, async () => {
     const token = await voiceToken()
     const [header, payload, signature] = token.split('.')
     const changed = encode(JSON.stringify({ ...decodeJwt(token), roles: ['billing'] }))

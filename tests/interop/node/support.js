@@ -1,4 +1,4 @@
-// What the suites share: the server's metadata, its demo records, and how a token is asked for.
+// Shared by the suites: the server's metadata, its demo records, and functions that request tokens.
 
 import assert from 'node:assert/strict'
 import * as oauth from 'oauth4webapi'
@@ -8,7 +8,8 @@ export const audience = 'https://api.example.com'
 export const jane = { username: 'jane@example.com', password: 'correct horse battery staple', brandKey: 'acme' }
 export const alice = { username: 'alice.ops', password: 'operator-passphrase', brandKey: 'acme' }
 
-// The library wants TLS, except where it is told that plain HTTP is meant: here it stays on the loopback address.
+// The library requires TLS unless plain HTTP is allowed explicitly. These requests stay on the
+// loopback address.
 export const loopback = { [oauth.allowInsecureRequests]: true }
 
 export const as = await oauth.processDiscoveryResponse(
@@ -16,7 +17,7 @@ export const as = await oauth.processDiscoveryResponse(
   await oauth.discoveryRequest(base, { algorithm: 'oauth2', ...loopback }),
 )
 
-// A demo client as the first arguments of the library's requests.
+// Returns a demo client as the first arguments of the library's requests.
 export function client(id, secret = `${id}-secret`, authenticate = oauth.ClientSecretBasic) {
   return [as, { client_id: id }, authenticate(secret)]
 }
@@ -36,7 +37,7 @@ export function refresh(token, additionalParameters = {}) {
   return oauth.refreshTokenGrantRequest(...app, token, { additionalParameters, ...loopback })
 }
 
-// The library itself judges whether an answer is an error that conforms to RFC 6749 5.2.
+// The library checks that the answer is an error that conforms to RFC 6749 5.2.
 export async function refused(request, error, status = 400) {
   await assert.rejects(granted(request), { name: 'ResponseBodyError', error, status })
 }

@@ -1,4 +1,4 @@
-// What the server refuses, read by a library that is strict about the form of errors and challenges.
+// Refusals, read by a library that is strict about the form of errors and challenges.
 
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
@@ -10,10 +10,10 @@ import {
 const acme = { brandKey: 'acme' }
 
 for (const [name, who, type, parameters, error] of [
-  ['a brand of others', service, 'client_credentials', { brandKey: 'initech' }, 'invalid_request'],
-  ['a brand, where the client has none', voice, 'client_credentials', acme, 'invalid_request'],
-  ['a brand left open among several', service, 'client_credentials', {}, 'invalid_request'],
-  ['a scope of others', service, 'client_credentials', { ...acme, scope: 'calls:read' }, 'invalid_scope'],
+  ['a brand of another client', service, 'client_credentials', { brandKey: 'initech' }, 'invalid_request'],
+  ['a brand, for a client without brands', voice, 'client_credentials', acme, 'invalid_request'],
+  ['no brand, for a client with several', service, 'client_credentials', {}, 'invalid_request'],
+  ['a scope of another client', service, 'client_credentials', { ...acme, scope: 'calls:read' }, 'invalid_scope'],
   ['an unknown grant', voice, 'urn:example:unknown', {}, 'unsupported_grant_type'],
   ['a grant that the client may not use', voice, 'password', jane, 'unauthorized_client'],
   ['a wrong password', app, 'password', { ...jane, password: 'wrong' }, 'invalid_grant'],
@@ -33,7 +33,7 @@ for (const method of [oauth.ClientSecretBasic, oauth.ClientSecretPost]) {
   })
 }
 
-test('nobody may keep a token or an error', async () => {
+test('neither a token nor an error is cacheable', async () => {
   for (const brandKey of ['acme', 'initech']) {
     const { headers } = await grant(service, 'client_credentials', { brandKey })
     assert.equal(headers.get('content-type'), 'application/json;charset=UTF-8')
@@ -42,7 +42,7 @@ test('nobody may keep a token or an error', async () => {
   }
 })
 
-test('a lost answer is given again; after its successor was used, a refresh token is refused', async () => {
+test('a refresh may be retried until its successor is used, and is refused afterwards', async () => {
   const first = (await janeTokens()).refresh_token
   await granted(refresh(first))
   const second = (await granted(refresh(first))).refresh_token
@@ -51,7 +51,7 @@ test('a lost answer is given again; after its successor was used, a refresh toke
   await granted(refresh(third))
 })
 
-test('a revoked family is refused, whichever of its tokens comes', async () => {
+test('every token of a revoked family is refused', async () => {
   const first = (await janeTokens()).refresh_token
   const second = (await granted(refresh(first))).refresh_token
   await oauth.processRevocationResponse(await oauth.revocationRequest(...app, second, loopback))
@@ -63,7 +63,7 @@ function call(path, token) {
   return oauth.protectedResourceRequest(token, 'GET', new URL(path, base), undefined, undefined, loopback)
 }
 
-test('the API lets in whom the policy allows', async () => {
+test('the API lets in the callers that the policy allows', async () => {
   assert.equal((await call('/api/whoami', await voiceToken())).status, 200)
   assert.equal((await call('/api/calls', await voiceToken())).status, 200)
 })

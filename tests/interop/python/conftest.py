@@ -6,7 +6,7 @@ from support import BASE
 
 @pytest.fixture(scope="session")
 def metadata():
-    """RFC 8414: the one place from which a client learns the endpoints."""
+    """The metadata document (RFC 8414), from which a client learns the endpoints."""
     return requests.get(f"{BASE}/.well-known/oauth-authorization-server").json()
 
 

@@ -1,4 +1,5 @@
-"""What the suites share: where the server is, its demo records, and the checks that every answer must pass."""
+"""Shared by the suites: the server's address, its demo records, and the checks that every answer
+must pass."""
 
 import os
 import re
@@ -14,25 +15,27 @@ ALICE = {"username": "alice.ops", "password": "operator-passphrase"}
 
 
 def ask(client, path="/oauth/token", **form):
-    """One bare request of a demo client, for what an OAuth library would not send or would hide."""
+    """Sends a plain request of a demo client, for what an OAuth library would not send or would
+    hide."""
     return requests.post(BASE + path, data=form, auth=(client, SECRETS[client]))
 
 
 def granted(response):
     assert response.status_code == 200, response.text
-    check_json_that_nobody_keeps(response)
+    check_uncacheable_json(response)
     return response.json()
 
 
 def refused(response, error, status=400):
     assert (response.status_code, response.json().get("error")) == (status, error), response.text
-    check_json_that_nobody_keeps(response)
-    # RFC 6749 5.2: the characters that error_description may have.
+    check_uncacheable_json(response)
+    # The characters that error_description may contain (RFC 6749 5.2).
     assert re.fullmatch(r"[\x20-\x21\x23-\x5b\x5d-\x7e]*", response.json().get("error_description", ""))
 
 
-def check_json_that_nobody_keeps(response):
-    """RFC 6749 5.1 asks for these headers where there are tokens; Countersign gives them with errors too."""
+def check_uncacheable_json(response):
+    """Checks the headers that RFC 6749 5.1 requires of responses with tokens; Countersign sends
+    them with errors too."""
     assert response.headers["Content-Type"] == "application/json;charset=UTF-8"
     assert response.headers["Cache-Control"] == "no-store"
     assert response.headers["Pragma"] == "no-cache"

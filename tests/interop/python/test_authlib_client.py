@@ -1,4 +1,5 @@
-"""Authlib as the client. It sends Basic credentials raw, where RFC 6749 2.3.1 would have them form-encoded."""
+"""Authlib as the client. It sends Basic credentials raw, although RFC 6749 2.3.1 has them
+form-encoded."""
 
 import jwt
 import pytest
@@ -16,12 +17,12 @@ def session(metadata):
 
 
 def claims(token):
-    """What the token says. That it may say so is for test_pyjwt_verifier.py."""
+    """Returns the claims without verifying them, which test_pyjwt_verifier.py covers."""
     return jwt.decode(token["access_token"], options={"verify_signature": False})
 
 
 @pytest.mark.parametrize("method", ["client_secret_basic", "client_secret_post"])
-def test_client_credentials(session, method):
+def test_client_credentials_give_a_token_for_the_client(session, method):
     app = session("demo-service", token_endpoint_auth_method=method)
     token = app.fetch_token(grant_type="client_credentials", brandKey="globex")
     assert token["token_type"] == "Bearer"
@@ -39,7 +40,7 @@ def test_a_client_may_act_for_an_operator(session):
     assert claims(token)["roles"] == ["reporting"]
 
 
-def test_password_grant(session):
+def test_a_user_logs_in_with_the_password_grant(session):
     token = session("demo-app").fetch_token(**JANE, brandKey="acme")
     assert claims(token)["sub"].startswith("usr_")
     assert claims(token)["roles"] == ["subscriber"]
@@ -48,11 +49,11 @@ def test_password_grant(session):
     assert token["refresh_token"]
 
 
-def test_the_only_brand_of_a_client_need_not_be_named(session):
+def test_a_client_with_one_brand_need_not_name_it(session):
     assert claims(session("demo-app").fetch_token(**JANE))["brandKey"] == "acme"
 
 
-def test_operator_password_as_a_grant_of_our_own(session):
+def test_operator_password_works_as_an_extension_grant(session):
     token = session("demo-app").fetch_token(grant_type="operator_password", **ALICE, brandKey="acme")
     assert claims(token)["sub"].startswith("opr_")
     assert claims(token)["operator"] == "alice.ops"
@@ -60,13 +61,13 @@ def test_operator_password_as_a_grant_of_our_own(session):
     assert token["refresh_token"]
 
 
-def test_fewer_scopes_on_request(session):
+def test_a_client_may_request_fewer_scopes(session):
     token = session("demo-service", scope="reports:read").fetch_token(brandKey="acme")
     assert token["scope"] == claims(token)["scope"] == "reports:read"
 
 
 @pytest.mark.parametrize("path", ["/oauth/token", "/oauth/refresh"])
-def test_refresh(session, path):
+def test_a_refresh_gives_new_tokens_for_the_same_user(session, path):
     app = session("demo-app")
     first = app.fetch_token(**JANE)
     second = app.refresh_token(BASE + path)
@@ -75,27 +76,27 @@ def test_refresh(session, path):
     assert claims(second)["jti"] != claims(first)["jti"]
 
 
-def test_an_operators_token_is_refreshed_as_the_operator(session):
+def test_a_refreshed_operator_token_still_names_the_operator(session):
     app = session("demo-app")
     app.fetch_token(grant_type="operator_password", **ALICE, brandKey="acme")
     assert claims(app.refresh_token())["operator"] == "alice.ops"
 
 
-def test_a_refresh_may_narrow_and_the_next_one_has_all_again(session):
+def test_a_refresh_may_narrow_the_scope_and_the_next_one_has_all_of_it(session):
     app = session("demo-app")
     app.fetch_token(**JANE)
     assert app.refresh_token(scope="profile:read")["scope"] == "profile:read"
     assert set(app.refresh_token()["scope"].split()) == {"profile:read", "profile:write"}
 
 
-def test_a_refresh_never_widens(session):
+def test_a_refresh_never_widens_the_scope(session):
     app = session("demo-app")
     app.fetch_token(**JANE, scope="profile:read")
     with pytest.raises(OAuthError, match="invalid_scope"):
         app.refresh_token(scope="profile:read profile:write")
 
 
-def test_introspection_of_an_access_token(session, metadata):
+def test_introspection_returns_the_claims_of_an_access_token(session, metadata):
     app = session("demo-service")
     token = app.fetch_token(grant_type="client_credentials", brandKey="acme")
     answer = app.introspect_token(metadata["introspection_endpoint"], token=token["access_token"]).json()
@@ -104,12 +105,12 @@ def test_introspection_of_an_access_token(session, metadata):
         assert answer[name] == claims(token)[name]
 
 
-def test_introspection_of_nonsense(session, metadata):
+def test_introspection_of_nonsense_is_inactive(session, metadata):
     answer = session("demo-service").introspect_token(metadata["introspection_endpoint"], token="nonsense")
     assert (answer.status_code, answer.json()) == (200, {"active": False})  # RFC 7662 2.2
 
 
-def test_a_revoked_refresh_token_is_of_no_more_use(session, metadata):
+def test_a_revoked_refresh_token_is_refused(session, metadata):
     app = session("demo-app")
     refresh_token = app.fetch_token(**JANE)["refresh_token"]
     hint = {"token": refresh_token, "token_type_hint": "refresh_token"}
@@ -120,7 +121,7 @@ def test_a_revoked_refresh_token_is_of_no_more_use(session, metadata):
         app.refresh_token(refresh_token=refresh_token)
 
 
-def test_revoking_nonsense_is_no_error(session, metadata):
+def test_revoking_nonsense_is_not_an_error(session, metadata):
     answer = session("demo-app").revoke_token(metadata["revocation_endpoint"], token="nonsense")
     assert answer.status_code == 200  # RFC 7009 2.2
 

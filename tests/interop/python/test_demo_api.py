@@ -1,4 +1,4 @@
-"""The protected demo API: RFC 6750 section 3.1 as a caller sees it."""
+"""The protected demo API, as a caller sees it: RFC 6750 section 3.1."""
 
 import pytest
 import requests
@@ -38,7 +38,7 @@ def service_for_alice():
         ("DELETE", "/subscribers/17", alice),
     ],
 )
-def test_let_in(method, path, caller):
+def test_a_caller_with_the_right_is_let_in(method, path, caller):
     assert call(method, path, caller()).ok
 
 
@@ -53,7 +53,7 @@ def test_let_in(method, path, caller):
         ("DELETE", "/subscribers/17", service_for_alice),
     ],
 )
-def test_known_but_not_allowed(method, path, caller):
+def test_an_authenticated_caller_without_the_right_is_refused(method, path, caller):
     answer = call(method, path, caller())
     assert answer.status_code == 403
     assert answer.headers["WWW-Authenticate"].startswith("Bearer ")
@@ -61,7 +61,7 @@ def test_known_but_not_allowed(method, path, caller):
 
 
 @pytest.mark.parametrize("path", ["/whoami", "/reports"])
-def test_without_credentials_the_challenge_is_bare(path):
+def test_without_credentials_the_challenge_names_no_error(path):
     answer = call("GET", path)
     assert answer.status_code == 401
     assert answer.headers["WWW-Authenticate"].startswith("Bearer")
@@ -73,7 +73,7 @@ def test_without_credentials_the_challenge_is_bare(path):
     [lambda: "nonsense", lambda: voice_token()[:-4] + "AAAA", lambda: jane_tokens()["refresh_token"]],
     ids=["nonsense", "broken-signature", "refresh-token"],
 )
-def test_what_is_no_access_token_is_invalid(token):
+def test_anything_but_an_access_token_is_invalid(token):
     answer = call("GET", "/whoami", token())
     assert answer.status_code == 401
     assert 'error="invalid_token"' in answer.headers["WWW-Authenticate"]

@@ -1,4 +1,4 @@
-"""PyJWT as the resource server: nothing but the token and the published key set."""
+"""PyJWT as the resource server: it has the token and the published key set, nothing else."""
 
 import base64
 import hashlib
@@ -9,7 +9,8 @@ import pytest
 import requests
 from support import AUDIENCE, alice_tokens, jane_tokens, service_token, voice_token
 
-# What RFC 9068 2.2 requires, then what is ours. There is always a scope because all demo clients have some.
+# The claims that RFC 9068 2.2 requires, then those of Countersign. `scope` is always there, since
+# all demo clients have some.
 ALWAYS = {"iss", "sub", "aud", "exp", "iat", "jti", "client_id", "scope", "roles"}
 
 
@@ -33,7 +34,8 @@ def unpadded(data):
 
 
 def thumbprint(jwk):
-    """RFC 7638: the required members of the key, sorted, without white space."""
+    """Computes the thumbprint (RFC 7638) over the required members of the key, sorted, without
+    white space."""
     required = {name: jwk[name] for name in ("crv", "kty", "x", "y")}
     canonical = json.dumps(required, sort_keys=True, separators=(",", ":"))
     return unpadded(hashlib.sha256(canonical.encode()).digest())
@@ -50,11 +52,11 @@ def thumbprint(jwk):
     ],
     ids=["client", "client-of-a-brand", "client-for-an-operator", "user", "operator"],
 )
-def test_an_access_token_verifies_and_has_the_promised_claims_only(verify, mint, optional):
+def test_an_access_token_verifies_and_has_the_documented_claims_only(verify, mint, optional):
     assert set(verify(mint())) == ALWAYS | optional
 
 
-def test_claims_have_the_promised_types(verify):
+def test_claims_have_the_documented_types(verify):
     claims = verify(service_token(operator="alice.ops"))
     assert all(type(claims[name]) is int for name in ("iat", "exp"))
     assert all(type(claims[name]) is str for name in ("sub", "client_id", "scope", "operator", "brandKey"))
@@ -96,14 +98,14 @@ def test_a_tampered_claim_breaks_the_signature(verify):
         verify(f"{header}.{forged}.{signature}")
 
 
-def test_another_tokens_signature_does_not_fit(verify):
+def test_the_signature_of_another_token_is_refused(verify):
     content = voice_token().rsplit(".", 1)[0]
     signature = voice_token().rsplit(".", 1)[1]
     with pytest.raises(jwt.InvalidSignatureError):
         verify(f"{content}.{signature}")
 
 
-def test_a_refresh_token_is_no_access_token(verify, metadata):
+def test_a_refresh_token_is_not_an_access_token(verify, metadata):
     token = jane_tokens()["refresh_token"]
     assert jwt.get_unverified_header(token)["typ"] == "rt+jwt"
     assert jwt.decode(token, options={"verify_signature": False})["aud"] == metadata["issuer"]
@@ -111,7 +113,7 @@ def test_a_refresh_token_is_no_access_token(verify, metadata):
         verify(token)
 
 
-def test_expires_in_is_the_life_of_the_token(verify):
+def test_expires_in_is_the_lifetime_of_the_token(verify):
     answer = jane_tokens()
     claims = verify(answer["access_token"])
     assert type(answer["expires_in"]) is int

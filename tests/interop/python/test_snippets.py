@@ -1,4 +1,4 @@
-"""The Python snippet of docs/verifying.md, as it stands there. tests/interop/run took it out of the page."""
+"""The Python snippet of docs/verifying.md, which tests/interop/run extracts from the page."""
 
 import base64
 import datetime
@@ -18,7 +18,7 @@ SNIPPET = pathlib.Path(os.environ["COUNTERSIGN_SNIPPETS"], "verify_pyjwt.py").re
 
 
 def snippet(issuer, audience=AUDIENCE):
-    """The snippet's verify function, set up for one issuer and one audience."""
+    """Returns the snippet's verify function, configured for an issuer and an audience."""
     module = {}
     exec(SNIPPET.replace("https://issuer.example.com", issuer).replace(AUDIENCE, audience), module)
     return module["verify"]
@@ -43,29 +43,29 @@ def verify(issuer):
     return snippet(issuer)
 
 
-def test_access_tokens(verify):
+def test_access_tokens_are_accepted(verify):
     assert verify(voice_token())["sub"] == "demo-voice"
     assert verify(jane_tokens()["access_token"])["roles"] == ["subscriber"]
 
 
-def test_a_token_for_another_api(verify, issuer):
+def test_a_token_for_another_api_is_refused(verify, issuer):
     token = token_of("other-api", "OTHER_API_SECRET")
     assert snippet(issuer, "https://other.example.com")(token)["sub"] == "other-api"
     with pytest.raises(jwt.InvalidAudienceError):
         verify(token)
 
 
-def test_an_audience_that_only_starts_the_same(issuer):
+def test_an_audience_that_only_shares_a_prefix_is_refused(issuer):
     with pytest.raises(jwt.InvalidAudienceError):
         snippet(issuer, f"{AUDIENCE}/v2")(voice_token())
 
 
-def test_another_issuer_with_the_same_keys(issuer):
+def test_another_issuer_with_the_same_keys_is_refused(issuer):
     with pytest.raises(jwt.InvalidIssuerError):
         snippet(issuer.replace("127.0.0.1", "localhost"))(voice_token())
 
 
-def test_a_refresh_token_with_its_audience_too(verify, issuer):
+def test_a_refresh_token_is_refused_even_with_its_own_audience(verify, issuer):
     token = jane_tokens()["refresh_token"]
     with pytest.raises(jwt.InvalidTokenError):
         verify(token)
@@ -73,14 +73,14 @@ def test_a_refresh_token_with_its_audience_too(verify, issuer):
         snippet(issuer, issuer)(token)
 
 
-def test_a_token_of_another_type_right_in_all_else(verify):
+def test_a_token_that_differs_in_its_type_only_is_refused(verify):
     token = token_of("typ-jwt", "TYP_JWT_SECRET")
     assert jwt.get_unverified_header(token)["typ"] == "JWT"
     with pytest.raises(jwt.InvalidTokenError, match="typ"):
         verify(token)
 
 
-def test_an_expired_token(verify, monkeypatch):
+def test_an_expired_token_is_refused(verify, monkeypatch):
     token = voice_token()
     expired = jwt.decode(token, options={"verify_signature": False})["exp"] + 1
 
@@ -94,7 +94,7 @@ def test_an_expired_token(verify, monkeypatch):
         verify(token)
 
 
-def test_tampered_unsigned_and_keyed_with_the_public_key(verify, keys):
+def test_tampered_and_unsigned_tokens_and_hmac_with_the_public_key_are_refused(verify, keys):
     token = voice_token()
     header, payload, signature = token.split(".")
     claims = jwt.decode(token, options={"verify_signature": False}) | {"roles": ["billing"]}

@@ -1,4 +1,4 @@
-"""Bare requests: what the token endpoint refuses, with which words and headers."""
+"""Plain requests: what the token endpoint refuses, and the errors and headers of its answers."""
 
 import jwt
 import pytest
@@ -25,7 +25,7 @@ def test_a_wrong_secret_and_an_unknown_client_get_the_same_challenge():
 
 
 @pytest.mark.parametrize("path", ["/oauth/refresh", "/oauth/revoke", "/oauth/introspect"])
-def test_the_other_endpoints_want_the_same_client_authentication(path):
+def test_the_other_endpoints_require_the_same_client_authentication(path):
     form = {"refresh_token": "nonsense", "token": "nonsense"}
     answer = requests.post(BASE + path, data=form, auth=("demo-app", "wrong"))
     refused(answer, "invalid_client", status=401)
@@ -50,26 +50,26 @@ def test_the_other_endpoints_want_the_same_client_authentication(path):
         ("demo-app", ACME, "unauthorized_client"),
     ],
     ids=[
-        "brand-of-others",
-        "brand-left-open",
+        "brand-of-another-client",
+        "brand-not-named",
         "brand-for-a-client-without-brands",
         "no-grant-type",
         "empty-grant-type",
         "repeated-grant-type",
-        "scope-of-others",
-        "resource-of-others",
+        "scope-of-another-client",
+        "resource-of-another-client",
         "unknown-operator",
-        "operator-of-others",
+        "operator-of-another-client",
         "unknown-grant",
-        "grant-not-in-the-list",
-        "client-credentials-not-in-the-list",
+        "grant-not-granted",
+        "client-credentials-not-granted",
     ],
 )
-def test_refused(client, form, error):
+def test_a_request_beyond_the_clients_rights_is_refused(client, form, error):
     refused(ask(client, **form), error)
 
 
-def test_a_wrong_password_an_unknown_user_and_a_foreign_token_get_the_same_words():
+def test_a_wrong_password_an_unknown_user_and_a_foreign_token_get_the_same_answer():
     jane = {"grant_type": "password", "brandKey": "acme", **JANE}
     answers = [
         ask("demo-app", **jane | {"password": "wrong"}),
@@ -85,7 +85,7 @@ def test_client_credentials_in_two_places_are_refused():
     refused(ask("demo-voice", client_secret=SECRETS["demo-voice"], **GRANT), "invalid_request")
 
 
-def test_the_same_client_id_beside_basic_is_harmless_and_another_is_not():
+def test_a_client_id_beside_basic_must_be_the_same():
     granted(ask("demo-voice", client_id="demo-voice", **GRANT))
     refused(ask("demo-voice", client_id="demo-app", **GRANT), "invalid_request")
 
@@ -94,21 +94,21 @@ def test_a_parameter_in_the_query_string_is_refused():
     refused(requests.post(TOKEN, params={"scope": "calls:read"}, data=GRANT, auth=VOICE), "invalid_request")
 
 
-def test_json_is_not_a_form():
+def test_a_json_body_is_refused():
     refused(requests.post(TOKEN, json=GRANT, auth=VOICE), "invalid_request")
 
 
-def test_only_post():
+def test_any_method_but_post_is_refused():
     answer = requests.get(TOKEN)
     refused(answer, "invalid_request", status=405)
     assert answer.headers["Allow"] == "POST"
 
 
-def test_more_than_16_kib_is_too_much():
+def test_a_body_of_more_than_16_kib_is_refused():
     refused(ask("demo-voice", padding="x" * 16 * 1024, **GRANT), "invalid_request", status=413)
 
 
-def test_resource_becomes_the_audience():
+def test_the_resource_parameter_becomes_the_audience():
     token = service_token(resource="https://api.example.com")
     assert jwt.decode(token, options={"verify_signature": False})["aud"] == "https://api.example.com"
 
@@ -117,12 +117,13 @@ def test_a_refresh_at_its_own_endpoint_needs_no_grant_type():
     granted(ask("demo-app", "/oauth/refresh", refresh_token=jane_tokens()["refresh_token"]))
 
 
-def test_a_client_whose_answer_got_lost_gets_the_same_successor_again():
+def test_a_retry_after_a_lost_answer_gets_the_same_successor():
     first = jane_tokens()["refresh_token"]
     once, again = (granted(refresh(first))["refresh_token"] for _ in range(2))
     expiry = [jwt.decode(token, options={"verify_signature": False})["exp"] for token in (first, once, again)]
     assert len(set(expiry)) == 1
-    # It is one successor: using it in one of its copies leaves the other one step behind, not a second branch.
+    # Both are copies of one successor: after one of them is used, the other is one step behind and
+    # no second branch.
     granted(refresh(once))
     granted(refresh(again))
 
@@ -132,12 +133,12 @@ def test_a_refresh_token_whose_successor_was_used_is_refused():
     second = granted(refresh(first))["refresh_token"]
     third = granted(refresh(second))["refresh_token"]
     refused(refresh(first), "invalid_grant")
-    # Within ten seconds this may be a slow parallel retry, so the newest token lives on.
+    # Within ten seconds this may be a slow parallel retry, so the newest token stays valid.
     granted(refresh(third))
 
 
 @pytest.mark.parametrize("rotations", [0, 1, 2])
-def test_revoking_the_newest_refresh_token_ends_its_whole_family(rotations):
+def test_revoking_the_newest_refresh_token_revokes_its_whole_family(rotations):
     family = [jane_tokens()["refresh_token"]]
     for _ in range(rotations):
         family.append(granted(refresh(family[-1]))["refresh_token"])
@@ -150,9 +151,9 @@ def test_a_refresh_token_is_bound_to_its_brand():
     refused(refresh(jane_tokens()["refresh_token"], brandKey="globex"), "invalid_grant")
 
 
-def test_an_access_token_is_no_refresh_token():
+def test_an_access_token_is_not_a_refresh_token():
     refused(refresh(jane_tokens()["access_token"]), "invalid_grant")
 
 
-def test_a_client_that_may_not_refresh_cannot_use_anothers_token():
+def test_a_client_without_the_refresh_grant_cannot_use_anothers_token():
     refused(refresh(jane_tokens()["refresh_token"], client="demo-voice"), "unauthorized_client")

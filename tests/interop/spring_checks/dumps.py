@@ -1,4 +1,4 @@
-"""Spring's two tables in a database, and what comes out of it."""
+"""Dumps of Spring's two tables, which go through a database first."""
 
 import csv
 import json
@@ -16,7 +16,7 @@ REGISTERED = (
 
 
 def rows_of(table, columns, rows):
-    """What the database gives back, as a dump would read it."""
+    """Writes the rows into a table and returns them as a dump of it would."""
     db = sqlite3.connect(":memory:")
     db.row_factory = sqlite3.Row
     db.execute(f"create table {table} ({', '.join(columns)})")
@@ -42,7 +42,8 @@ def jackson(settings):
 
 
 def token_settings(access, refresh):
-    """As JdbcRegisteredClientRepository writes them; json.dumps leaves the zeros of 300.000000000 out."""
+    """Formats settings as JdbcRegisteredClientRepository does, except that json.dumps omits the
+    zeros of 300.000000000."""
     return jackson(
         {
             "settings.token.reuse-refresh-tokens": True,

@@ -1,4 +1,4 @@
-"""What Spring's encoders write, made by libraries that are neither Spring's nor ours."""
+"""Hashes in the formats of Spring's encoders, made by libraries of other projects."""
 
 import base64
 import hashlib

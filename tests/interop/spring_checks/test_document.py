@@ -1,4 +1,4 @@
-"""docs/migrate-from-spring.md: every command in it is run, and says what the document says."""
+"""Runs every command of docs/migrate-from-spring.md and compares its output with the document."""
 
 import os
 import re
@@ -11,7 +11,7 @@ from test_walk import PROGRAM, Dev
 
 ROOT = Path(__file__).parents[3]
 DOCUMENT = ROOT / "docs/migrate-from-spring.md"
-# What no two runs have in common.
+# Values that differ from run to run.
 VARIABLE = {
     r"\d{4}-\d\d-\d\dT[\d:.]+Z": "TIME",
     r"\b\d{1,3} m?s\b": "AGE",
@@ -23,31 +23,31 @@ SECRET_ID = r"^(?:id +)?([\w-]{8})(?=$|  +(?:bcrypt|sha-256) )"
 
 
 def steps():
-    """The commands and, of each, what the document says that it prints."""
+    """Yields each command of the document with the output that the document shows."""
     for _, block in re.findall(r"^```(\w*)\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S):
         yield from re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
 
 
-def constant(text):
-    for what, name in VARIABLE.items():
-        text = re.sub(what, name, text)
+def without_variables(text):
+    for pattern, name in VARIABLE.items():
+        text = re.sub(pattern, name, text)
     return text.strip()
 
 
 class Reader:
-    """Somebody who types the commands of the document, beside the dumps."""
+    """Types the commands of the document in a folder with the dumps."""
 
     def __init__(self, dev):
         self.dev, self.folder = dev, dev.folder / "reader"
         (self.folder / ".curlrc").write_text("silent\n")
-        # This run's secret ids by the document's.
+        # Secret ids of this run, by those of the document.
         self.ids = {}
         self.refresh_token = ""
 
-    def type(self, command, told):
+    def type(self, command, documented):
         for in_document, here in self.ids.items():
             command = command.replace(in_document, here)
-        local = {
+        variables = {
             "PATH": f"{PROGRAM.parent}:{os.environ['PATH']}",
             "HOME": str(self.folder),
             "NO_PROXY": "127.0.0.1",
@@ -57,19 +57,19 @@ class Reader:
         done = subprocess.run(
             ["bash", "-c", command],
             cwd=self.folder,
-            env=self.dev.environment | local,
+            env=self.dev.environment | variables,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
         )
-        said = done.stdout
-        if refresh_token := re.search(r'"refresh_token":"([^"]+)', said):
+        printed = done.stdout
+        if refresh_token := re.search(r'"refresh_token":"([^"]+)', printed):
             self.refresh_token = refresh_token[1]
-        self.ids.update(zip(re.findall(SECRET_ID, told, re.M), re.findall(SECRET_ID, said, re.M)))
+        self.ids.update(zip(re.findall(SECRET_ID, documented, re.M), re.findall(SECRET_ID, printed, re.M)))
         for in_document, here in self.ids.items():
-            said = said.replace(here, in_document)
-        assert constant(said) == constant(told), f"$ {command}\n{done.stdout}"
+            printed = printed.replace(here, in_document)
+        assert without_variables(printed) == without_variables(documented), f"$ {command}\n{done.stdout}"
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +82,12 @@ def reader(tmp_path_factory):
     dev.stop()
 
 
-def test_every_command_says_what_the_document_says(reader):
+def test_every_command_prints_what_the_document_shows(reader):
     walk = list(steps())
     curls = [step for step in walk if step[0].startswith("curl ")]
     assert (len(curls), len(walk)) == (5, 18)
-    for command, told in walk:
-        reader.type(command, told)
+    for command, documented in walk:
+        reader.type(command, documented)
     reader.dev.restart()
-    for command, told in curls:
-        reader.type(command, told)
+    for command, documented in curls:
+        reader.type(command, documented)

@@ -1,4 +1,4 @@
-"""From two dumps to working tokens, and through the change of a secret."""
+"""The way from two dumps to working tokens, and the change of a secret."""
 
 import json
 import os
@@ -13,7 +13,7 @@ import requests
 from dumps import details_csv, jackson, registered_json, token_settings
 
 PROGRAM = Path(os.environ["COUNTERSIGN_BINARIES"]) / "countersign"
-# With what a form encodes, and what UTF-8 does in two bytes.
+# It has characters that a form encodes, and one that takes two bytes in UTF-8.
 SECRET = "p&rtner sécret+1%"
 MAPPING = """
 [from]
@@ -25,7 +25,7 @@ ROLE_REPORTING = "reporting"
 
 
 class Dev:
-    """`countersign dev` with a data folder of its own; its standard error goes to `errors`."""
+    """`countersign dev` with its data in a folder; its standard error goes to the file `errors`."""
 
     def __init__(self, folder, errors=None):
         self.folder, self.log = folder, folder / "dev.log"
@@ -74,7 +74,8 @@ def names(makers):
 
 @pytest.fixture(scope="module")
 def dumps(dev):
-    """One client for every hash, half of them in either table, and one application with users."""
+    """Two dumps: one client for each hash, half of them in each table, and one application with
+    users."""
     old, new = dev.folder / "oauth_client_details.csv", dev.folder / "oauth2_registered_client.json"
     both = list(zip(names(hashes.STRONG), hashes.STRONG, strict=True))
     brands = {"brands": ["acme"], "operators": ["alice.ops"]}
@@ -113,13 +114,13 @@ def dumps(dev):
 
 
 @pytest.fixture(scope="module")
-def moved(dev, dumps):
+def imported(dev, dumps):
     audience = ["--audience", "https://api.example.com", "--mapping", dev.folder / "mapping.toml", "--brand", "acme"]
     arguments = ["client", "import", "spring", *dumps, *audience]
     dry = dev.run(*arguments, "--dry-run", code=4)
     verdicts = {row["id"]: row["verdict"] for row in dry["clients"]}
     assert {name for name, verdict in verdicts.items() if verdict == "refused"} == set(names(hashes.LEGACY))
-    assert verdicts["app"] == "ready with a loss", "Spring gave the same refresh token again"
+    assert verdicts["app"] == "ready with a loss", "Spring returned the same refresh token again"
     done = dev.run(*arguments, "--allow-legacy")
     assert done["summary"]["actions"] == {"created": len(verdicts)}
 
@@ -130,42 +131,42 @@ def moved(dev, dumps):
     operators = dev.folder / "operators.csv"
     operators.write_text(f'username,password,brands\nbert.ops,{hashes.scrypt(SECRET)},"acme,globex"\n')
     dev.run("operator", "import", operators)
-    again = dev.run(*arguments, "--allow-legacy")
-    assert again["summary"]["actions"] == {"unchanged": len(verdicts)}
+    repeated = dev.run(*arguments, "--allow-legacy")
+    assert repeated["summary"]["actions"] == {"unchanged": len(verdicts)}
     dev.restart()
     return dev
 
 
 @pytest.mark.parametrize("client", names(hashes.STRONG + hashes.LEGACY))
-def test_a_client_keeps_its_secret(moved, client):
+def test_a_client_keeps_its_secret(imported, client):
     for _ in range(2):
-        answer = moved.token(client, grant_type="client_credentials", brandKey="acme", scope="reports:read")
+        answer = imported.token(client, grant_type="client_credentials", brandKey="acme", scope="reports:read")
         assert answer.status_code == 200, answer.text
-        assert moved.token(client, SECRET + "!", grant_type="client_credentials").status_code == 401
+        assert imported.token(client, SECRET + "!", grant_type="client_credentials").status_code == 401
     in_the_body = {"client_id": client, "client_secret": SECRET, "grant_type": "client_credentials"}
-    assert requests.post(f"{moved.url}/oauth/token", data=in_the_body).status_code == 200
+    assert requests.post(f"{imported.url}/oauth/token", data=in_the_body).status_code == 200
 
 
 @pytest.mark.parametrize("number", range(len(hashes.STRONG)))
-def test_a_user_keeps_the_password(moved, number):
+def test_a_user_keeps_the_password(imported, number):
     login = {"grant_type": "password", "username": f"{number}@example.com", "password": SECRET, "brandKey": "acme"}
-    answer = moved.token("app", **login)
+    answer = imported.token("app", **login)
     assert answer.status_code == 200, answer.text
     refresh = {"grant_type": "refresh_token", "refresh_token": answer.json()["refresh_token"], "brandKey": "acme"}
-    assert moved.token("app", **refresh).status_code == 200
-    assert moved.token("app", **(login | {"password": "wrong"})).json()["error"] == "invalid_grant"
+    assert imported.token("app", **refresh).status_code == 200
+    assert imported.token("app", **(login | {"password": "wrong"})).json()["error"] == "invalid_grant"
 
 
-def test_operators_log_in_and_are_acted_for(moved):
+def test_operators_log_in_and_clients_act_for_them(imported):
     login = {"grant_type": "operator_password", "username": "bert.ops", "password": SECRET, "brandKey": "acme"}
-    assert moved.token("app", **login).status_code == 200
+    assert imported.token("app", **login).status_code == 200
     form = {"grant_type": "client_credentials", "operator": "alice.ops", "brandKey": "acme"}
-    assert moved.token("bcrypt-2a", **form).status_code == 200
+    assert imported.token("bcrypt-2a", **form).status_code == 200
 
 
-def test_bcrypt_opens_with_the_first_72_bytes_as_in_spring(moved):
+def test_bcrypt_compares_the_first_72_bytes_only_as_spring_does(imported):
     secret = "x" * 72
-    dump = moved.folder / "long.csv"
+    dump = imported.folder / "long.csv"
     details_csv(
         dump,
         [
@@ -177,28 +178,30 @@ def test_bcrypt_opens_with_the_first_72_bytes_as_in_spring(moved):
             }
         ],
     )
-    moved.run("client", "import", "spring", dump, "--audience", "a")
+    imported.run("client", "import", "spring", dump, "--audience", "a")
     for presented, status in [(secret, 200), (secret + "more", 200), (secret[1:], 401)]:
-        assert moved.token("long", presented, grant_type="client_credentials").status_code == status
+        assert imported.token("long", presented, grant_type="client_credentials").status_code == status
 
 
-def test_a_secret_is_changed_without_downtime(moved):
+def test_a_secret_is_changed_without_downtime(imported):
     old = "argon2-v5-8"
     form = {"grant_type": "client_credentials", "brandKey": "acme"}
-    second = moved.run("client", "secret", "add", old, "--expire-others", "7d")["client_secret"]
-    assert moved.token(old, **form).status_code == 200
-    first, added = moved.run("client", "secret", "list", old, "--audit-log", moved.errors)
+    second = imported.run("client", "secret", "add", old, "--expire-others", "7d")["client_secret"]
+    assert imported.token(old, **form).status_code == 200
+    first, added = imported.run("client", "secret", "list", old, "--audit-log", imported.errors)
     assert first["expires"] and first["last_used"] and not added["expires"] and not added["last_used"]
     # A new secret works within 2 seconds.
     deadline = time.monotonic() + 5
-    while moved.token(old, second, **form).status_code != 200:
+    while imported.token(old, second, **form).status_code != 200:
         assert time.monotonic() < deadline
         time.sleep(0.2)
-    revoke = [PROGRAM, "client", "secret", "revoke", old, first["id"], "--audit-log", moved.errors]
-    asked = subprocess.run(revoke, env=moved.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL)
-    assert asked.returncode == 1 and "It was used" in asked.stderr, asked.stderr
-    moved.run(*revoke[1:], "--yes")
-    # It is refused within a minute; a new process knows at once.
-    moved.restart()
-    assert moved.token(old, **form).status_code == 401
-    assert moved.token(old, second, **form).status_code == 200
+    revoke = [PROGRAM, "client", "secret", "revoke", old, first["id"], "--audit-log", imported.errors]
+    unconfirmed = subprocess.run(
+        revoke, env=imported.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
+    )
+    assert unconfirmed.returncode == 1 and "It was used" in unconfirmed.stderr, unconfirmed.stderr
+    imported.run(*revoke[1:], "--yes")
+    # Running processes refuse the old secret within a minute; a new process does at once.
+    imported.restart()
+    assert imported.token(old, **form).status_code == 401
+    assert imported.token(old, second, **form).status_code == 200

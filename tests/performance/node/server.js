@@ -1,4 +1,5 @@
-// The same task for oidc-provider: client_credentials by HTTP Basic, a JWT signed with ES256 for one API.
+// oidc-provider for the same task as Countersign: client_credentials with HTTP Basic, and a JWT
+// signed with ES256 for one API.
 // Usage: node server.js CLIENT_SECRET AUDIENCE. Prints the port.
 import { generateKeyPairSync } from "node:crypto";
 import { createServer } from "node:http";
@@ -26,7 +27,7 @@ const server = createServer().listen(0, "127.0.0.1", () => {
     features: {
       clientCredentials: { enabled: true },
       devInteractions: { enabled: false },
-      // What makes an access token a JWT.
+      // Makes the access token a JWT.
       resourceIndicators: {
         enabled: true,
         defaultResource: () => audience,

@@ -1,4 +1,4 @@
-//! One history: clients, a user or operator, and an administrator who lets them in and puts them out.
+//! One history: clients, a user or an operator, and an administrator who disables and enables them.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,28 +14,29 @@ use countersign_issuer::store::Table;
 use countersign_tests::TestResponse;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
+use countersign_tests::token_verifier::{unverified_kid, unverified_segment};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
 
 use super::keys::Keys;
-use super::truth::{self, FRESH, Met, READING_RING, REFUSED_FRESH, Standing};
+use super::truth::{self, FRESHNESS, Met, READING_RING, REFUSAL_FRESHNESS, Standing};
 
-/// What a refresh token is in its family.
+/// A refresh token and its place in its family.
 #[derive(Debug, Clone)]
 struct Token {
     text: String,
     family: String,
     generation: u64,
     expires: Timestamp,
-    /// Which of the principal's sessions it belongs to, counted by how often they have been ended.
+    /// The principal's session that it belongs to: how often the sessions had been ended before.
     session: u64,
-    /// The names of the keys that it and its predecessors were signed with.
+    /// The `kid` of every key that signed it or a predecessor.
     keys: HashSet<String>,
 }
 
 impl Token {
     fn read(text: &str, session: u64, keys: HashSet<String>) -> Self {
-        let claims = truth::part(text, 1);
+        let claims = unverified_segment(text, 1);
         Self {
             text: text.to_owned(),
             family: claims["family"].as_str().unwrap().to_owned(),
@@ -47,35 +48,36 @@ impl Token {
     }
 }
 
-/// Names of clients with their right secrets.
+/// Names of clients with their correct secrets.
 const APP: (&str, &str) = ("app", APP_SECRET);
 const SERVICE: (&str, &str) = ("service", SERVICE_SECRET);
 
-/// What happened so far, and what is known of the truth.
+/// The events so far and the true state of every record.
 pub(super) struct History<'a> {
     pub(super) world: &'a InProcess,
     pub(super) clock: Clock,
     pub(super) dice: Dice,
-    /// The faults that came.
+    /// The faults so far.
     pub(super) met: Met,
-    /// Of a hundred calls so many meet one, but while nothing comes through.
+    /// The percentage of calls that fail, except during a blackout.
     percent: usize,
     failing: Arc<AtomicUsize>,
     pub(super) keys: Keys,
-    /// The store past its network.
+    /// The store without its network.
     truth: aws_sdk_dynamodb::Client,
     issuer: Arc<Issuer>,
-    /// Who logs in: grant, username and record.
+    /// The principal that logs in: grant, username and record.
     user: (&'static str, &'static str, &'static str),
     clients: HashMap<&'static str, Standing>,
     principals: HashMap<&'static str, Standing>,
-    /// How often the user's sessions have been ended.
+    /// Counts how often the principal's sessions have been ended.
     session: u64,
     tokens: Vec<Token>,
     revoked: HashSet<String>,
-    /// Guesses at the password that were judged wrong.
+    /// Guesses at the password that were checked and wrong.
     failures: u64,
-    /// Logins that may stay counted though they were no failures: their hand-back may have got lost.
+    /// Logins that may stay counted although they were not failures: the release of their
+    /// reservation may be lost.
     uncertain: u64,
     waits: &'static [u64],
 }
@@ -98,12 +100,12 @@ impl<'a> History<'a> {
             fill.fill_with(|| dice.bits().to_le_bytes()[0]);
             Ok(())
         });
-        // The ring is as old as the records: its successor is known by now, or about to sign.
+        // The ring is as old as the records. Verifiers know the successor, or it is about to sign.
         let age = Duration::from_secs(dice.pick(&[5 * 3600, 24 * 3600 - 60]));
         let begun = clock_of_tokio();
         let clock = Clock::new(move || begun.now().plus(age));
         let user = dice.pick(&[("password", "jane", JANE), ("operator_password", "alice", ALICE)]);
-        // From a network that never fails to one that mostly does.
+        // From a network without faults to one that mostly fails.
         let percent = dice.pick(&[0, 2, 10, 30, 70]);
         let is_long = dice.below(2) == 0;
         let mut history = Self {
@@ -116,8 +118,8 @@ impl<'a> History<'a> {
             truth: world.store.without_faults().client(&world.config.store.aws),
             issuer: world.another_process(&clock, random),
             user,
-            clients: ["app", "service"].map(|client| (client, Standing::of("GetItem clients"))).into(),
-            principals: [JANE, ALICE].map(|key| (key, Standing::of("GetItem principals"))).into(),
+            clients: ["app", "service"].map(|client| (client, Standing::new("GetItem clients"))).into(),
+            principals: [JANE, ALICE].map(|key| (key, Standing::new("GetItem principals"))).into(),
             session: 0,
             tokens: Vec::new(),
             revoked: HashSet::new(),
@@ -134,10 +136,10 @@ impl<'a> History<'a> {
         world.store.heal();
         let is_one_window = history.clock.now().since(started) < Duration::from_secs(15 * 60);
         history.audit_counters(is_one_window).await;
-        history.mend_ring().await;
+        history.repair_ring().await;
         history.audit_the_disabled().await;
-        // The announced key may have begun to sign in the meantime.
-        history.mend_ring().await;
+        // The announced key may have started to sign in the meantime.
+        history.repair_ring().await;
         history.audit_ring().await;
         history.audit_families().await;
         history.audit_succession().await;
@@ -154,7 +156,7 @@ impl<'a> History<'a> {
             9 => self.race().await,
             10 => self.revoke().await,
             11..13 | 26..28 => self.introspect().await,
-            13 => self.start_anew(),
+            13 => self.restart(),
             14 => self.switch_client().await,
             15 => self.switch_principal().await,
             16 => self.end_sessions().await,
@@ -164,28 +166,28 @@ impl<'a> History<'a> {
             21 => self.call_with_token().await,
             22..24 => self.call_with_secret().await,
             24 => self.rotate_now().await,
-            25 => self.black_out(),
+            25 => self.toggle_blackout(),
             _ => self.wait().await,
         }
     }
 
-    /// Sends a request and holds the answer against how the client stands.
+    /// Sends a request and checks the response against the client's record.
     async fn send(&self, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> TestResponse {
         let (asked, standing) = (self.clock.now(), &self.clients[client.0]);
         let has_secret = [APP, SERVICE].contains(&client);
         let answer = Post::new(path, client.0, client.1, form).from("203.0.113.7").to(&self.issuer).await;
         match answer.status.as_u16() {
             200 | 400 => {
-                assert!(has_secret, "let in with a wrong secret");
+                assert!(has_secret, "accepted with a wrong secret");
                 assert!(
-                    standing.may_pass_for(true, asked, &self.met, FRESH),
-                    "a disabled client was let in: {standing:?} at {asked:?}"
+                    standing.may_pass_for(true, asked, &self.met, FRESHNESS),
+                    "a disabled client was accepted: {standing:?} at {asked:?}"
                 );
             }
             401 => {
                 answer.assert_error(401, "invalid_client");
-                let is_out = standing.may_pass_for(false, asked, &self.met, REFUSED_FRESH);
-                assert!(is_out || !has_secret, "kept out with the right secret: {standing:?} at {asked:?}");
+                let is_out = standing.may_pass_for(false, asked, &self.met, REFUSAL_FRESHNESS);
+                assert!(is_out || !has_secret, "refused with the correct secret: {standing:?} at {asked:?}");
             }
             429 | 503 => {
                 answer.assert_error(answer.status.as_u16(), "temporarily_unavailable");
@@ -205,7 +207,7 @@ impl<'a> History<'a> {
         let answer = self.send("/oauth/token", APP, &form).await;
         let may_enter = is_right && self.principals[self.user.2].is_enabled;
         match (answer.status.as_u16(), may_enter) {
-            // The client: the password was not looked at.
+            // The client was refused, so the password was not checked.
             (401, _) => {}
             (400, false) => self.failures += 1,
             (200, true) => {
@@ -216,7 +218,7 @@ impl<'a> History<'a> {
                 self.uncertain += 1;
             }
             (429 | 503, _) => self.uncertain += 1,
-            (status, _) => panic!("{status}, and the login is good: {may_enter}"),
+            (status, _) => panic!("{status}, and the login should succeed: {may_enter}"),
         }
     }
 
@@ -228,15 +230,17 @@ impl<'a> History<'a> {
         let asked = self.clock.now();
         let answer = self.send("/oauth/token", ("service", secret), form).await;
         let alice = &self.principals[ALICE];
-        let may_pass_for = |enabled| alice.may_pass_for(enabled, asked, &self.met, FRESH);
+        let may_pass_for = |enabled| alice.may_pass_for(enabled, asked, &self.met, FRESHNESS);
         match answer.status.as_u16() {
             200 => {
                 assert!(form.len() == 1 || may_pass_for(true), "on behalf of a disabled operator: {alice:?}");
                 self.issued(asked, &answer);
             }
             400 => assert!(form.len() == 2 && may_pass_for(false), "{} {alice:?}", answer.text),
-            // The right secret never waits.
-            429 => assert!(!is_right || self.clients["service"].may_pass_for(false, asked, &self.met, FRESH)),
+            // The correct secret never waits.
+            429 => {
+                assert!(!is_right || self.clients["service"].may_pass_for(false, asked, &self.met, FRESHNESS))
+            }
             _ => {}
         }
     }
@@ -250,7 +254,7 @@ impl<'a> History<'a> {
         self.check_refresh(&used, asked, &answer).await;
     }
 
-    /// The same token twice at once.
+    /// Refreshes with the same token twice at once.
     async fn race(&mut self) {
         let Some(used) = self.any_token() else { return };
         let form = [("refresh_token", used.text.as_str())];
@@ -291,7 +295,7 @@ impl<'a> History<'a> {
         let answer = self.send("/oauth/revoke", APP, &[("token", &token.text)]).await;
         if answer.status == 200 {
             let standing = self.family(&token.family).await;
-            // What is no good is answered as if it had been revoked.
+            // Revoking an invalid token succeeds without an effect.
             if self.clock.now() < token.expires && !self.keys.is_tainted(&token.keys) {
                 assert!(standing.is_some_and(|(_, is_revoked)| is_revoked));
             }
@@ -316,10 +320,10 @@ impl<'a> History<'a> {
             let may_be_active = is_good
                 && asked < token.expires
                 && self.keys.may_all_be_trusted(&token.keys, asked, &self.met);
-            assert!(!is_active || may_be_active, "active, and no good: {token:?}");
+            assert!(!is_active || may_be_active, "active, but not valid: {token:?}");
             let is_surely_active =
                 is_good && self.clock.now() < token.expires && !self.keys.is_tainted(&token.keys);
-            assert!(is_active || !is_surely_active, "inactive, and good: {token:?}");
+            assert!(is_active || !is_surely_active, "inactive, but valid: {token:?}");
         }
     }
 
@@ -328,13 +332,13 @@ impl<'a> History<'a> {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
 
-    /// Other function instances take over, with empty caches.
-    fn start_anew(&mut self) {
+    /// Starts new function instances, with empty caches.
+    fn restart(&mut self) {
         self.issuer = self.world.another_process(&self.clock, Random::system());
-        self.keys.start_anew(self.world, &self.clock);
+        self.keys.restart(self.world, &self.clock);
     }
 
-    /// Disables a client, or enables it again.
+    /// Disables a client or enables it again.
     async fn switch_client(&mut self) {
         let name = self.dice.pick(&["app", "service"]);
         self.set_client(name, !self.clients[name].is_enabled).await;
@@ -349,7 +353,7 @@ impl<'a> History<'a> {
         standing.set(is_enabled, self.clock.now(), &self.met);
     }
 
-    /// Disables a user or operator, or enables them again.
+    /// Disables a user or an operator, or enables them again.
     async fn switch_principal(&mut self) {
         let key = self.dice.pick(&[JANE, ALICE]);
         self.set_principal(key, !self.principals[key].is_enabled).await;
@@ -371,7 +375,7 @@ impl<'a> History<'a> {
         self.principals.get_mut(key).unwrap().set(is_enabled, now, &self.met);
     }
 
-    /// The user logs out everywhere.
+    /// Ends all sessions of the principal.
     async fn end_sessions(&mut self) {
         let now = self.clock.now();
         self.change_principal(self.user.2, |principal| principal.end_sessions(now)).await;
@@ -385,30 +389,30 @@ impl<'a> History<'a> {
         table.save(&mut principal).await.unwrap();
     }
 
-    /// The service calls an API with its own secret, or a wrong one.
+    /// Calls an API as the service, with its secret or a wrong one.
     async fn call_with_secret(&mut self) {
         let is_right = self.dice.below(4) != 0;
         let secret = if is_right { SERVICE_SECRET } else { "wrong" };
         let (asked, service) = (self.clock.now(), &self.clients["service"]);
         match self.keys.call_with_secret("service", secret).await {
             Some(true) => {
-                assert!(is_right, "let in with a wrong secret");
-                let may_enter = service.may_pass_for(true, asked, &self.met, FRESH);
-                assert!(may_enter, "a disabled client was let in at an API: {service:?} at {asked:?}");
+                assert!(is_right, "accepted with a wrong secret");
+                let may_enter = service.may_pass_for(true, asked, &self.met, FRESHNESS);
+                assert!(may_enter, "an API accepted a disabled client: {service:?} at {asked:?}");
             }
             Some(false) => {
-                let is_out = service.may_pass_for(false, asked, &self.met, REFUSED_FRESH);
-                assert!(is_out || !is_right, "kept out of an API: {service:?} at {asked:?}");
+                let is_out = service.may_pass_for(false, asked, &self.met, REFUSAL_FRESHNESS);
+                assert!(is_out || !is_right, "an API refused a client: {service:?} at {asked:?}");
             }
             None => {
-                let may_wait = !is_right || service.may_pass_for(false, asked, &self.met, FRESH);
-                assert!(self.met.has_any() || may_wait, "no answer, and nothing failed");
+                let may_wait = !is_right || service.may_pass_for(false, asked, &self.met, FRESHNESS);
+                assert!(self.met.has_any() || may_wait, "no response, and nothing failed");
             }
         }
     }
 
-    /// From now on nothing comes through, or the network is what it was before.
-    fn black_out(&self) {
+    /// Starts a blackout, in which every call fails, or ends it.
+    fn toggle_blackout(&self) {
         if self.percent > 0 {
             let other = if self.failing.load(Ordering::Relaxed) == self.percent { 100 } else { self.percent };
             self.failing.store(other, Ordering::Relaxed);
@@ -416,12 +420,12 @@ impl<'a> History<'a> {
     }
 
     fn any_token(&mut self) -> Option<Token> {
-        // The latest ones most of the time.
+        // Mostly one of the latest.
         let back = self.dice.pick(&[1, 1, 1, 2, 3]);
         self.tokens.iter().rev().nth(back - 1).cloned()
     }
 
-    /// Where a family stands in truth, and whether it is revoked.
+    /// Reads the generation of a family from the store, and whether it is revoked.
     async fn family(&self, family: &str) -> Option<(u64, bool)> {
         let key = AttributeValue::S(family.into());
         let request = self.truth.get_item().table_name("countersign-refresh-families").key("family", key);
@@ -429,16 +433,17 @@ impl<'a> History<'a> {
         Some((item["generation"].as_n().unwrap().parse().unwrap(), item.contains_key("revoked_at")))
     }
 
-    /// A token of the service's, if it gets one.
+    /// Requests a token as the service.
     pub(super) async fn service_token(&self) -> TestResponse {
         self.send("/oauth/token", SERVICE, &[("grant_type", "client_credentials")]).await
     }
 
-    /// No failure is forgotten, and no more is on record than hand-backs, or answers to a guess's reservation, may have
-    /// got lost. After it nobody is slowed down.
+    /// Checks that no failure is forgotten, and that the excess of the counters is no more than the
+    /// releases and the responses to reservations that may be lost. Then deletes the counters, so
+    /// that no later guess is slowed down.
     async fn audit_counters(&self, is_one_window: bool) {
         let attempts = self.truth.scan().table_name("countersign-attempts").send().await.unwrap();
-        let faults = self.met.of("UpdateItem attempts");
+        let faults = self.met.count("UpdateItem attempts");
         let mut counters = 0;
         for item in attempts.items() {
             let key = item["attempt"].as_s().unwrap();
@@ -447,18 +452,19 @@ impl<'a> History<'a> {
                 let counted: u64 = item["failures"].as_n().unwrap().parse().unwrap();
                 let most = self.failures + self.uncertain.min(faults);
                 let is_true = (self.failures..=most).contains(&counted);
-                // A window that has ended takes its failures with it.
+                // The failures of a window end with the window.
                 assert!(is_true || !is_one_window, "{counted} of {}..={most}", self.failures);
             }
             let key = item["attempt"].clone();
             let delete = self.truth.delete_item().table_name("countersign-attempts").key("attempt", key);
             delete.send().await.unwrap();
         }
-        // One for the name and one for the name at its address.
+        // One counter for the name, and one for the name at its address.
         assert!(counters == 2 || self.failures == 0 || !is_one_window, "{counters} counters");
     }
 
-    /// With the network whole again nothing disabled is let in; and all of it is once it is enabled.
+    /// Checks that over a network without faults disabled records are refused, and accepted once
+    /// they are enabled.
     async fn audit_the_disabled(&mut self) {
         let login = [("grant_type", self.user.0), ("username", self.user.1), ("password", PASSWORD)];
         let for_alice = [("grant_type", "client_credentials"), ("operator", "alice")];
@@ -479,12 +485,12 @@ impl<'a> History<'a> {
             for key in [JANE, ALICE] {
                 self.set_principal(key, true).await;
             }
-            tokio::time::sleep(FRESH).await;
+            tokio::time::sleep(FRESHNESS).await;
         }
     }
 
-    /// Where one kind of call fails and no other, its copies serve for their time; and once they are too old, whatever
-    /// was disabled or withdrawn in the meantime gets nothing and signs nothing.
+    /// Checks one kind of failing call at a time: the copies serve until their limit. After it a
+    /// client that was disabled gets no token, and a key that was withdrawn signs none.
     async fn audit_limits(&mut self) {
         let minutes = |minutes: u64| tokio::time::sleep(Duration::from_secs(60 * minutes));
         self.ask_all(Some(true)).await;
@@ -501,7 +507,7 @@ impl<'a> History<'a> {
         let login = [("grant_type", self.user.0), ("username", self.user.1), ("password", PASSWORD)];
         let session = self.send("/oauth/token", APP, &login).await.refresh_token();
         self.met.fail_all(self.world, self.dice.clone(), READING_RING);
-        self.withdraw_key(&truth::kid(&session)).await;
+        self.withdraw_key(&unverified_kid(&session)).await;
         minutes(55).await;
         assert_eq!(self.service_token().await.status, 200);
         minutes(5).await;
@@ -510,14 +516,14 @@ impl<'a> History<'a> {
         let form = [("refresh_token", session.as_str())];
         self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
 
-        // A session that has moved on to the next key is still the child of the one that is withdrawn.
+        // A session that has moved to the next key still descends from the withdrawn key.
         let session = self.send("/oauth/token", APP, &login).await.refresh_token();
         minutes(4 * 60).await;
         self.rotate_now().await;
         minutes(5).await;
         let child = self.send("/oauth/refresh", APP, &[("refresh_token", &session)]).await.refresh_token();
-        assert_ne!(truth::kid(&child), truth::kid(&session));
-        self.withdraw_key(&truth::kid(&session)).await;
+        assert_ne!(unverified_kid(&child), unverified_kid(&session));
+        self.withdraw_key(&unverified_kid(&session)).await;
         minutes(5).await;
         let form = [("refresh_token", child.as_str())];
         self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
@@ -525,14 +531,14 @@ impl<'a> History<'a> {
         self.ask_all(Some(true)).await;
         self.met.fail_all(self.world, self.dice.clone(), "Decrypt");
         let token = self.service_token().await.access_token();
-        self.withdraw_key(&truth::kid(&token)).await;
+        self.withdraw_key(&unverified_kid(&token)).await;
         minutes(5).await;
         assert_eq!(self.service_token().await.status, 503);
         self.world.store.heal();
         self.ask_all(Some(true)).await;
     }
 
-    /// The service asks for a token, and calls an API with its secret.
+    /// Requests a token as the service, and calls an API with its secret.
     async fn ask_all(&mut self, expected: Option<bool>) {
         let asked = self.clock.now();
         let answer = self.service_token().await;
@@ -543,8 +549,8 @@ impl<'a> History<'a> {
         assert_eq!(self.keys.call_with_secret("service", SERVICE_SECRET).await, expected);
     }
 
-    /// With the network whole again, and the time for retries over: every family has at most one token that is good,
-    /// and a used one ends it.
+    /// Checks that, over a network without faults and after the time for retries, every family has
+    /// at most one valid token, and that a used token ends the family.
     async fn audit_families(&mut self) {
         let mut latest: HashMap<String, Token> = HashMap::new();
         for token in &self.tokens {

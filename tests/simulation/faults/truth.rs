@@ -1,4 +1,5 @@
-//! What is true, whatever a network that fails lets anybody see of it.
+//! The true state of records and keys, independent of what a failing network lets the functions
+//! see.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,28 +7,29 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
+use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::InProcess;
 use countersign_tests::store::{Call, Fault};
+use countersign_tests::token_verifier::unverified_segment;
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
-/// A change is seen within this time, and before somebody is refused within two seconds.
-pub(super) const FRESH: Duration = Duration::from_secs(60);
-pub(super) const REFUSED_FRESH: Duration = Duration::from_secs(2);
-/// While it cannot be read, a client or an operator stands for this long.
-const STALE: Duration = Duration::from_secs(16 * 60);
-/// The same of the ring.
-const RING_FRESH: Duration = Duration::from_secs(5 * 60);
-const RING_STALE: Duration = Duration::from_secs(60 * 60);
+/// An instance notices a change within this time; before it refuses a caller, within two seconds.
+pub(super) const FRESHNESS: Duration = Duration::from_secs(60);
+pub(super) const REFUSAL_FRESHNESS: Duration = Duration::from_secs(2);
+/// The age limit for copies of clients and operators that cannot be read again.
+const MAX_STALE: Duration = Duration::from_secs(16 * 60);
+/// Both limits for copies of the ring.
+const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
+const RING_MAX_STALE: Duration = Duration::from_secs(60 * 60);
 
-/// How often which call met which fault.
+/// Counts the faults by call.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Met(Arc<Mutex<HashMap<(Call, Fault), u64>>>);
 
 impl Met {
-    /// Faults by chance: of a hundred calls `percent` meet one.
+    /// Lets `percent` of all calls fail, at random.
     pub(super) fn inject(&self, world: &InProcess, mut dice: Dice, percent: Arc<AtomicUsize>) {
         let met = self.clone();
         world.store.set_faults(move |call| {
@@ -38,7 +40,7 @@ impl Met {
         });
     }
 
-    /// Of the calls of `caller` half fail, and no others.
+    /// Lets half of the calls of `caller` fail, and no others.
     pub(super) fn fail_half_of(&self, world: &InProcess, mut dice: Dice, caller: &'static str) {
         let met = self.clone();
         world.store.set_faults(move |call| {
@@ -49,13 +51,13 @@ impl Met {
         });
     }
 
-    /// Every `call` fails, whoever makes it, and no other.
+    /// Lets every `call` fail, from any caller, and no other.
     pub(super) fn fail_all(&self, world: &InProcess, mut dice: Dice, call: &'static str) {
         let met = self.clone();
         world.store.set_faults(move |made| {
             let fault = made.ends_with(call).then(|| dice.pick(&Fault::ALL))?;
             *met.0.lock().unwrap().entry((made.clone(), fault)).or_default() += 1;
-            // Late is not never.
+            // A slow body is only late; the call must fail.
             Some(if fault == Fault::SlowBody { Fault::EndlessBody } else { fault })
         });
     }
@@ -71,20 +73,20 @@ impl Met {
         self.0.lock().unwrap().get(&(call.to_owned(), fault)).copied().unwrap_or_default()
     }
 
-    /// Whether anything has failed.
+    /// Returns true if any call has failed.
     pub(super) fn has_any(&self) -> bool {
         !self.0.lock().unwrap().is_empty()
     }
 
-    /// Of a call, whoever made it.
-    pub(super) fn of(&self, call: &str) -> u64 {
+    /// Counts the faults of a call, from all callers.
+    pub(super) fn count(&self, call: &str) -> u64 {
         let met = self.0.lock().unwrap();
         let of_call = met.iter().filter(|((name, _), _)| name.rsplit(": ").next() == Some(call));
         of_call.map(|(_, times)| times).sum()
     }
 }
 
-/// A change, and how many readings of what was changed had failed by then.
+/// A change, and how many reads of the changed record had failed before.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Change {
     at: Timestamp,
@@ -93,11 +95,11 @@ pub(super) struct Change {
 
 impl Change {
     pub(super) fn new(at: Timestamp, met: &Met, reading: &str) -> Self {
-        Self { at, failed: met.of(reading) }
+        Self { at, failed: met.count(reading) }
     }
 
-    /// Whether somebody who was asked at `asked` may go by what was before: who reads anew after `fresh`, and where
-    /// that has failed after `stale`.
+    /// Returns true if an instance may use the state before the change for a request at `asked`: a
+    /// copy is read again after `fresh`, or after `stale` if the read failed.
     fn may_be_unseen(
         &self,
         asked: Timestamp,
@@ -106,18 +108,18 @@ impl Change {
         fresh: Duration,
         stale: Duration,
     ) -> bool {
-        asked < self.at.plus(if met.of(reading) > self.failed { stale } else { fresh })
+        asked < self.at.plus(if met.count(reading) > self.failed { stale } else { fresh })
     }
 
-    /// The same of a key that was withdrawn.
-    pub(super) fn of_ring_may_be_unseen(&self, asked: Timestamp, met: &Met) -> bool {
-        self.may_be_unseen(asked, met, READING_RING, RING_FRESH, RING_STALE)
+    /// Returns true if an instance may not have noticed a withdrawn key yet.
+    pub(super) fn in_ring_may_be_unseen(&self, asked: Timestamp, met: &Met) -> bool {
+        self.may_be_unseen(asked, met, READING_RING, RING_FRESHNESS, RING_MAX_STALE)
     }
 }
 
 pub(super) const READING_RING: &str = "Query signing-keys";
 
-/// Whether a client or principal is let in, as an administrator left it.
+/// The state of a client or a principal in the store.
 #[derive(Debug)]
 pub(super) struct Standing {
     pub(super) is_enabled: bool,
@@ -126,7 +128,7 @@ pub(super) struct Standing {
 }
 
 impl Standing {
-    pub(super) fn of(reading: &'static str) -> Self {
+    pub(super) fn new(reading: &'static str) -> Self {
         Self { is_enabled: true, change: None, reading }
     }
 
@@ -135,25 +137,25 @@ impl Standing {
         self.change = Some(Change::new(at, met, self.reading));
     }
 
-    /// Whether a request asked at `asked` may be judged as if this were `enabled`.
+    /// Returns true if a request at `asked` may be decided as if the record were `enabled`.
     pub(super) fn may_pass_for(&self, enabled: bool, asked: Timestamp, met: &Met, fresh: Duration) -> bool {
-        let unseen = |change: &Change| change.may_be_unseen(asked, met, self.reading, fresh, STALE);
+        let unseen = |change: &Change| change.may_be_unseen(asked, met, self.reading, fresh, MAX_STALE);
         self.is_enabled == enabled || self.change.as_ref().is_some_and(unseen)
     }
 }
 
-/// A signing key as it stands in the table.
+/// A signing key in the table.
 #[derive(Debug, Clone)]
 pub(super) struct KeyOnRecord {
     pub(super) seq: u64,
     pub(super) kid: String,
     pub(super) withdrawn_at: Option<Timestamp>,
-    /// None once it has been erased.
+    /// `None` once it has been erased.
     pub(super) wrapped: Option<Vec<u8>>,
     pub(super) is_erased: bool,
 }
 
-/// The ring in the order of its numbers.
+/// Reads the ring, sorted by number.
 pub(super) fn ring(world: &InProcess) -> Vec<KeyOnRecord> {
     let number = |item: &Value, name: &str| item[name]["N"].as_str().map(|text| text.parse::<u64>().unwrap());
     let read = |item: Value| KeyOnRecord {
@@ -169,17 +171,7 @@ pub(super) fn ring(world: &InProcess) -> Vec<KeyOnRecord> {
     keys
 }
 
-/// A part of a token: 0 is the header, 1 the claims.
-pub(super) fn part(token: &str, at: usize) -> Value {
-    serde_json::from_slice(&BASE64URL.decode(token.split('.').nth(at).unwrap()).unwrap()).unwrap()
-}
-
-/// The name of the key that a token says it is signed with.
-pub(super) fn kid(token: &str) -> String {
-    part(token, 0)["kid"].as_str().unwrap().to_owned()
-}
-
-/// When a token expires.
+/// Reads the time at which a token expires.
 pub(super) fn expiry(token: &str) -> Timestamp {
-    Timestamp::from_seconds(part(token, 1)["exp"].as_u64().unwrap())
+    Timestamp::from_seconds(unverified_segment(token, 1)["exp"].as_u64().unwrap())
 }

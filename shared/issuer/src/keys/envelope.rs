@@ -1,4 +1,4 @@
-//! Private keys at rest: made and opened by KMS, or by a key from the environment on a developer's machine.
+//! Envelope encryption of private keys: by KMS, or by a key from the environment on a developer's machine.
 
 mod kms;
 mod local;
@@ -11,7 +11,7 @@ use zeroize::Zeroizing;
 
 use crate::random::{Random, RandomError};
 
-/// What a wrapped key is bound to: it opens for this product, this table and this place in the ring alone.
+/// Binds an encrypted key to this product, its table and its number in the ring: it cannot be decrypted anywhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EncryptionContext {
     pub(crate) table: String,
@@ -25,46 +25,46 @@ impl EncryptionContext {
     }
 }
 
-/// A key pair whose private half nobody has seen in the clear, or (locally) nobody keeps.
+/// A key pair whose private half exists only encrypted.
 #[derive(Debug)]
 pub(crate) struct EncryptedKeyPair {
     pub(crate) jwk: Jwk,
-    pub(crate) wrapped: Vec<u8>,
+    pub(crate) encrypted_private_key: Vec<u8>,
 }
 
-/// Why a key could not be made or opened.
+/// An error of making or decrypting a key.
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
-    /// KMS is out of reach, slow or throttles.
+    /// KMS is unreachable, slow or throttling.
     #[error("KMS is out of reach: {0}")]
     Unavailable(String),
-    /// KMS refuses: a missing permission, a disabled key, or bytes that were wrapped elsewhere or changed since.
+    /// KMS refuses: a missing permission, a disabled key, or bytes that were encrypted elsewhere or modified since.
     #[error("KMS refuses: {0}")]
     Refused(String),
-    /// The bytes do not open under this key and context.
+    /// The bytes cannot be decrypted with this key and context.
     #[error(
-        "it does not open: wrapped under another COUNTERSIGN_LOCAL_KEY, for another place, or changed since"
+        "it cannot be decrypted: it was encrypted with another COUNTERSIGN_LOCAL_KEY or for another place, or modified since"
     )]
-    DoesNotOpen,
-    /// What came back is not a P-256 key.
+    NotDecryptable,
+    /// The result is not a P-256 key.
     #[error("not a P-256 key: {0}")]
     NotAKey(&'static str),
-    /// No randomness for a new key.
+    /// There is no randomness for a new key.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
-/// Makes key pairs and opens their private halves.
+/// Makes key pairs and decrypts their private halves.
 #[derive(Debug, Clone)]
 pub enum KeyEnvelope {
     /// AWS KMS.
     Kms(KmsEnvelope),
-    /// AES-256-GCM under `COUNTERSIGN_LOCAL_KEY`.
+    /// AES-256-GCM with `COUNTERSIGN_LOCAL_KEY`.
     Local(LocalEnvelope),
 }
 
 impl KeyEnvelope {
-    /// Whether what wraps can be reached and used. Opens nothing.
+    /// Checks that the encrypting key can be reached and used. Decrypts nothing.
     pub async fn check(&self) -> Result<(), EnvelopeError> {
         match self {
             Self::Kms(kms) => kms.check().await,
@@ -83,15 +83,15 @@ impl KeyEnvelope {
         }
     }
 
-    /// The PKCS#8 private key.
-    pub(crate) async fn unwrap(
+    /// Decrypts a private key. The result is PKCS#8.
+    pub(crate) async fn decrypt(
         &self,
-        wrapped: &[u8],
+        encrypted: &[u8],
         context: &EncryptionContext,
     ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
         match self {
-            Self::Kms(kms) => kms.unwrap(wrapped, context).await,
-            Self::Local(local) => local.unwrap(wrapped, context).ok_or(EnvelopeError::DoesNotOpen),
+            Self::Kms(kms) => kms.decrypt(encrypted, context).await,
+            Self::Local(local) => local.decrypt(encrypted, context).ok_or(EnvelopeError::NotDecryptable),
         }
     }
 }

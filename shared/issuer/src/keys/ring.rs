@@ -1,75 +1,76 @@
 //! The life of a key, as a pure function of the whole ring and the time:
-//! announced → signing → published only → kept for refresh alone → gone.
+//! announced → signing → published only → kept for refresh only → gone.
 
 use countersign_verify::{Jwk, JwkSet, Timestamp};
 
-use crate::keys::{Lifetimes, RotationSchedule};
+use crate::keys::RotationSchedule;
+use crate::records::Lifetimes;
 
-/// What the ring holds of a key: its public half, and what was decided about it.
+/// A key in the ring: its public half, and the decisions about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingKey {
-    /// The order of creation, from 1.
+    /// Its number, in the order of creation, from 1.
     pub seq: u64,
     /// The public key; its `kid` is its thumbprint.
     pub jwk: Jwk,
-    /// From when on it has been published.
+    /// When it was first published.
     pub announced_at: Timestamp,
-    /// From when on every verifier knows it, by the timers that it was made under.
+    /// When every verifier knows it, by the schedule that it was made under.
     pub known_at: Timestamp,
-    /// From when on it signs, until a later key does.
+    /// When it starts to sign. It signs until a later key starts.
     pub activates_at: Timestamp,
-    /// No token that it signs lives longer, whatever the configuration says by then: so what must be kept of it
-    /// follows from the ring alone.
+    /// No token that it signs lives longer, even if the configuration has changed since. So how long the key must be
+    /// kept follows from the ring alone.
     pub max_lifetimes: Lifetimes,
     /// When it was found to be compromised.
     pub withdrawn_at: Option<Timestamp>,
-    /// When its private half was erased: it never signs again, whatever becomes of the keys after it.
+    /// When its private half was erased. It never signs again, even if its successors are withdrawn.
     pub erased_at: Option<Timestamp>,
 }
 
-/// Where a key is in its life.
+/// The state of a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyState {
-    /// Published, and to sign from a later moment on.
+    /// Published, and will sign later.
     Announced,
-    /// The one that signs.
+    /// The key that signs.
     Signing,
-    /// Published for the access tokens that it signed.
+    /// Still published, for the access tokens that it signed.
     Published,
-    /// Kept for the refresh tokens that it signed; no longer published.
+    /// No longer published, but kept for the refresh tokens that it signed.
     Kept,
-    /// Of no more use: every token that it signed has expired.
+    /// No longer needed: every token that it signed has expired.
     Gone,
-    /// Compromised: neither published nor accepted.
+    /// Compromised. It is neither published nor accepted.
     Withdrawn,
 }
 
-/// A key with the times that follow from its neighbours in the ring.
+/// A key with the times that follow from the whole ring.
 #[derive(Debug, Clone)]
 pub struct KeyLifecycle {
     /// The key.
     pub key: RingKey,
-    /// From when on it signs.
+    /// When it starts to sign.
     pub signs_from: Timestamp,
-    /// Until when; none while it has no successor. The end of a withdrawn key is its withdrawal.
+    /// When it stops signing, once it has a successor. A withdrawn key stops at its withdrawal.
     pub signs_until: Option<Timestamp>,
-    /// Until when its private half may be needed.
+    /// When its private half is no longer needed.
     pub private_key_kept_until: Option<Timestamp>,
-    /// Until when it is in the key set.
+    /// When it leaves the key set.
     pub published_until: Option<Timestamp>,
-    /// Until when it is kept at all.
+    /// When it may be deleted.
     pub kept_until: Option<Timestamp>,
 }
 
-/// All keys at one reading, in the order in which they sign.
+/// All keys, as they were at one moment, in the order in which they sign.
 #[derive(Debug, Clone)]
 pub struct Ring {
     lifecycles: Vec<KeyLifecycle>,
 }
 
 impl Ring {
-    /// Works out who signs when: each key from `activates_at` on until the next one starts, or until it is
-    /// withdrawn. One that is withdrawn before it signs is passed over.
+    /// Works out when each key signs: from its `activates_at` until the next key starts or until it is withdrawn. A
+    /// key that is withdrawn before it starts never signs.
     pub fn new(mut keys: Vec<RingKey>, schedule: &RotationSchedule) -> Self {
         keys.sort_by_key(|key| (key.activates_at, key.seq));
         let mut lifecycles: Vec<KeyLifecycle> = Vec::with_capacity(keys.len());
@@ -86,9 +87,9 @@ impl Ring {
             if let Some(withdrawn) = lifecycle.key.withdrawn_at {
                 lifecycle.end(withdrawn, schedule);
             }
-            if lifecycle.has_signed_or_will() {
-                if let Some(before) = current {
-                    lifecycles[before].end(lifecycle.signs_from, schedule);
+            if lifecycle.has_a_turn() {
+                if let Some(previous) = current {
+                    lifecycles[previous].end(lifecycle.signs_from, schedule);
                 }
                 current = Some(lifecycles.len());
             }
@@ -102,25 +103,27 @@ impl Ring {
         &self.lifecycles
     }
 
-    /// The key that signs at `now`: the last one to have started. A clock that is behind may not have reached the
-    /// successor of a withdrawn key; it signs nonetheless, since the withdrawn one must not.
+    /// Returns the key that signs at `now`: the last one that has started.
+    ///
+    /// The successor of a withdrawn key signs even if, by a clock that is behind, it has not started yet: the withdrawn
+    /// key must not sign.
     pub fn signing(&self, now: Timestamp) -> Option<&KeyLifecycle> {
-        let mut started = None;
-        let has_ended = |lifecycle: &KeyLifecycle| {
+        let is_erased = |lifecycle: &KeyLifecycle| {
             lifecycle.key.erased_at.is_some() && lifecycle.key.withdrawn_at.is_none()
         };
-        let able = |lifecycle: &&KeyLifecycle| lifecycle.has_signed_or_will() && !has_ended(lifecycle);
-        for lifecycle in self.lifecycles.iter().filter(able) {
-            let is_heir = started.is_some_and(|before: &KeyLifecycle| before.key.withdrawn_at.is_some());
-            if lifecycle.signs_from <= now || is_heir {
-                started = Some(lifecycle);
+        let is_candidate = |lifecycle: &&KeyLifecycle| lifecycle.has_a_turn() && !is_erased(lifecycle);
+        let mut last: Option<&KeyLifecycle> = None;
+        for lifecycle in self.lifecycles.iter().filter(is_candidate) {
+            let replaces_withdrawn = last.is_some_and(|last| last.key.withdrawn_at.is_some());
+            if lifecycle.signs_from <= now || replaces_withdrawn {
+                last = Some(lifecycle);
             }
         }
-        started.filter(|lifecycle| lifecycle.key.withdrawn_at.is_none())
+        last.filter(|lifecycle| lifecycle.key.withdrawn_at.is_none())
     }
 
-    /// Whether the key may sign although its time is over, for want of its successor: only for as long as it is
-    /// sure to be published, and never once it is withdrawn.
+    /// Returns true if the key may sign past its end because its successor cannot be decrypted: only while it is sure
+    /// to be published, and never after a withdrawal.
     pub(crate) fn may_keep_signing(&self, jwk: &Jwk, now: Timestamp, schedule: &RotationSchedule) -> bool {
         let lifecycle = self.lifecycles.iter().find(|lifecycle| lifecycle.key.jwk == *jwk);
         lifecycle.is_some_and(|lifecycle| {
@@ -129,20 +132,22 @@ impl Ring {
         })
     }
 
-    /// Every key with where it is in its life at `now`.
+    /// Every key with its state at `now`.
     pub fn states(&self, now: Timestamp) -> impl Iterator<Item = (&KeyLifecycle, KeyState)> {
         let signing = self.signing(now).map(|lifecycle| lifecycle.key.seq);
         self.lifecycles.iter().map(move |lifecycle| (lifecycle, lifecycle.state(signing, now)))
     }
 
-    /// The key that will sign next.
+    /// Returns the key that will sign next.
     pub fn announced(&self, now: Timestamp) -> Option<&KeyLifecycle> {
         self.states(now).find(|(_, state)| *state == KeyState::Announced).map(|(lifecycle, _)| lifecycle)
     }
 
-    /// Whether all keys with these numbers are there and none of them was withdrawn, be it before it was to sign:
-    /// whoever had its private half could sign all along. A key outlives what it signed honestly, so one that is gone
-    /// may have been withdrawn.
+    /// Returns true if all keys with these numbers are in the ring and none was withdrawn.
+    ///
+    /// A key that was withdrawn before its turn counts too: an attacker who had its private half could sign at any
+    /// time. A missing key counts as withdrawn, because a key stays in the ring longer than any token that it signed
+    /// honestly.
     pub(crate) fn vouches_for(&self, seqs: &[u64]) -> bool {
         let good = |seq: &u64| {
             let lifecycle = self.lifecycles.iter().find(|lifecycle| lifecycle.key.seq == *seq);
@@ -151,7 +156,7 @@ impl Ring {
         seqs.iter().all(good)
     }
 
-    /// The number of the key with that kid.
+    /// Returns the number of the key with that `kid`.
     pub(crate) fn seq_of(&self, kid: &str) -> Option<u64> {
         self.lifecycles
             .iter()
@@ -159,25 +164,25 @@ impl Ring {
             .map(|lifecycle| lifecycle.key.seq)
     }
 
-    /// The key set that anybody may see.
+    /// Returns the public key set.
     pub fn published(&self, now: Timestamp) -> JwkSet {
         self.jwks(now, &[KeyState::Announced, KeyState::Signing, KeyState::Published])
     }
 
-    /// The keys that a refresh token may be signed by.
+    /// Returns the keys that a valid refresh token may be signed with.
     pub fn accepted_at_refresh(&self, now: Timestamp) -> JwkSet {
         self.jwks(now, &[KeyState::Announced, KeyState::Signing, KeyState::Published, KeyState::Kept])
     }
 
-    fn jwks(&self, now: Timestamp, shown: &[KeyState]) -> JwkSet {
-        let shown = self.states(now).filter(|(_, state)| shown.contains(state));
-        JwkSet::new(shown.map(|(lifecycle, _)| lifecycle.key.jwk.clone()).collect())
+    fn jwks(&self, now: Timestamp, states: &[KeyState]) -> JwkSet {
+        let keys = self.states(now).filter(|(_, state)| states.contains(state));
+        JwkSet::new(keys.map(|(lifecycle, _)| lifecycle.key.jwk.clone()).collect())
     }
 }
 
 impl KeyLifecycle {
-    /// Whether it was not withdrawn before its time came.
-    fn has_signed_or_will(&self) -> bool {
+    /// Returns false for a key that was withdrawn before it started to sign.
+    fn has_a_turn(&self) -> bool {
         self.key.withdrawn_at.is_none_or(|withdrawn| withdrawn >= self.signs_from)
     }
 
@@ -198,7 +203,7 @@ impl KeyLifecycle {
         }
     }
 
-    /// Fixes the end, and what follows from it. The earliest end stands.
+    /// Sets the end and the times that follow from it. The earliest end wins.
     fn end(&mut self, at: Timestamp, schedule: &RotationSchedule) {
         let end = self.signs_until.map_or(at, |known| known.min(at));
         self.signs_until = Some(end);
@@ -215,7 +220,7 @@ mod tests {
     use p256::SecretKey;
 
     use super::*;
-    use crate::keys::signer::uncompressed_point;
+    use crate::keys::signing_key::uncompressed_point;
 
     const MINUTE: Duration = Duration::from_secs(60);
     const START: Timestamp = Timestamp::from_seconds(1_000_000);
@@ -239,12 +244,12 @@ mod tests {
     }
 
     #[test]
-    fn the_heir_of_a_withdrawn_key_signs_even_where_the_clock_is_behind() {
+    fn the_successor_of_a_withdrawn_key_signs_even_if_the_clock_is_behind() {
         let handover = START.plus(10 * MINUTE);
         let withdrawn = RingKey { withdrawn_at: Some(handover), erased_at: Some(handover), ..key(1, START) };
         let keys = [withdrawn, key(2, handover), key(3, handover.plus(MINUTE))];
         assert_eq!(signing(&keys, START.plus(9 * MINUTE)), Some(2));
-        assert_eq!(signing(&keys[..1], handover), None, "without an heir nothing signs");
+        assert_eq!(signing(&keys[..1], handover), None, "without a successor nothing signs");
         let ring = Ring::new(keys.to_vec(), &RotationSchedule::default());
         assert!(!ring.may_keep_signing(&keys[0].jwk, handover, &RotationSchedule::default()));
         assert!(ring.published(handover).find(keys[0].jwk.kid()).is_none());
@@ -253,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_is_withdrawn_before_its_time_changes_nothing() {
+    fn a_key_that_is_withdrawn_before_its_turn_changes_nothing() {
         let unused = RingKey { withdrawn_at: Some(START.plus(MINUTE)), ..key(2, START.plus(5 * MINUTE)) };
         let keys = [key(1, START), unused, key(3, START.plus(20 * MINUTE))];
         for minutes in [0, 2, 6, 19] {
@@ -263,21 +268,21 @@ mod tests {
     }
 
     #[test]
-    fn a_key_without_a_private_half_never_comes_back() {
-        let ended = RingKey { erased_at: Some(START), ..key(1, START) };
-        assert_eq!(signing(&[ended.clone(), key(2, START.plus(MINUTE))], START), None);
-        let ring = Ring::new(vec![ended.clone()], &RotationSchedule::default());
+    fn a_key_without_its_private_half_never_signs_again() {
+        let erased = RingKey { erased_at: Some(START), ..key(1, START) };
+        assert_eq!(signing(&[erased.clone(), key(2, START.plus(MINUTE))], START), None);
+        let ring = Ring::new(vec![erased], &RotationSchedule::default());
         let plan = crate::keys::rotation::plan(&ring, START.plus(MINUTE), &RotationSchedule::default());
         assert_eq!(
             (plan.create.len(), plan.create[0]),
             (2, START.plus(MINUTE)),
-            "a rotation mends it at once"
+            "a rotation repairs it at once"
         );
         assert!(plan.erase.is_empty());
     }
 
     #[test]
-    fn a_key_signs_on_for_an_hour_and_no_longer() {
+    fn a_key_keeps_signing_for_an_hour_and_no_longer() {
         let keys = [key(1, START), key(2, START.plus(MINUTE))];
         let (ring, schedule) =
             (Ring::new(keys.to_vec(), &RotationSchedule::default()), RotationSchedule::default());

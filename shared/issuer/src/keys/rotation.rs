@@ -1,27 +1,29 @@
-//! Rotation: what the ring lacks is added, and what nothing needs any more is erased.
+//! Rotation: adds the keys that the ring lacks, and erases what is no longer needed.
 
 use std::time::Duration;
 
+use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::{Clock, Timestamp};
 
-use crate::audit::{AuditLog, Event, Record};
+use crate::audit::{self, AuditLog};
 use crate::keys::{KeyEnvelope, KeyError, KeyLifecycle, KeyTable, Ring, RingKey, RotationSchedule};
 use crate::random::Random;
 
-/// What a run has to do.
+/// The changes that a run has to make.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// New keys, by the moment at which they activate.
+    /// When each new key starts to sign.
     pub(crate) create: Vec<Timestamp>,
-    /// Keys whose private half nobody needs any more.
+    /// The numbers of keys whose private half is no longer needed.
     pub(crate) erase: Vec<u64>,
-    /// Keys of which nobody needs anything any more.
+    /// The numbers of keys that are no longer needed at all.
     pub(crate) delete: Vec<u64>,
 }
 
-/// Works out what a ring needs at `now`: a key that signs, and one announced successor, which takes over a period
-/// after the key before it, but not before it has been announced for the lead. A key without which nothing can be
-/// signed does not wait: an outage is worse than a verifier that has to fetch.
+/// Works out what a ring needs at `now`: a key that signs, and one announced successor. The successor takes over one
+/// period after the key before it, but not before it has been announced for the lead.
+///
+/// If no key can sign, the new one does not wait for the lead: an outage is worse than verifiers that have to fetch it.
 pub(crate) fn plan(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Plan {
     let settings = schedule.settings();
     let mut plan = Plan::default();
@@ -44,18 +46,18 @@ pub(crate) fn plan(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> 
     plan
 }
 
-/// What a run has done.
+/// The changes that a run has made.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Rotation {
     /// The new keys.
     pub created: Vec<RingKey>,
-    /// The kids of which nothing is left.
+    /// The kids of the deleted keys.
     pub deleted: Vec<String>,
-    /// For how long the key that signs has been doing so.
+    /// How long the active key has been signing.
     pub key_age: Duration,
 }
 
-/// Whoever may change the ring.
+/// Changes the ring.
 #[derive(Debug)]
 pub struct Rotator {
     table: KeyTable,
@@ -69,19 +71,19 @@ pub struct Rotator {
 /// Why a key was not rotated or withdrawn.
 #[derive(Debug, thiserror::Error)]
 pub enum ChangeRefused {
-    /// The successor has not been announced for its lead.
+    /// The successor has not been announced for long enough.
     #[error("the successor was announced less than its lead ago")]
     NotYetKnown {
         /// When it was announced.
         since: Timestamp,
-        /// When every verifier knows it.
+        /// When every verifier will know it.
         known: Timestamp,
     },
     /// There is no successor.
     #[error("there is no announced successor")]
     NoSuccessor,
-    /// There is no such key, or it was withdrawn before.
-    #[error("there is no such key in the ring, or it has been withdrawn before")]
+    /// There is no such key, or it has already been withdrawn.
+    #[error("there is no such key in the ring, or it has already been withdrawn")]
     NoSuchKey,
     /// The ring could not be read or written.
     #[error(transparent)]
@@ -89,9 +91,9 @@ pub enum ChangeRefused {
 }
 
 impl Rotator {
-    /// A rotator over the signing-keys table of `config`. Nothing is read yet.
+    /// A rotator over the signing-keys table whose name starts with `prefix`. Nothing is read yet.
     pub fn new(
-        db: &aws_sdk_dynamodb::Client,
+        db: &DynamoDb,
         prefix: &str,
         schedule: RotationSchedule,
         envelope: KeyEnvelope,
@@ -99,25 +101,24 @@ impl Rotator {
         random: Random,
         audit: AuditLog,
     ) -> Self {
-        let table = KeyTable::new(db.clone(), prefix);
-        Self { table, envelope, schedule, clock, random, audit }
+        Self { table: KeyTable::new(db.clone(), prefix), envelope, schedule, clock, random, audit }
     }
 
-    /// The ring as it is.
+    /// Reads the ring.
     pub async fn ring(&self) -> Result<Ring, KeyError> {
         Ok(self.table.ring(&self.schedule).await?)
     }
 
-    /// Gives the ring what it lacks and takes away what nothing needs. Safe to run at any time, twice, and twice at
-    /// once: a new key takes the number after the last on condition that it is free.
+    /// Adds the keys that the ring lacks and erases what is no longer needed. It may run at any time, repeatedly and
+    /// concurrently: a new key takes the next number in a conditional write, so that only one run gets it.
     pub async fn rotate(&self) -> Result<Rotation, KeyError> {
         let contents = self.table.read().await?;
         let now = self.clock.now();
         let ring = Ring::new(contents.keys, &self.schedule);
         let plan = plan(&ring, now, &self.schedule);
-        // A key that this run has yet to make is of no age.
+        // A ring without an active key gets one below; its age is zero.
         let key_age = ring.signing(now).map_or(Duration::ZERO, |lifecycle| now.since(lifecycle.signs_from));
-        let mut done = Rotation { key_age, ..Rotation::default() };
+        let mut rotation = Rotation { key_age, ..Rotation::default() };
         let mut seq = contents.last_seq;
         for activates_at in plan.create {
             seq =
@@ -126,46 +127,46 @@ impl Rotator {
                 .envelope
                 .generate(&self.table.encryption_context(seq), &self.random)
                 .await
-                .map_err(|error| KeyError::KeyEnvelope { seq, error })?;
-            // KMS may have taken its time, and the lead counts from when the key can be read.
+                .map_err(|error| KeyError::Envelope { seq, error })?;
+            // KMS may have been slow, and the lead starts when the key can be read.
             let announced_at = self.clock.now();
             let is_successor = activates_at > now;
-            let soonest = announced_at.plus(self.schedule.settings().announcement_lead);
+            let earliest = announced_at.plus(self.schedule.settings().announcement_lead);
             let key = RingKey {
                 seq,
                 jwk: pair.jwk,
                 announced_at,
                 known_at: announced_at.plus(self.schedule.least_lead()),
-                activates_at: if is_successor { activates_at.max(soonest) } else { activates_at },
+                activates_at: if is_successor { activates_at.max(earliest) } else { activates_at },
                 max_lifetimes: self.schedule.settings().max_lifetimes,
                 withdrawn_at: None,
                 erased_at: None,
             };
-            if !self.table.put(&key, pair.wrapped).await? {
-                // Another run was faster, and does the rest too.
+            if !self.table.put(&key, pair.encrypted_private_key).await? {
+                // A concurrent run took the number. It makes the remaining keys too.
                 break;
             }
-            self.audit.write(&Record {
+            self.audit.write(&audit::Record {
                 kid: Some(key.jwk.kid().to_owned()),
                 seq: Some(seq),
                 activates_at: Some(key.activates_at.seconds()),
-                ..Record::new(Event::Rotated)
+                ..audit::Record::new(audit::Event::Rotated)
             });
-            done.created.push(key);
+            rotation.created.push(key);
         }
         for seq in plan.erase {
-            self.table.erase_wrapped(seq, now).await?;
+            self.table.erase_private_key(seq, now).await?;
         }
         for lifecycle in ring.lifecycles().iter().filter(|lifecycle| plan.delete.contains(&lifecycle.key.seq))
         {
             self.table.delete(lifecycle.key.seq).await?;
-            done.deleted.push(lifecycle.key.jwk.kid().to_owned());
+            rotation.deleted.push(lifecycle.key.jwk.kid().to_owned());
         }
-        Ok(done)
+        Ok(rotation)
     }
 
-    /// Lets the announced successor sign from now on, and announces the next one. The key before it goes on being
-    /// published: nothing breaks, provided that the successor has been announced for its lead.
+    /// Activates the announced successor and announces the next key. The previous key stays published. It is refused
+    /// until every verifier knows the successor, so that no token is rejected.
     pub async fn rotate_now(&self) -> Result<Rotation, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
@@ -174,8 +175,8 @@ impl Rotator {
         Ok(self.rotate().await?)
     }
 
-    /// Takes a compromised key out of the ring at once; if it signs, its successor takes over. Where no verifier may
-    /// know the successor yet, `force` says that this is the lesser evil.
+    /// Withdraws a compromised key at once. If it is the active key, its successor takes over. `force` allows this even
+    /// if verifiers may not know the successor yet, or if there is none.
     pub async fn withdraw(&self, kid: &str, force: bool) -> Result<Rotation, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
@@ -190,30 +191,30 @@ impl Rotator {
                 }
                 known => Some(known?),
             };
-            // First the heir, then the withdrawal: cut off between the two, this was an early rotation.
+            // The successor first: if the withdrawal then fails, this was only an early rotation.
             if let Some(successor) = successor {
                 self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
             }
         }
         self.table.withdraw(lifecycle.key.seq, now).await.map_err(KeyError::from)?;
-        self.audit.write(&Record {
+        self.audit.write(&audit::Record {
             kid: Some(kid.to_owned()),
             seq: Some(lifecycle.key.seq),
-            ..Record::new(Event::Withdrawn)
+            ..audit::Record::new(audit::Event::Withdrawn)
         });
         Ok(self.rotate().await?)
     }
 
-    /// How long after a change some cache may still show the ring as it was before.
+    /// How long after a change a cache may still contain the previous ring.
     pub fn forgotten_after(&self) -> Duration {
         self.schedule.forgotten_after()
     }
 
-    /// The announced successor, if every verifier knows it by `now`.
+    /// Returns the announced successor if every verifier knows it at `now`.
     fn successor<'a>(&self, ring: &'a Ring, now: Timestamp) -> Result<&'a KeyLifecycle, ChangeRefused> {
         let successor = ring.announced(now).ok_or(ChangeRefused::NoSuccessor)?;
         let since = successor.key.announced_at;
-        // By the timers of now and by those it was made under, which may be another shell's.
+        // By the current schedule and by the one that it was made under, which may differ.
         let known = since.plus(self.schedule.least_lead()).max(successor.key.known_at);
         if now < known { Err(ChangeRefused::NotYetKnown { since, known }) } else { Ok(successor) }
     }

@@ -1,7 +1,7 @@
-//! The times that rotation goes by, and the two promises that they keep.
+//! The schedule of rotation, and the two promises that it keeps to verifiers.
 //!
-//! The promises hold for every verifier that honours the key set's max-age, and for those that keep a set for two
-//! hours regardless, while no clock is further off than [`CLOCK_ERROR`].
+//! The promises hold for every verifier that honours the key set's max-age, and for verifiers that cache a key set for
+//! two hours whatever it says, as long as no clock is wrong by more than [`CLOCK_ERROR`].
 
 use std::time::Duration;
 
@@ -14,35 +14,36 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// How far any clock may be off.
+/// The largest error of any clock.
 const CLOCK_ERROR: Duration = MINUTE;
-/// Some verifiers keep a key set this long whatever its max-age says (API Gateway's own does).
-const STUBBORN_CACHE: Duration = Duration::from_secs(2 * 3600);
-/// A process reads the ring again when its copy is older than this.
+/// Some verifiers cache a key set this long whatever its max-age is. API Gateway's own authorizer does.
+const FIXED_CACHE: Duration = Duration::from_secs(2 * 3600);
+/// A process reads the ring again once its copy is older than this.
 const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
-/// A key is written within this time of being announced, or its write has failed.
-const WRITING: Duration = Duration::from_secs(5);
-/// While the ring cannot be read, its copy is used until it is older than this; then nothing is signed or published.
+/// A key is written within this time of its announcement, or the write has failed.
+const WRITE_TIME: Duration = Duration::from_secs(5);
+/// While the ring cannot be read, its copy is used until it is older than this. Then nothing is signed or published.
 const RING_STALENESS: Duration = HOUR;
 
-/// Their numbers take 3 KiB of a refresh token, which must stay short enough to be read.
-const MOST_KEYS_OF_A_SESSION: u32 = 500;
+/// A refresh token lists the numbers of the keys that its session has been under. This many take 3 KiB, and a token must
+/// stay below the size that is accepted.
+const MAX_KEYS_PER_SESSION: u32 = 500;
 
-/// What an operator may set.
+/// The settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduleSettings {
     /// How long a key signs before its successor does. `COUNTERSIGN_ROTATION_PERIOD`.
     pub rotation_period: Duration,
-    /// For how long a key is published before it signs, at the least. `COUNTERSIGN_ANNOUNCEMENT_LEAD`.
+    /// How long a key is published before it signs, at least. `COUNTERSIGN_ANNOUNCEMENT_LEAD`.
     pub announcement_lead: Duration,
-    /// For how long a verifier may keep the key set. `COUNTERSIGN_JWKS_MAX_AGE`.
+    /// How long a verifier may cache the key set. `COUNTERSIGN_JWKS_MAX_AGE`.
     pub jwks_max_age: Duration,
     /// `COUNTERSIGN_MAX_ACCESS_TTL`, `COUNTERSIGN_MAX_REFRESH_TTL`.
     pub max_lifetimes: Lifetimes,
 }
 
 impl Default for ScheduleSettings {
-    /// A new key every thirty days, known a day before it signs; key sets kept for 15 minutes.
+    /// A new key every thirty days, announced a day before it signs; key sets cached for 15 minutes.
     fn default() -> Self {
         Self {
             rotation_period: 30 * DAY,
@@ -53,18 +54,18 @@ impl Default for ScheduleSettings {
     }
 }
 
-/// Timers that keep the promises: nothing else makes a value of this type.
+/// A schedule that keeps the promises. There is no other way to make a value of this type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RotationSchedule {
     settings: ScheduleSettings,
     clock_error: Duration,
-    stubborn_cache: Duration,
+    fixed_cache: Duration,
     ring_freshness: Duration,
     ring_staleness: Duration,
-    writing: Duration,
+    write_time: Duration,
 }
 
-/// Why a combination of timers was refused, with the arithmetic.
+/// A combination of settings that breaks a promise, with the arithmetic.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct InvalidSchedule(String);
@@ -76,36 +77,36 @@ impl Default for RotationSchedule {
 }
 
 impl RotationSchedule {
-    /// The timers of these settings, if they keep the promises.
+    /// Checks that these settings keep the promises.
     pub fn new(settings: ScheduleSettings) -> Result<Self, InvalidSchedule> {
         let schedule = Self::unchecked(settings);
         let (lead, least) = (settings.announcement_lead, schedule.least_lead());
         if lead < least {
             return Err(InvalidSchedule(format!(
                 "COUNTERSIGN_ANNOUNCEMENT_LEAD is {}, but a key must be announced for {} before it signs: \
-                 a process may go by a ring that is {} old, a verifier may keep the key set for {}, \
+                 a process may use a ring that is {} old, a verifier may cache the key set for {}, \
                  two clocks may be {} apart, and writing it may take {}",
                 format_duration(lead),
                 format_duration(least),
                 format_duration(schedule.ring_staleness),
                 format_duration(schedule.longest_cache()),
                 format_duration(2 * schedule.clock_error),
-                format_duration(schedule.writing),
+                format_duration(schedule.write_time),
             )));
         }
         if settings.rotation_period < lead {
             return Err(InvalidSchedule(format!(
                 "COUNTERSIGN_ROTATION_PERIOD is {}, shorter than COUNTERSIGN_ANNOUNCEMENT_LEAD, which is {}: \
-                 a successor is announced when its predecessor starts to sign, and must be known by the end of it",
+                 a successor is announced when its predecessor starts to sign, and must be known when it ends",
                 format_duration(settings.rotation_period),
                 format_duration(lead),
             )));
         }
         let session = Duration::from_secs(settings.max_lifetimes.refresh);
-        if session > MOST_KEYS_OF_A_SESSION * settings.rotation_period {
+        if session > MAX_KEYS_PER_SESSION * settings.rotation_period {
             return Err(InvalidSchedule(format!(
-                "COUNTERSIGN_ROTATION_PERIOD is {}, and COUNTERSIGN_MAX_REFRESH_TTL {}: a session could be under more \
-                 than {MOST_KEYS_OF_A_SESSION} keys, and a refresh token carries the numbers of all of them",
+                "COUNTERSIGN_ROTATION_PERIOD is {}, and COUNTERSIGN_MAX_REFRESH_TTL is {}: a session could be under more \
+                 than {MAX_KEYS_PER_SESSION} keys, and a refresh token lists the numbers of all of them",
                 format_duration(settings.rotation_period),
                 format_duration(session),
             )));
@@ -120,15 +121,15 @@ impl RotationSchedule {
         Self {
             settings,
             clock_error: CLOCK_ERROR,
-            stubborn_cache: STUBBORN_CACHE,
+            fixed_cache: FIXED_CACHE,
             ring_freshness: RING_FRESHNESS,
             ring_staleness: RING_STALENESS,
-            writing: WRITING,
+            write_time: WRITE_TIME,
         }
     }
 
-    /// A life of keys to watch: every time shrunk alike, so that a key signs for `period`. For development alone;
-    /// at the least 20 s, since max-age counts whole seconds.
+    /// A schedule for watching rotation: every time shrinks in proportion, so that a key signs for `period`. It is for
+    /// development only. The period is at least 20 s, because max-age counts whole seconds.
     pub fn compressed(period: Duration) -> Result<Self, InvalidSchedule> {
         let real = Self::unchecked(ScheduleSettings {
             rotation_period: 5 * HOUR,
@@ -153,74 +154,76 @@ impl RotationSchedule {
                 },
             },
             clock_error: shrunk(real.clock_error),
-            stubborn_cache: shrunk(real.stubborn_cache),
+            fixed_cache: shrunk(real.fixed_cache),
             ring_freshness: shrunk(real.ring_freshness),
             ring_staleness: shrunk(real.ring_staleness),
-            writing: shrunk(real.writing),
+            write_time: shrunk(real.write_time),
         };
         compressed.settings.announcement_lead = compressed.least_lead();
         Ok(compressed)
     }
 
-    /// What was set.
+    /// The settings that it was made from.
     pub const fn settings(&self) -> &ScheduleSettings {
         &self.settings
     }
 
-    /// **No key signs before every verifier can know it.** A process that publishes may go by a ring from before
-    /// the announcement for `ring_staleness`; whoever asks it then keeps that set for the longest cache; the clock
-    /// that wrote `activates_at` may be behind and the clock that signs ahead; and the write itself takes a moment.
+    /// **No key signs before every verifier can know it.** A process that publishes the key set may use a ring from
+    /// before the announcement for `ring_staleness`. A verifier that fetches that key set caches it for the longest
+    /// cache time. The clock that wrote `activates_at` may be behind and the clock that signs ahead. The write itself
+    /// takes `write_time`.
     pub(crate) fn least_lead(&self) -> Duration {
-        self.ring_staleness + self.longest_cache() + 2 * self.clock_error + self.writing
+        self.ring_staleness + self.longest_cache() + 2 * self.clock_error + self.write_time
     }
 
-    /// **No key leaves the key set while an access token lives that it signed.** A process may sign with it for
-    /// `ring_staleness` after its end, because its ring is as old, or because the successor does not unwrap; the
-    /// token then lives as long as the key allows. Four clocks take part, each of which may be off: the one that
-    /// wrote the end, the one that signs, the one that publishes, and the one that verifies.
+    /// **No key leaves the key set while an access token that it signed is valid.** A process may sign with it for
+    /// `ring_staleness` after its end, because its ring is that old or because the successor cannot be decrypted. The
+    /// token then lives as long as the key allows. Four clocks take part, and each may be wrong: the one that wrote
+    /// the end, the one that signs, the one that publishes and the one that verifies.
     pub(crate) fn published_after_signing(&self, max_lifetimes: Lifetimes) -> Duration {
         Duration::from_secs(max_lifetimes.access) + self.ring_staleness + 4 * self.clock_error
     }
 
-    /// The same for refresh tokens, which the issuer alone verifies.
+    /// How long a key is kept after its end for its refresh tokens, which only the issuer verifies. The clocks are the
+    /// same.
     pub(crate) fn kept_after_signing(&self, max_lifetimes: Lifetimes) -> Duration {
         let max_lifetimes = Duration::from_secs(max_lifetimes.refresh.max(max_lifetimes.access));
         max_lifetimes + self.ring_staleness + 4 * self.clock_error
     }
 
-    /// For this long after its end a process may still need to unwrap a key.
+    /// How long after its end a process may still need to decrypt a key.
     pub(crate) fn private_key_kept_after_signing(&self) -> Duration {
         self.ring_staleness + 2 * self.clock_error
     }
 
-    /// By when, after a change of the ring, no cache shows what was before.
+    /// How long after a change of the ring a cache may still contain the previous one.
     pub fn forgotten_after(&self) -> Duration {
         self.ring_staleness + self.longest_cache()
     }
 
     fn longest_cache(&self) -> Duration {
-        self.settings.jwks_max_age.max(self.stubborn_cache)
+        self.settings.jwks_max_age.max(self.fixed_cache)
     }
 
-    /// Whether it is too soon to try again what failed at `failed`, since a try may cost seconds: within a fiftieth of
-    /// the staleness, which is 72 s, or 80 ms where a person watches.
-    pub(crate) fn is_too_soon(&self, failed: Option<Timestamp>, now: Timestamp) -> bool {
-        failed.is_some_and(|failed| now >= failed && now.since(failed) < self.ring_staleness / 50)
+    /// Returns true if it is too soon to retry what failed at `failed_at`: an attempt may take seconds. The pause is a
+    /// fiftieth of the staleness: 72 s, or 80 ms with the shortest compressed schedule.
+    pub(crate) fn is_too_soon(&self, failed_at: Option<Timestamp>, now: Timestamp) -> bool {
+        failed_at.is_some_and(|failed_at| failed_at.is_within(self.ring_staleness / 50, now))
     }
 
-    /// Until when a copy of the ring needs no second reading.
+    /// How long a copy of the ring is used without reading it again.
     pub(crate) const fn ring_freshness(&self) -> Duration {
         self.ring_freshness
     }
 
-    /// How old a copy of the ring may be while it cannot be read, and how long a key in memory may sign on while
-    /// its successor does not unwrap.
+    /// How old a copy of the ring may be while the table cannot be read, and how long a key in memory may keep signing
+    /// while its successor cannot be decrypted.
     pub(crate) const fn ring_staleness(&self) -> Duration {
         self.ring_staleness
     }
 }
 
-/// A duration in all the units that it has.
+/// Formats a duration in days, hours, minutes and seconds, without the units that are zero.
 pub fn format_duration(duration: Duration) -> String {
     let seconds = duration.as_secs();
     let parts = [
@@ -238,23 +241,23 @@ pub fn format_duration(duration: Duration) -> String {
 pub(super) mod tests {
     use super::*;
 
-    /// Timers that keep no promise, to show that the simulation notices.
+    /// A schedule that may break the promises, to show that the simulation finds it.
     pub(in crate::keys) fn unchecked(settings: ScheduleSettings) -> RotationSchedule {
         RotationSchedule::unchecked(settings)
     }
 
-    /// The same, but as if no process ever went by an old ring.
+    /// A schedule that assumes that no process ever uses an old ring.
     pub(in crate::keys) fn without_staleness(schedule: RotationSchedule) -> RotationSchedule {
         RotationSchedule { ring_staleness: Duration::ZERO, ..schedule }
     }
 
     #[test]
-    fn a_lead_below_the_invariant_is_refused_with_the_arithmetic() {
+    fn a_lead_below_the_minimum_is_refused_with_the_arithmetic() {
         let settings = ScheduleSettings { announcement_lead: 3 * HOUR, ..ScheduleSettings::default() };
         assert_eq!(
             RotationSchedule::new(settings).unwrap_err().to_string(),
             "COUNTERSIGN_ANNOUNCEMENT_LEAD is 3 h, but a key must be announced for 3 h 2 min 5 s before it signs: \
-             a process may go by a ring that is 1 h old, a verifier may keep the key set for 2 h, \
+             a process may use a ring that is 1 h old, a verifier may cache the key set for 2 h, \
              two clocks may be 2 min apart, and writing it may take 5 s"
         );
         let settings = ScheduleSettings { announcement_lead: 3 * HOUR + 2 * MINUTE + 5 * SECOND, ..settings };
@@ -278,7 +281,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn compressed_timers_keep_the_proportions() {
+    fn a_compressed_schedule_keeps_the_proportions() {
         let schedule = RotationSchedule::compressed(20 * SECOND).unwrap();
         assert_eq!(schedule.settings.jwks_max_age, SECOND);
         assert!(schedule.settings.announcement_lead >= schedule.least_lead());

@@ -1,9 +1,9 @@
-//! Years of rotation in simulated time: the real ring, plan and rules for old readings, with everything around them
-//! going wrong. What `RingCache` and `Signer` do with these over the network is restated here without one.
+//! Simulates years of rotation with faults. The ring, the plan and the rules for old copies are the real ones; what
+//! `RingCache` and `Signer` do over the network is repeated here without a network.
 //!
-//! Processes are cut off from the store and from KMS, rotation runs are missed, doubled and forced, clocks are off by
-//! up to a minute, the configuration changes midway. Every token minted must verify at every honest verifier until it
-//! expires by that verifier's clock. With the lead or the retention below the invariant, the fault is found.
+//! Processes are cut off from the store and from KMS. Rotation runs are missed, doubled and forced. Clocks are wrong by
+//! up to a minute, and the configuration changes midway. Every token must verify at every honest verifier until it
+//! expires by that verifier's clock. With a lead or a retention below the minimum, the simulation finds the fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,18 +12,19 @@ use std::time::Duration;
 use countersign_verify::{Jwk, JwkSet, Timestamp};
 use p256::SecretKey;
 
-use super::ring_cache::Reading;
+use super::ring_cache::CachedRing;
 use super::rotation::plan;
 use super::schedule::tests::{unchecked, without_staleness};
-use super::signer::uncompressed_point;
-use super::{Lifetimes, Ring, RingKey, RotationSchedule, ScheduleSettings};
+use super::signing_key::uncompressed_point;
+use super::{Ring, RingKey, RotationSchedule, ScheduleSettings};
+use crate::records::Lifetimes;
 
 const SECOND: u64 = 1000;
 const MINUTE: u64 = 60 * SECOND;
 const HOUR: u64 = 60 * MINUTE;
 const DAY: u64 = 24 * HOUR;
 
-/// A small generator of its own: the same seed gives the same world on every machine.
+/// A small random generator. A seed gives the same simulation on every machine.
 struct Dice(u64);
 
 impl Dice {
@@ -39,16 +40,16 @@ impl Dice {
         self.roll() % end
     }
 
-    fn one_in(&mut self, chances: u64) -> bool {
-        self.below(chances) == 0
+    fn one_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
     }
 }
 
-/// A clock that is off by up to a minute, more often than not as far as it may be.
+/// The error of a clock, in milliseconds: up to a minute, and in half of the cases exactly a minute.
 #[derive(Clone, Copy)]
-struct Offset(i64);
+struct ClockError(i64);
 
-impl Offset {
+impl ClockError {
     fn new(dice: &mut Dice) -> Self {
         let minute = i64::try_from(MINUTE).unwrap();
         Self(match dice.below(4) {
@@ -59,73 +60,74 @@ impl Offset {
         })
     }
 
-    fn now(self, truth: u64) -> Timestamp {
-        Timestamp::from_millis(truth.checked_add_signed(self.0).unwrap())
+    /// The time that the clock shows at `true_time`.
+    fn now(self, true_time: u64) -> Timestamp {
+        Timestamp::from_millis(true_time.checked_add_signed(self.0).unwrap())
     }
 }
 
-/// A process with a copy of the ring, sometimes cut off from the store.
+/// A process with a copy of the ring, which is sometimes cut off from the store.
 struct Process {
-    offset: Offset,
-    reading: Option<Reading>,
+    clock: ClockError,
+    cached: Option<CachedRing>,
     cut_off_until: u64,
 }
 
 impl Process {
     fn new(dice: &mut Dice) -> Self {
-        Self { offset: Offset::new(dice), reading: None, cut_off_until: 0 }
+        Self { clock: ClockError::new(dice), cached: None, cut_off_until: 0 }
     }
 
-    /// The ring that it goes by, as `RingCache::current` decides.
-    fn ring(&mut self, world: &Store, truth: u64) -> Option<Arc<Ring>> {
-        let now = self.offset.now(truth);
-        if let Some(reading) = &self.reading
-            && reading.is_fresh(now, &world.schedule)
+    /// The ring that it uses, as `RingCache::current` decides.
+    fn ring(&mut self, store: &Store, true_time: u64) -> Option<Arc<Ring>> {
+        let now = self.clock.now(true_time);
+        if let Some(cached) = &self.cached
+            && cached.is_fresh(now, &store.schedule)
         {
-            return Some(Arc::clone(&reading.ring));
+            return Some(Arc::clone(&cached.ring));
         }
-        if truth >= self.cut_off_until {
-            let ring = Arc::new(Ring::new(world.keys.clone(), &world.ring_timers));
-            self.reading = Some(Reading { ring, at: now });
+        if true_time >= self.cut_off_until {
+            let ring = Arc::new(Ring::new(store.keys.clone(), &store.ring_schedule));
+            self.cached = Some(CachedRing { ring, read_at: now });
         }
-        let usable = self.reading.as_ref().filter(|reading| reading.is_usable(now, &world.schedule));
-        usable.map(|reading| Arc::clone(&reading.ring))
+        let usable = self.cached.as_ref().filter(|cached| cached.is_usable(now, &store.schedule));
+        usable.map(|cached| Arc::clone(&cached.ring))
     }
 }
 
 struct Issuer {
     process: Process,
     without_kms_until: u64,
-    opened: Option<Jwk>,
+    decrypted: Option<Jwk>,
 }
 
-/// How a verifier keeps the key set.
+/// When a verifier fetches the key set.
 #[derive(Clone, Copy)]
-enum Habit {
-    HonoursMaxAge,
-    KeepsForTwoHours,
-    FetchesForUnknownKidOnly,
+enum FetchPolicy {
+    AfterMaxAge,
+    AfterTwoHours,
+    ForUnknownKidOnly,
 }
 
 struct Verifier {
-    habit: Habit,
-    offset: Offset,
+    policy: FetchPolicy,
+    clock: ClockError,
     known: JwkSet,
     fetched_at: Option<u64>,
 }
 
 struct Store {
     keys: Vec<RingKey>,
-    /// What processes and rotation go by.
+    /// The schedule of processes and rotation.
     schedule: RotationSchedule,
-    /// What the ring's times follow from: the same, unless a test shortens the retention.
-    ring_timers: RotationSchedule,
+    /// The schedule that the ring's times follow from. It differs only in a test that shortens the retention.
+    ring_schedule: RotationSchedule,
     last_seq: u64,
 }
 
 impl Store {
     fn rotate(&mut self, now: Timestamp) {
-        let ring = Ring::new(self.keys.clone(), &self.ring_timers);
+        let ring = Ring::new(self.keys.clone(), &self.ring_schedule);
         let plan = plan(&ring, now, &self.schedule);
         for activates_at in plan.create {
             self.last_seq += 1;
@@ -146,9 +148,9 @@ impl Store {
         self.keys.retain(|key| !plan.delete.contains(&key.seq));
     }
 
-    /// What `key rotate` does.
+    /// Does what `key rotate` does.
     fn rotate_now(&mut self, now: Timestamp) {
-        let ring = Ring::new(self.keys.clone(), &self.ring_timers);
+        let ring = Ring::new(self.keys.clone(), &self.ring_schedule);
         let Some(seq) = ring.announced(now).map(|lifecycle| lifecycle.key.seq) else { return };
         if let Some(key) = self.keys.iter_mut().find(|key| key.seq == seq)
             && now >= key.known_at
@@ -158,16 +160,16 @@ impl Store {
         self.rotate(now);
     }
 
-    /// What `key withdraw` does to the key that signs; says which one died.
+    /// Does what `key withdraw` does, to the key that signs. Returns its kid.
     fn withdraw(&mut self, now: Timestamp) -> Option<String> {
-        let ring = Ring::new(self.keys.clone(), &self.ring_timers);
+        let ring = Ring::new(self.keys.clone(), &self.ring_schedule);
         let signing = ring.signing(now)?.key.seq;
-        let heir = ring.announced(now)?.key.seq;
-        let heir = self.keys.iter_mut().find(|key| key.seq == heir)?;
-        if now < heir.known_at {
+        let successor = ring.announced(now)?.key.seq;
+        let successor = self.keys.iter_mut().find(|key| key.seq == successor)?;
+        if now < successor.known_at {
             return None;
         }
-        heir.activates_at = now;
+        successor.activates_at = now;
         let key = self.keys.iter_mut().find(|key| key.seq == signing)?;
         (key.withdrawn_at, key.erased_at) = (Some(now), Some(now));
         let kid = key.jwk.kid().to_owned();
@@ -176,7 +178,7 @@ impl Store {
     }
 }
 
-/// A public key for every number, without the cost of drawing one.
+/// The public key with that number, made without randomness.
 fn jwk(seq: u64) -> Jwk {
     let mut scalar = [1; 32];
     scalar[24..].copy_from_slice(&seq.to_be_bytes());
@@ -184,7 +186,7 @@ fn jwk(seq: u64) -> Jwk {
     Jwk::from_uncompressed_point(&uncompressed_point(&secret)).unwrap()
 }
 
-/// What must never happen.
+/// An outcome that must never happen.
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
     UnknownKey { kid: String, at: u64 },
@@ -194,54 +196,61 @@ enum Fault {
     CannotSign { at: u64 },
 }
 
-/// Runs one world for some days and returns the first fault.
-#[expect(clippy::too_many_lines, reason = "a day in the world, told in order")]
+/// Runs one simulation for some days and returns the first fault.
+#[expect(clippy::too_many_lines, reason = "the events of a step, in their order")]
 fn simulate(
     seed: u64,
     days: u64,
     settings: ScheduleSettings,
-    ring_timers: fn(RotationSchedule) -> RotationSchedule,
+    ring_schedule: fn(RotationSchedule) -> RotationSchedule,
 ) -> Option<Fault> {
     let dice = &mut Dice(seed);
     let schedule = unchecked(settings);
     let start = 1_000 * DAY;
-    let mut store = Store { keys: vec![], schedule, ring_timers: ring_timers(schedule), last_seq: 0 };
-    store.rotate(Offset::new(dice).now(start - 2 * MINUTE));
-    let mut issuers: Vec<Issuer> =
-        (0..3).map(|_| Issuer { process: Process::new(dice), without_kms_until: 0, opened: None }).collect();
+    let mut store = Store { keys: vec![], schedule, ring_schedule: ring_schedule(schedule), last_seq: 0 };
+    store.rotate(ClockError::new(dice).now(start - 2 * MINUTE));
+    let mut issuers: Vec<Issuer> = (0..3)
+        .map(|_| Issuer { process: Process::new(dice), without_kms_until: 0, decrypted: None })
+        .collect();
     let mut publishers: Vec<Process> = (0..2).map(|_| Process::new(dice)).collect();
     let mut verifiers: Vec<Verifier> = [
-        Habit::HonoursMaxAge,
-        Habit::KeepsForTwoHours,
-        Habit::KeepsForTwoHours,
-        Habit::FetchesForUnknownKidOnly,
+        FetchPolicy::AfterMaxAge,
+        FetchPolicy::AfterTwoHours,
+        FetchPolicy::AfterTwoHours,
+        FetchPolicy::ForUnknownKidOnly,
     ]
-    .map(|habit| Verifier { habit, offset: Offset::new(dice), known: JwkSet::default(), fetched_at: None })
+    .map(|policy| Verifier {
+        policy,
+        clock: ClockError::new(dice),
+        known: JwkSet::default(),
+        fetched_at: None,
+    })
     .into();
-    // For every kid, until when its last access and its last refresh token live.
-    let mut living: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
+    // For every kid, when its last access token and its last refresh token expire.
+    let mut expiries: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
     let mut next_run = start + HOUR;
 
-    let mut truth = start;
-    while truth < start + days * DAY {
-        truth += SECOND + dice.below(3 * MINUTE);
-        if truth >= next_run {
-            // A run every twenty minutes or so; some are doubled, some missed for hours.
+    let mut true_time = start;
+    while true_time < start + days * DAY {
+        true_time += SECOND + dice.below(3 * MINUTE);
+        if true_time >= next_run {
+            // About every twenty minutes. Some runs are doubled, and some are missed for hours.
             for _ in 0..=u64::from(dice.one_in(4)) {
-                store.rotate(Offset::new(dice).now(truth));
+                store.rotate(ClockError::new(dice).now(true_time));
             }
-            next_run = truth + if dice.one_in(10) { dice.below(2 * DAY) } else { dice.below(40 * MINUTE) };
+            next_run =
+                true_time + if dice.one_in(10) { dice.below(2 * DAY) } else { dice.below(40 * MINUTE) };
         }
         if dice.one_in(2000) {
-            store.rotate_now(Offset::new(dice).now(truth));
+            store.rotate_now(ClockError::new(dice).now(true_time));
         }
         if dice.one_in(10_000)
-            && let Some(kid) = store.withdraw(Offset::new(dice).now(truth))
+            && let Some(kid) = store.withdraw(ClockError::new(dice).now(true_time))
         {
-            living.remove(&kid);
+            expiries.remove(&kid);
         }
         if dice.one_in(5000) {
-            // Another configuration within the invariants, where the one given keeps them.
+            // Another configuration that keeps the promises if the given one does.
             let factor = 1 + dice.below(3);
             let max_lifetimes =
                 Lifetimes { access: settings.max_lifetimes.access * factor, ..settings.max_lifetimes };
@@ -249,142 +258,145 @@ fn simulate(
                 ScheduleSettings { max_lifetimes, rotation_period: settings.rotation_period * 2, ..settings };
             let changed = if dice.one_in(2) { changed } else { settings };
             store.schedule = unchecked(changed);
-            store.ring_timers = ring_timers(store.schedule);
+            store.ring_schedule = ring_schedule(store.schedule);
         }
         let processes = issuers.iter_mut().map(|issuer| &mut issuer.process).chain(&mut publishers);
         for process in processes {
             if dice.one_in(60) {
-                process.cut_off_until = truth + dice.below(90 * MINUTE);
+                process.cut_off_until = true_time + dice.below(90 * MINUTE);
             }
             if dice.one_in(3000) {
-                // A cold start on another machine.
+                // A cold start with another clock.
                 *process = Process::new(dice);
             }
         }
 
         for issuer in &mut issuers {
             if dice.one_in(100) {
-                issuer.without_kms_until = truth + dice.below(2 * HOUR);
+                issuer.without_kms_until = true_time + dice.below(2 * HOUR);
             }
-            let now = issuer.process.offset.now(truth);
-            let Some(ring) = issuer.process.ring(&store, truth) else { continue };
-            let Some(active) = ring.signing(now) else { return Some(Fault::CannotSign { at: truth }) };
-            if issuer.opened.as_ref() != Some(&active.key.jwk) {
-                if truth >= issuer.without_kms_until && truth >= issuer.process.cut_off_until {
+            let now = issuer.process.clock.now(true_time);
+            let Some(ring) = issuer.process.ring(&store, true_time) else { continue };
+            let Some(active) = ring.signing(now) else { return Some(Fault::CannotSign { at: true_time }) };
+            if issuer.decrypted.as_ref() != Some(&active.key.jwk) {
+                if true_time >= issuer.without_kms_until && true_time >= issuer.process.cut_off_until {
                     let stored = store.keys.iter().find(|key| key.seq == active.key.seq);
                     let is_withdrawn = stored.is_some_and(|key| key.withdrawn_at.is_some());
                     if is_withdrawn {
-                        // By an old copy of the ring, which is read again.
-                        issuer.process.reading = None;
+                        // The copy of the ring is old. It is read again.
+                        issuer.process.cached = None;
                         continue;
                     }
                     if stored.is_none_or(|key| key.erased_at.is_some()) {
-                        return Some(Fault::ErasedWhileNeeded { seq: active.key.seq, at: truth });
+                        return Some(Fault::ErasedWhileNeeded { seq: active.key.seq, at: true_time });
                     }
-                    issuer.opened = Some(active.key.jwk.clone());
+                    issuer.decrypted = Some(active.key.jwk.clone());
                 } else if !issuer
-                    .opened
+                    .decrypted
                     .as_ref()
                     .is_some_and(|jwk| ring.may_keep_signing(jwk, now, &store.schedule))
                 {
                     continue;
                 }
             }
-            let Some(signed_by) = &issuer.opened else { continue };
+            let Some(signed_by) = &issuer.decrypted else { continue };
             let Some(key) = store.keys.iter().find(|key| key.jwk == *signed_by) else { continue };
             if let Some(withdrawn) = key.withdrawn_at {
-                // Two clocks take part: the one that wrote the moment, and this one.
+                // Two clocks take part: the one that wrote the withdrawal, and this one.
                 if now.since(withdrawn) > store.schedule.ring_staleness() + Duration::from_millis(2 * MINUTE)
                 {
-                    return Some(Fault::SignedWhileWithdrawn { kid: key.jwk.kid().to_owned(), at: truth });
+                    return Some(Fault::SignedWhileWithdrawn {
+                        kid: key.jwk.kid().to_owned(),
+                        at: true_time,
+                    });
                 }
             } else {
-                let lives = |seconds| now.plus(Duration::from_secs(seconds));
+                let expires = |seconds| now.plus(Duration::from_secs(seconds));
                 let max_lifetimes = key.max_lifetimes.within(store.schedule.settings().max_lifetimes);
-                let (access, refresh) = living.entry(key.jwk.kid().to_owned()).or_insert((now, now));
-                *access = (*access).max(lives(max_lifetimes.access));
-                *refresh = (*refresh).max(lives(max_lifetimes.refresh));
+                let (access, refresh) = expiries.entry(key.jwk.kid().to_owned()).or_insert((now, now));
+                *access = (*access).max(expires(max_lifetimes.access));
+                *refresh = (*refresh).max(expires(max_lifetimes.refresh));
             }
-            // Refresh tokens live long: whether they are accepted is asked now and then.
+            // Refresh tokens live long, so checking now and then is enough.
             let accepted = dice.one_in(50).then(|| ring.accepted_at_refresh(now));
-            for (kid, (_, refresh)) in &living {
+            for (kid, (_, refresh)) in &expiries {
                 if now < *refresh && accepted.as_ref().is_some_and(|accepted| accepted.find(kid).is_none()) {
-                    return Some(Fault::RefusedAtRefresh { kid: kid.clone(), at: truth });
+                    return Some(Fault::RefusedAtRefresh { kid: kid.clone(), at: true_time });
                 }
             }
         }
 
         for verifier in &mut verifiers {
-            let age = verifier.fetched_at.map(|at| truth - at);
-            let is_stale = match verifier.habit {
-                Habit::HonoursMaxAge => {
+            let age = verifier.fetched_at.map(|at| true_time - at);
+            let is_stale = match verifier.policy {
+                FetchPolicy::AfterMaxAge => {
                     age.is_none_or(|age| u128::from(age) >= settings.jwks_max_age.as_millis())
                 }
-                Habit::KeepsForTwoHours => age.is_none_or(|age| age >= 2 * HOUR),
-                Habit::FetchesForUnknownKidOnly => {
-                    age.is_none() || living.keys().any(|kid| verifier.known.find(kid).is_none())
+                FetchPolicy::AfterTwoHours => age.is_none_or(|age| age >= 2 * HOUR),
+                FetchPolicy::ForUnknownKidOnly => {
+                    age.is_none() || expiries.keys().any(|kid| verifier.known.find(kid).is_none())
                 }
             };
             if is_stale {
                 let first = usize::try_from(dice.below(2)).unwrap();
-                let answer = [first, 1 - first].into_iter().find_map(|at| {
-                    let now = publishers[at].offset.now(truth);
-                    publishers[at].ring(&store, truth).map(|ring| ring.published(now))
+                let response = [first, 1 - first].into_iter().find_map(|at| {
+                    let now = publishers[at].clock.now(true_time);
+                    publishers[at].ring(&store, true_time).map(|ring| ring.published(now))
                 });
-                // While nobody answers (both are cut off for longer than a ring may be old) there is no promise.
-                let Some(published) = answer else { continue };
+                // There is no promise while both publishers are cut off for longer than a ring may be old.
+                let Some(published) = response else { continue };
                 verifier.known = published;
-                verifier.fetched_at = Some(truth);
+                verifier.fetched_at = Some(true_time);
             }
-            let now = verifier.offset.now(truth);
-            for (kid, (access, _)) in &living {
+            let now = verifier.clock.now(true_time);
+            for (kid, (access, _)) in &expiries {
                 if now < *access && verifier.known.find(kid).is_none() {
-                    return Some(Fault::UnknownKey { kid: kid.clone(), at: truth });
+                    return Some(Fault::UnknownKey { kid: kid.clone(), at: true_time });
                 }
             }
         }
-        let oldest = Timestamp::from_millis(truth - 10 * MINUTE);
-        living.retain(|_, (access, refresh)| *access > oldest || *refresh > oldest);
+        let oldest = Timestamp::from_millis(true_time - 10 * MINUTE);
+        expiries.retain(|_, (access, refresh)| *access > oldest || *refresh > oldest);
     }
     None
 }
 
-/// Keys that change as often as they may, so that a year of them fits into weeks.
-fn hasty() -> ScheduleSettings {
+/// Settings with which keys change as often as allowed, so that a year of rotations fits into weeks.
+fn fast_settings() -> ScheduleSettings {
     let max_lifetimes = Lifetimes { access: 3600, refresh: 24 * 3600 };
     let settings = ScheduleSettings { max_lifetimes, ..ScheduleSettings::default() };
     let lead = unchecked(settings).least_lead();
     let settings = ScheduleSettings { announcement_lead: lead, rotation_period: lead, ..settings };
-    RotationSchedule::new(settings).expect("the least lead keeps the promises");
+    RotationSchedule::new(settings).expect("the shortest lead keeps the promises");
     settings
 }
 
 #[test]
-fn no_token_is_refused_while_the_invariants_hold() {
+fn no_valid_token_is_refused_with_a_valid_schedule() {
     for seed in 0..12 {
-        assert_eq!(simulate(seed, 45, hasty(), |schedule| schedule), None, "seed {seed}");
+        assert_eq!(simulate(seed, 45, fast_settings(), |schedule| schedule), None, "seed {seed}");
     }
     for seed in 0..1 {
         assert_eq!(
             simulate(seed, 365, ScheduleSettings::default(), |schedule| schedule),
             None,
-            "seed {seed}, real timers"
+            "seed {seed}, default schedule"
         );
     }
 }
 
-/// The first fault that some seed finds.
+/// Returns the first fault that one of the seeds finds.
 fn find_fault(
     settings: ScheduleSettings,
-    ring_timers: fn(RotationSchedule) -> RotationSchedule,
+    ring_schedule: fn(RotationSchedule) -> RotationSchedule,
 ) -> Option<Fault> {
-    (0..24).find_map(|seed| simulate(seed, 45, settings, ring_timers))
+    (0..24).find_map(|seed| simulate(seed, 45, settings, ring_schedule))
 }
 
 #[test]
-fn a_lead_below_the_invariant_is_found_out() {
-    let settings = hasty();
-    // As if no process ever published from an old ring.
+fn a_lead_below_the_minimum_is_found_out() {
+    let settings = fast_settings();
+    // This lead would be enough if no process ever published an old ring.
     let short = settings.announcement_lead.saturating_sub(unchecked(settings).ring_staleness());
     let settings = ScheduleSettings { announcement_lead: short, rotation_period: short, ..settings };
     assert!(RotationSchedule::new(settings).is_err());
@@ -393,7 +405,7 @@ fn a_lead_below_the_invariant_is_found_out() {
 }
 
 #[test]
-fn a_retention_below_the_invariant_is_found_out() {
-    let found = find_fault(hasty(), without_staleness);
+fn a_retention_below_the_minimum_is_found_out() {
+    let found = find_fault(fast_settings(), without_staleness);
     assert!(matches!(found, Some(Fault::UnknownKey { .. })), "{found:?}");
 }

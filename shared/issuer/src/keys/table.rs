@@ -9,22 +9,26 @@ use aws_sdk_dynamodb::types::{AttributeValue, Select};
 use countersign_verify::{Jwk, Timestamp};
 
 use crate::keys::envelope::EncryptionContext;
-use crate::keys::{Lifetimes, Ring, RingKey, RotationSchedule};
+use crate::keys::{Ring, RingKey, RotationSchedule};
+use crate::records::Lifetimes;
 use crate::store::table::{SIGNING_KEYS, StoreError, number, was_applied};
 
-/// The one partition: a deployment has one ring.
+/// The only partition: a deployment has one ring.
 const RING: &str = "issuer";
 
-/// What a function that only publishes may see of an item.
+/// The attributes that a function which only publishes may read.
 const PUBLIC_ATTRIBUTES: &str = "#ring, #seq, kid, jwk, announced_at, known_at, activates_at, longest_access, longest_refresh, \
      withdrawn_at, erased_at";
 
-/// The ring as it stands in the table.
+/// The attribute of the encrypted private half.
+const ENCRYPTED_PRIVATE_KEY: &str = "wrapped";
+
+/// The contents of the table.
 #[derive(Debug, Default)]
-pub(crate) struct Contents {
-    /// The keys that can be read.
+pub(crate) struct TableContents {
+    /// The keys whose items can be parsed.
     pub(crate) keys: Vec<RingKey>,
-    /// The highest number given so far, to whatever stands there.
+    /// The highest number in use, also by items that cannot be parsed.
     pub(crate) last_seq: u64,
 }
 
@@ -36,7 +40,7 @@ pub struct KeyTable {
 }
 
 impl KeyTable {
-    /// The table below `prefix`.
+    /// The table whose name starts with `prefix`.
     pub fn new(db: Client, prefix: &str) -> Self {
         Self { db, name: format!("{prefix}{SIGNING_KEYS}") }
     }
@@ -45,14 +49,14 @@ impl KeyTable {
         EncryptionContext { table: self.name.clone(), seq }
     }
 
-    /// The public half of every key. Asks for the public attributes and no others, so that a function whose
-    /// permissions end there can read the ring. Items that are no keys are logged, passed over and left alone.
-    pub(crate) async fn read(&self) -> Result<Contents, StoreError> {
+    /// Reads the public half of every key. It requests only the public attributes, so that a function which may read
+    /// no others can read the ring. Items that are not keys are logged, skipped and left unchanged.
+    pub(crate) async fn read(&self) -> Result<TableContents, StoreError> {
         let mut pages = self
             .db
             .query()
             .table_name(&self.name)
-            // The lead counts from the announcement: a copy may be old, but is not older than it says.
+            // The lead starts with the announcement, so a copy must not be older than its time of reading.
             .consistent_read(true)
             .key_condition_expression("#ring = :ring")
             .select(Select::SpecificAttributes)
@@ -63,14 +67,14 @@ impl KeyTable {
             .into_paginator()
             .items()
             .send();
-        let mut contents = Contents::default();
+        let mut contents = TableContents::default();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| StoreError::from_sdk("query signing keys", error))?;
             let seq = number(&item, "seq").unwrap_or(0);
             contents.last_seq = contents.last_seq.max(seq);
             let key = read(&item).and_then(|key| {
                 let is_copy = contents.keys.iter().any(|known| known.jwk == key.jwk);
-                if is_copy { Err("the same key stands at another number") } else { Ok(key) }
+                if is_copy { Err("the same key is stored under another number") } else { Ok(key) }
             });
             match key {
                 Ok(key) => contents.keys.push(key),
@@ -86,24 +90,28 @@ impl KeyTable {
         Ok(contents)
     }
 
-    /// The ring as it stands.
+    /// Reads the ring.
     pub async fn ring(&self, schedule: &RotationSchedule) -> Result<Ring, StoreError> {
         Ok(Ring::new(self.read().await?.keys, schedule))
     }
 
-    /// The wrapped private half of a key; none once it has been erased.
-    pub(crate) async fn wrapped(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
+    /// Reads the encrypted private half of a key. Returns none once it has been erased.
+    pub(crate) async fn encrypted_private_key(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let request =
             self.db.get_item().table_name(&self.name).set_key(Some(key_of(seq))).consistent_read(true);
         let answer = request.send().await.map_err(|error| StoreError::from_sdk("get signing key", error))?;
-        match answer.item.and_then(|mut item| item.remove("wrapped")) {
+        match answer.item.and_then(|mut item| item.remove(ENCRYPTED_PRIVATE_KEY)) {
             Some(AttributeValue::B(bytes)) => Ok(Some(bytes.into_inner())),
             _ => Ok(None),
         }
     }
 
-    /// Adds a key, on condition that its number is free; says whether it was.
-    pub(crate) async fn put(&self, key: &RingKey, wrapped: Vec<u8>) -> Result<bool, StoreError> {
+    /// Adds a key, on condition that its number is free. Returns false if it was not.
+    pub(crate) async fn put(
+        &self,
+        key: &RingKey,
+        encrypted_private_key: Vec<u8>,
+    ) -> Result<bool, StoreError> {
         const OPERATION: &str = "put signing key";
         let jwk = serde_json::to_string(&key.jwk)
             .map_err(|error| StoreError::Corrupt { operation: OPERATION, detail: error.to_string() })?;
@@ -119,13 +127,13 @@ impl KeyTable {
             .item("activates_at", moment(key.activates_at))
             .item("longest_access", AttributeValue::N(key.max_lifetimes.access.to_string()))
             .item("longest_refresh", AttributeValue::N(key.max_lifetimes.refresh.to_string()))
-            .item("wrapped", AttributeValue::B(Blob::new(wrapped)))
+            .item(ENCRYPTED_PRIVATE_KEY, AttributeValue::B(Blob::new(encrypted_private_key)))
             .condition_expression("attribute_not_exists(#ring)")
             .expression_attribute_names("#ring", "ring");
         was_applied(OPERATION, request.send().await)
     }
 
-    /// Lets an announced key sign from `now` on. Does nothing where it signs already.
+    /// Makes an announced key sign from `now` on. Returns false if it already signs or was withdrawn.
     pub(crate) async fn activate(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
@@ -135,25 +143,25 @@ impl KeyTable {
         was_applied("activate signing key", request.send().await)
     }
 
-    /// Marks a key as compromised and erases its private half. The first mark stands.
+    /// Marks a key as compromised and erases its private half. Returns false if it is already marked.
     pub(crate) async fn withdraw(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("SET withdrawn_at = :now, erased_at = :now REMOVE #wrapped")
+            .update_expression("SET withdrawn_at = :now, erased_at = :now REMOVE #private")
             .condition_expression("attribute_exists(kid) AND attribute_not_exists(withdrawn_at)")
-            .expression_attribute_names("#wrapped", "wrapped")
+            .expression_attribute_names("#private", ENCRYPTED_PRIVATE_KEY)
             .expression_attribute_values(":now", moment(now));
         was_applied("withdraw signing key", request.send().await)
     }
 
-    /// Erases the private half of a key that has signed for the last time.
-    pub(crate) async fn erase_wrapped(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
+    /// Erases the private half of a key that will not sign again. Returns false if it is already erased.
+    pub(crate) async fn erase_private_key(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("SET erased_at = :now REMOVE #wrapped")
+            .update_expression("SET erased_at = :now REMOVE #private")
             .expression_attribute_values(":now", moment(now))
-            .condition_expression("attribute_exists(#wrapped)")
-            .expression_attribute_names("#wrapped", "wrapped");
+            .condition_expression("attribute_exists(#private)")
+            .expression_attribute_names("#private", ENCRYPTED_PRIVATE_KEY);
         was_applied("erase signing key", request.send().await)
     }
 
@@ -179,33 +187,34 @@ fn moment(at: Timestamp) -> AttributeValue {
     AttributeValue::N(at.millis().to_string())
 }
 
+/// Parses the public attributes of an item.
 fn read(item: &HashMap<String, AttributeValue>) -> Result<RingKey, &'static str> {
     let text = |name: &str| -> Option<&str> { Some(item.get(name)?.as_s().ok()?.as_str()) };
-    // The bound that the configuration sets too; what lies beyond would overflow sums, or never come.
+    // The configuration has the same bound. A larger value would overflow sums, or be a time that never comes.
     let bounded =
         |name: &str, unit: u64| number(item, name).filter(|value| *value <= u64::from(u32::MAX) * unit);
     let moment = |name: &str| bounded(name, 1000).map(Timestamp::from_millis);
     let seconds = |name: &str| bounded(name, 1);
-    let if_there = |name: &'static str| match item.get(name) {
+    let optional = |name: &'static str| match item.get(name) {
         None => Ok(None),
-        Some(_) => moment(name).map(Some).ok_or("withdrawn_at or erased_at is no number"),
+        Some(_) => moment(name).map(Some).ok_or("withdrawn_at or erased_at is not a number"),
     };
-    let jwk = text("jwk").ok_or("no string jwk")?;
+    let jwk = text("jwk").ok_or("jwk is not a string")?;
     let jwk: Jwk = serde_json::from_str(jwk).map_err(|_| "jwk is not a public P-256 signing key")?;
     if text("kid") != Some(jwk.kid()) || jwk.kid() != jwk.thumbprint() {
         return Err("kid is not the thumbprint of jwk");
     }
     Ok(RingKey {
-        seq: number(item, "seq").ok_or("no number seq")?,
+        seq: number(item, "seq").ok_or("seq is not a number")?,
         jwk,
-        announced_at: moment("announced_at").ok_or("announced_at is no moment")?,
-        known_at: moment("known_at").ok_or("known_at is no moment")?,
-        activates_at: moment("activates_at").ok_or("activates_at is no moment")?,
+        announced_at: moment("announced_at").ok_or("announced_at is not a time")?,
+        known_at: moment("known_at").ok_or("known_at is not a time")?,
+        activates_at: moment("activates_at").ok_or("activates_at is not a time")?,
         max_lifetimes: Lifetimes {
-            access: seconds("longest_access").ok_or("longest_access is no number of seconds")?,
-            refresh: seconds("longest_refresh").ok_or("longest_refresh is no number of seconds")?,
+            access: seconds("longest_access").ok_or("longest_access is not a number of seconds")?,
+            refresh: seconds("longest_refresh").ok_or("longest_refresh is not a number of seconds")?,
         },
-        withdrawn_at: if_there("withdrawn_at")?,
-        erased_at: if_there("erased_at")?,
+        withdrawn_at: optional("withdrawn_at")?,
+        erased_at: optional("erased_at")?,
     })
 }

@@ -1,4 +1,4 @@
-//! The clients of DynamoDB and KMS, lean: one crypto and one TLS stack (ring), five roots, short time-outs.
+//! The clients of DynamoDB and KMS: one crypto and TLS stack (ring and rustls), five roots, short timeouts.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,18 +13,19 @@ use aws_types::SdkConfig;
 
 use crate::store::https::HttpsClient;
 
-/// A caller waits for a token: rather a 503 with Retry-After after a few seconds than an answer it gave up on.
+/// A caller waits for a token. A 503 with `Retry-After` within a few seconds is better for it than a token that arrives
+/// after it has given up.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 const ATTEMPTS: u32 = 3;
 const FIRST_BACKOFF: Duration = Duration::from_millis(50);
 
-/// How DynamoDB is reached.
+/// The settings of the SDK's clients.
 #[derive(Clone)]
 pub struct AwsConfig {
     /// `AWS_REGION`.
     pub region: String,
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, for a local store; AWS's own endpoint where it is left out.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, for a local store; AWS's own endpoint if it is not set.
     pub endpoint: Option<String>,
     /// `AWS_ACCESS_KEY_ID`. On Lambda credentials change only with the process, so they are read once.
     pub access_key_id: String,
@@ -32,7 +33,7 @@ pub struct AwsConfig {
     pub secret_access_key: String,
     /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
-    /// What reaches them. `AWS_CA_BUNDLE`, a file in PEM, names the roots it trusts; Amazon's own where it is left out.
+    /// The HTTP client. It trusts the roots in the PEM file `AWS_CA_BUNDLE`, or Amazon's own if that is not set.
     pub https: HttpsClient,
 }
 
@@ -45,12 +46,12 @@ impl fmt::Debug for AwsConfig {
     }
 }
 
-/// A DynamoDB client for `config`. Opens no connection.
+/// Creates a DynamoDB client. It opens no connection.
 pub fn dynamodb(config: &AwsConfig) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::new(&sdk_config(config, config.endpoint.as_deref()))
 }
 
-/// A KMS client for `config`, at another endpoint than AWS's own where one is given. Opens no connection.
+/// Creates a KMS client for `endpoint`, or for AWS's own endpoint. It opens no connection.
 pub(crate) fn kms(config: &AwsConfig, endpoint: Option<&str>) -> aws_sdk_kms::Client {
     aws_sdk_kms::Client::new(&sdk_config(config, endpoint))
 }
@@ -74,15 +75,15 @@ fn sdk_config(config: &AwsConfig, endpoint: Option<&str>) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .timeout_config(timeouts)
         .retry_config(retries)
-        // For bodies that stream for minutes; ours are a few KiB, and end within the attempt's time or not at all.
+        // It protects bodies that stream for minutes. Ours are a few KiB, and the attempt's timeout bounds them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(config.https.clone());
     builder.set_endpoint_url(endpoint.map(Into::into));
     builder.build()
 }
 
-/// An SDK error in words for the log: the service's code and message, or the chain of causes. Never the response
-/// itself, which holds records.
+/// Describes an SDK error for the log by the service's code and message, or by the chain of causes. The response itself
+/// stays out of the log, because it may contain records.
 pub(crate) fn describe<E>(error: &SdkError<E>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
@@ -94,11 +95,11 @@ where
             service.message().unwrap_or("no message")
         );
     }
-    let mut words = error.to_string();
+    let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        words = format!("{words}: {error}");
+        text = format!("{text}: {error}");
         cause = error.source();
     }
-    words
+    text
 }

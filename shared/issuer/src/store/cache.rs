@@ -1,4 +1,4 @@
-//! Records in memory: fresh for a minute, and good for longer while DynamoDB is away.
+//! Records in memory: fresh for a minute, and usable for longer while DynamoDB is unavailable.
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -13,18 +13,19 @@ use crate::audit::{self, AuditLog};
 use crate::store::circuit_breaker::CircuitBreaker;
 use crate::store::table::{Record, StoreError, Table};
 
-/// Within this time a change takes effect: a client that is disabled, a secret that is revoked.
-const FRESH: Duration = Duration::from_secs(60);
-/// Nobody is refused by an older reading: the client may have been made, or given its new secret, a moment ago, and so
-/// may the key of a token. The same for known and unknown names, or the time of a refusal would tell them apart.
-pub(crate) const REFUSED_FRESH: Duration = Duration::from_secs(2);
+/// A change takes effect within this time: a client that is disabled, a secret that is revoked.
+const FRESHNESS: Duration = Duration::from_secs(60);
+/// Before a credential is rejected, a record older than this is read again: the client may just have been created or
+/// given a new secret, and the key of a token may just have been made. The limit is the same for known and unknown
+/// names, because otherwise the time of a refusal would tell them apart.
+pub(crate) const FRESHNESS_BEFORE_REFUSING: Duration = Duration::from_secs(2);
 
-/// A record takes less than 1 KiB, and with every list at its limit 80 KiB.
+/// A record takes less than 1 KiB, and 80 KiB with every list at its limit.
 const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
-/// Kept apart from the records, so that guessed names push no client out.
+/// Unknown names have a cache of their own, so that guessed names evict no client.
 const MAX_UNKNOWN: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
 
-/// One table's records, each read once a minute at most.
+/// The records of one table, each read at most once a minute.
 pub(crate) struct Cache<R> {
     table: Table<R>,
     max_stale: Duration,
@@ -39,43 +40,31 @@ struct Slots<R> {
     unknown: LruCache<String, Arc<Slot<R>>>,
 }
 
-/// What is known under one key. Locked while it is read: of many who want one record, one reads it.
-type Slot<R> = AsyncMutex<Option<Reading<R>>>;
+/// The copy under one key. It is locked during a read, so that many requests for one record cause one read.
+type Slot<R> = AsyncMutex<Option<CachedRecord<R>>>;
 
-struct Reading<R> {
+struct CachedRecord<R> {
+    /// None if the table had no such record.
     record: Option<Arc<R>>,
-    /// Taken before the reading began.
-    at: Timestamp,
+    /// When the read began.
+    read_at: Timestamp,
 }
 
-impl<R> Reading<R> {
-    /// Its age. None where the clock was set back: such a reading is neither fresh nor good for an outage.
-    fn age(&self, now: Timestamp) -> Option<Duration> {
-        (now >= self.at).then(|| now.since(self.at))
-    }
-
-    fn is_younger_than(&self, fresh: Duration, now: Timestamp) -> bool {
-        let fresh = if self.record.is_some() { fresh } else { REFUSED_FRESH };
-        self.age(now).is_some_and(|age| age < fresh)
+impl<R> CachedRecord<R> {
+    fn is_fresh(&self, freshness: Duration, now: Timestamp) -> bool {
+        let freshness = if self.record.is_some() { freshness } else { FRESHNESS_BEFORE_REFUSING };
+        self.read_at.is_within(freshness, now)
     }
 }
 
-/// A record that is no longer fresh, to go on with where there is no newer one.
-struct Stale<R> {
+/// A record that is no longer fresh, for use when DynamoDB cannot be read.
+struct StaleRecord<R> {
     record: Arc<R>,
     age: Duration,
 }
 
-impl<R: Record> Stale<R> {
-    /// Serves it, which the log then says.
-    fn serve(&self, key: &str, reason: Option<&dyn fmt::Display>, audit: &AuditLog) -> Arc<R> {
-        audit.write(&audit::Record::served_stale(R::TABLE, key, self.age, reason));
-        Arc::clone(&self.record)
-    }
-}
-
 impl<R: Record> Cache<R> {
-    /// A cache over `table`, good for `max_stale` past its freshness while DynamoDB is away.
+    /// A cache over `table` whose copies are usable for `max_stale` past their freshness while DynamoDB is unavailable.
     pub(crate) fn new(
         table: Table<R>,
         max_stale: Duration,
@@ -87,52 +76,57 @@ impl<R: Record> Cache<R> {
         Self { table, max_stale, clock, slots: Mutex::new(slots), breaker, audit }
     }
 
-    /// The record of that key, as it was at most a minute ago; while DynamoDB is away, at most `max_stale` longer.
+    /// Returns the record under `key`, at most a minute old; while DynamoDB is unavailable, at most `max_stale` older.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
-        self.get_younger_than(FRESH, key).await
+        self.get_within(FRESHNESS, key).await
     }
 
-    /// The same for whoever is about to be refused, as it was at most two seconds ago.
+    /// Returns the record under `key`, at most two seconds old, for a decision that would reject a credential.
     pub(crate) async fn get_before_refusing(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
-        self.get_younger_than(REFUSED_FRESH, key).await
+        self.get_within(FRESHNESS_BEFORE_REFUSING, key).await
     }
 
-    async fn get_younger_than(&self, fresh: Duration, key: &str) -> Result<Option<Arc<R>>, StoreError> {
+    async fn get_within(&self, freshness: Duration, key: &str) -> Result<Option<Arc<R>>, StoreError> {
         let slot = self.slot(key);
-        let mut reading = slot.lock().await;
+        let mut cached = slot.lock().await;
         let now = self.clock.now();
-        if let Some(reading) = &*reading
-            && reading.is_younger_than(fresh, now)
+        if let Some(cached) = &*cached
+            && cached.is_fresh(freshness, now)
         {
-            return Ok(reading.record.clone());
+            return Ok(cached.record.clone());
         }
-        let copy = reading.as_ref().and_then(|reading| self.stale(reading, now));
+        let stale = cached.as_ref().and_then(|cached| self.stale(cached, now));
         if self.breaker.is_open()
-            && let Some(copy) = &copy
+            && let Some(stale) = &stale
         {
-            return Ok(Some(copy.serve(key, None, &self.audit)));
+            return Ok(Some(self.serve(stale, key, None)));
         }
-        match self.breaker.watch(copy.is_some(), Box::pin(self.table.get(key))).await {
+        match self.breaker.call(stale.is_some(), Box::pin(self.table.get(key))).await {
             Ok(record) => {
                 let record = record.map(Arc::new);
-                *reading = Some(Reading { record: record.clone(), at: now });
+                *cached = Some(CachedRecord { record: record.clone(), read_at: now });
                 self.keep(key, &slot, record.is_some());
                 Ok(record)
             }
-            Err(error @ StoreError::Unavailable { .. }) => match copy {
-                Some(copy) => Ok(Some(copy.serve(key, Some(&error), &self.audit))),
+            // A copy bridges an outage, but neither a record that cannot be read nor a missing permission.
+            Err(error) => match stale.filter(|_| error.is_outage()) {
+                Some(stale) => Ok(Some(self.serve(&stale, key, Some(&error)))),
                 None => Err(error),
             },
-            // A record that cannot be read, a permission that is missing: no outage to bridge.
-            Err(error) => Err(error),
         }
     }
 
-    /// The record of an old reading, if it may still be served.
-    fn stale(&self, reading: &Reading<R>, now: Timestamp) -> Option<Stale<R>> {
-        let record = reading.record.clone()?;
-        let age = reading.age(now).filter(|age| *age < FRESH + self.max_stale)?;
-        Some(Stale { record, age })
+    /// Returns the cached record if it may still be used during an outage.
+    fn stale(&self, cached: &CachedRecord<R>, now: Timestamp) -> Option<StaleRecord<R>> {
+        let record = cached.record.clone()?;
+        let is_usable = cached.read_at.is_within(FRESHNESS + self.max_stale, now);
+        is_usable.then(|| StaleRecord { record, age: now.since(cached.read_at) })
+    }
+
+    /// Uses a stale record and says so in the audit log.
+    fn serve(&self, stale: &StaleRecord<R>, key: &str, error: Option<&StoreError>) -> Arc<R> {
+        self.audit.write(&served_stale(R::TABLE, key, stale.age, error));
+        Arc::clone(&stale.record)
     }
 
     fn slot(&self, key: &str) -> Arc<Slot<R>> {
@@ -140,7 +134,7 @@ impl<R: Record> Cache<R> {
         if let Some(slot) = slots.known.get(key) {
             return Arc::clone(slot);
         }
-        // Whether there is a record, the reading will tell.
+        // Unknown until a read finds the record.
         Arc::clone(slots.unknown.get_or_insert_ref(key, Arc::default))
     }
 
@@ -154,8 +148,25 @@ impl<R: Record> Cache<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots<R>> {
-        // Nothing between two of its statements can panic; a poisoned map would be whole.
+        // No statement under the lock can panic between two changes, so a poisoned map is still consistent.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The audit record of a stale copy. Without an error, the circuit breaker was open.
+pub(crate) fn served_stale(
+    table: &'static str,
+    key: &str,
+    age: Duration,
+    error: Option<&StoreError>,
+) -> audit::Record {
+    let reason = error.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
+    audit::Record {
+        table: Some(table),
+        key: Some(key.to_owned()),
+        age_seconds: Some(age.as_secs()),
+        reason: Some(reason),
+        ..audit::Record::new(audit::Event::ServedStale)
     }
 }
 

@@ -1,121 +1,93 @@
-//! Whether DynamoDB, or KMS, answered when it was last asked. Whoever has a copy to go on with waits for a newer one no longer than a
-//! moment, and after a failure leaves its table alone for a while: one request is slow then, and not each.
+//! A circuit breaker per table: it bounds the wait of a caller that has a copy, and pauses reads after a failure.
+//!
+//! While DynamoDB or KMS is unavailable, one request is slow and the next ones use their copies at once.
 
-use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use countersign_verify::{Clock, Timestamp};
 
-use crate::keys::{EnvelopeError, KeyError};
-use crate::store::table::StoreError;
-
-/// After a failed read a table is left alone this long by whoever has a copy.
+/// After a failed read a caller that has a copy does not read the table for this long.
 const PAUSE: Duration = Duration::from_secs(5);
-/// A caller whose answer is at hand waits this long for a newer one: for an attempt that times out, and for the one
-/// after it on a new connection.
+/// A caller that has a copy waits this long for a newer one: long enough for one attempt that times out and a second
+/// one over a new connection.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// And no longer than this where another table has just failed. It is asked nonetheless: the trouble may be that table's
-/// alone, and what was revoked in this one must not stand for it.
+/// It waits only this long when a read of another table has just failed. It still reads, because the fault may be
+/// limited to the other table, and a copy must not hide what was revoked in this one.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
+/// The value of `failed_at` after a success.
+const NEVER: u64 = 0;
 
-/// An error that may be an outage.
-pub(crate) trait Failure {
-    /// Nobody answered for that long.
-    fn no_answer_within(patience: Duration) -> Self;
-    /// Whether whoever was asked was out of reach, slow, or throttled.
+/// An error of a call through a circuit breaker.
+pub(crate) trait CallError {
+    /// The error of a call without an answer within `timeout`.
+    fn timed_out(timeout: Duration) -> Self;
+    /// Returns true when the service was unreachable, slow or throttling.
     fn is_outage(&self) -> bool;
 }
 
-impl Failure for StoreError {
-    fn no_answer_within(patience: Duration) -> Self {
-        Self::Unavailable { operation: "read", detail: format!("no answer within {patience:?}") }
-    }
-
-    fn is_outage(&self) -> bool {
-        matches!(self, Self::Unavailable { .. })
-    }
-}
-
-impl Failure for KeyError {
-    fn no_answer_within(patience: Duration) -> Self {
-        Self::NoAnswer { patience }
-    }
-
-    fn is_outage(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_outage(),
-            Self::KeyEnvelope { error, .. } => matches!(error, EnvelopeError::Unavailable(_)),
-            Self::NoAnswer { .. } => true,
-            Self::NoSigningKey | Self::Erased { .. } | Self::Unusable { .. } | Self::Signing => false,
-        }
-    }
-}
-
-/// What one table's reader knows of the last failure: of its own, and of all readers of the process.
+/// Remembers the last failure of one table's reads, and the last failure of any read in the process.
 #[derive(Debug)]
 pub(crate) struct CircuitBreaker {
-    /// In milliseconds; 0 after a success.
+    /// In milliseconds, or [`NEVER`].
     failed_at: AtomicU64,
-    /// The same of whichever table was read last.
+    /// Shared with the breakers of the other tables.
     any_failed_at: Arc<AtomicU64>,
     clock: Clock,
 }
 
 impl CircuitBreaker {
-    /// None so far.
+    /// A closed breaker.
     pub(crate) fn new(clock: Clock) -> Self {
-        Self { failed_at: AtomicU64::default(), any_failed_at: Arc::default(), clock }
+        Self { failed_at: AtomicU64::new(NEVER), any_failed_at: Arc::default(), clock }
     }
 
-    /// For another reader in the same process.
+    /// A closed breaker for another table of the same process.
     pub(crate) fn for_table(&self) -> Self {
         let any_failed_at = Arc::clone(&self.any_failed_at);
-        Self { failed_at: AtomicU64::default(), any_failed_at, clock: self.clock.clone() }
+        Self { failed_at: AtomicU64::new(NEVER), any_failed_at, clock: self.clock.clone() }
     }
 
-    /// Whether reading failed a moment ago.
+    /// Returns true while reads of this table are paused.
     pub(crate) fn is_open(&self) -> bool {
-        self.is_open_since(&self.failed_at)
+        self.is_paused_since(&self.failed_at)
     }
 
-    /// A clock that was set back makes nothing recent.
-    fn is_open_since(&self, failed_at: &AtomicU64) -> bool {
-        let (failed_at, now) = (Timestamp::from_millis(failed_at.load(Ordering::Relaxed)), self.clock.now());
-        now >= failed_at && now.since(failed_at) < PAUSE
+    fn is_paused_since(&self, failed_at: &AtomicU64) -> bool {
+        Timestamp::from_millis(failed_at.load(Ordering::Relaxed)).is_within(PAUSE, self.clock.now())
     }
 
-    /// What `read` says, and whether it says anything is kept in mind. Where there is a copy it must be quick.
-    pub(crate) async fn watch<T, E: Failure>(
+    /// Runs `read` and remembers whether it got an answer. The wait is bounded when the caller has a copy.
+    pub(crate) async fn call<T, E: CallError>(
         &self,
         has_copy: bool,
         read: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let unanswered = Unanswered(self);
-        let patience = match has_copy {
+        let mut attempt = Attempt { breaker: self, was_answered: false };
+        let timeout = match has_copy {
             false => Duration::MAX,
-            true if self.is_open_since(&self.any_failed_at) => SHORT_TIMEOUT,
+            true if self.is_paused_since(&self.any_failed_at) => SHORT_TIMEOUT,
             true => TIMEOUT,
         };
-        let result = tokio::time::timeout(patience, read).await;
-        let result = result.unwrap_or_else(|_| Err(E::no_answer_within(patience)));
-        if !result.as_ref().is_err_and(Failure::is_outage) {
-            mem::forget(unanswered);
-            self.failed_at.store(0, Ordering::Relaxed);
-            self.any_failed_at.store(0, Ordering::Relaxed);
-        }
+        let result = tokio::time::timeout(timeout, read).await;
+        let result = result.unwrap_or_else(|_| Err(E::timed_out(timeout)));
+        attempt.was_answered = !result.as_ref().is_err_and(E::is_outage);
         result
     }
 }
 
-/// Marks the failure when it is dropped: a request that is cut off at its deadline does not come back to say so.
-struct Unanswered<'a>(&'a CircuitBreaker);
+/// Records the outcome of a call when it is dropped, so that a request which is cancelled at its deadline counts as
+/// a failure.
+struct Attempt<'a> {
+    breaker: &'a CircuitBreaker,
+    was_answered: bool,
+}
 
-impl Drop for Unanswered<'_> {
+impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let now = self.0.clock.now().millis();
-        self.0.failed_at.store(now, Ordering::Relaxed);
-        self.0.any_failed_at.store(now, Ordering::Relaxed);
+        let failed_at = if self.was_answered { NEVER } else { self.breaker.clock.now().millis() };
+        self.breaker.failed_at.store(failed_at, Ordering::Relaxed);
+        self.breaker.any_failed_at.store(failed_at, Ordering::Relaxed);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::marker::PhantomData;
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
@@ -10,6 +11,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 
 use crate::store::aws;
+use crate::store::circuit_breaker::CallError;
 
 /// A table: its name without the prefix, its key, and the attribute that expires its items.
 #[derive(Debug)]
@@ -17,20 +19,20 @@ pub struct TableShape {
     /// Without the prefix.
     pub name: &'static str,
     partition_key: &'static str,
-    /// A number.
+    /// Always a number.
     sort_key: Option<&'static str>,
-    /// What expires its items: seconds since 1970.
+    /// The attribute that expires its items, in seconds since 1970.
     pub ttl: Option<&'static str>,
 }
 
 impl TableShape {
-    /// The attributes of its key, the partition's first.
+    /// The names of the key attributes, the partition key first.
     pub fn keys(&self) -> Vec<&'static str> {
         [Some(self.partition_key), self.sort_key].into_iter().flatten().collect()
     }
 }
 
-/// Every table of an issuer.
+/// All tables of an issuer.
 pub fn table_shapes() -> &'static [TableShape] {
     &TABLES
 }
@@ -44,49 +46,55 @@ pub(crate) const ATTEMPTS: &str = "attempts";
 const TABLES: [TableShape; 5] = [
     TableShape { name: CLIENTS, partition_key: "client_id", sort_key: None, ttl: None },
     TableShape { name: PRINCIPALS, partition_key: "principal", sort_key: None, ttl: None },
-    // Keys never expire by themselves: one that vanished early would take its tokens with it.
+    // Keys never expire by themselves: if one vanished early, its tokens would become invalid.
     TableShape { name: SIGNING_KEYS, partition_key: "ring", sort_key: Some("seq"), ttl: None },
     TableShape { name: REFRESH_FAMILIES, partition_key: "family", sort_key: None, ttl: Some("expires") },
     TableShape { name: ATTEMPTS, partition_key: "attempt", sort_key: None, ttl: Some("expires") },
 ];
 
-/// Why the store gave no answer. The detail is for the log.
+/// An error of the store. The detail is for the log.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// DynamoDB is out of reach, slow, or throttles: worth trying again.
+    /// DynamoDB is unreachable, slow or throttling. A retry may succeed.
     #[error("{operation}: DynamoDB is out of reach: {detail}")]
     Unavailable {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// The SDK's words.
+        /// The SDK's error.
         detail: String,
     },
-    /// DynamoDB refused: a missing table, a missing permission, or a defect of ours.
+    /// DynamoDB refused the operation: a missing table, a missing permission, or a defect of ours.
     #[error("{operation}: DynamoDB refused: {detail}")]
     Refused {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// The SDK's words.
+        /// The SDK's error.
         detail: String,
     },
-    /// An item does not read as what it should be.
+    /// An item cannot be parsed.
     #[error("{operation}: the item cannot be read: {detail}")]
     Corrupt {
-        /// What was tried.
+        /// The operation that failed.
         operation: &'static str,
-        /// The parser's words.
+        /// The parser's error.
         detail: String,
     },
 }
 
 impl StoreError {
-    #[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+    /// Returns true when DynamoDB was unreachable, slow or throttling.
+    pub fn is_outage(&self) -> bool {
+        matches!(self, Self::Unavailable { .. })
+    }
+
+    /// Classifies an error of the SDK. Without a response from the service it counts as an outage.
+    #[expect(clippy::needless_pass_by_value, reason = "the signature that map_err needs")]
     pub(crate) fn from_sdk<E>(operation: &'static str, error: SdkError<E>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
-        let answered = error.as_service_error().map(|service| {
-            let passing = matches!(
+        let is_outage = error.as_service_error().is_none_or(|service| {
+            let is_transient = matches!(
                 service.code(),
                 Some(
                     "ProvisionedThroughputExceededException"
@@ -97,25 +105,32 @@ impl StoreError {
                         | "ServiceUnavailable"
                 )
             );
-            passing || error.raw_response().is_some_and(|raw| raw.status().is_server_error())
+            is_transient || error.raw_response().is_some_and(|raw| raw.status().is_server_error())
         });
         let detail = aws::describe(&error);
-        match answered {
-            Some(false) => Self::Refused { operation, detail },
-            Some(true) | None => Self::Unavailable { operation, detail },
-        }
+        if is_outage { Self::Unavailable { operation, detail } } else { Self::Refused { operation, detail } }
+    }
+}
+
+impl CallError for StoreError {
+    fn timed_out(timeout: Duration) -> Self {
+        Self::Unavailable { operation: "read", detail: format!("no answer within {timeout:?}") }
+    }
+
+    fn is_outage(&self) -> bool {
+        self.is_outage()
     }
 }
 
 /// A record that an administrator writes: a client or a principal.
 pub trait Record: Serialize + DeserializeOwned {
-    /// Its table's name without the prefix.
+    /// The name of its table, without the prefix.
     const TABLE: &'static str;
     /// The name of its key attribute.
     const KEY: &'static str;
     /// The value of its key.
     fn key(&self) -> String;
-    /// The optimistic lock: 1 when created, one more with every save.
+    /// The version for optimistic locking: 1 when created, incremented by every save.
     fn version(&mut self) -> &mut u64;
 }
 
@@ -127,14 +142,14 @@ pub struct Table<R> {
     record: PhantomData<fn() -> R>,
 }
 
-/// Why a record was not written.
+/// An error of a write.
 #[derive(Debug, thiserror::Error)]
 pub enum WriteError {
-    /// A record of that name exists.
+    /// A record with that key exists.
     #[error("it exists already")]
     Exists,
-    /// The record changed, or went, since it was read.
-    #[error("it was changed by somebody else in the meantime; look at it again and repeat the command")]
+    /// The record was changed or deleted since it was read.
+    #[error("it was changed in the meantime; look at it again and repeat the command")]
     Changed,
     /// The store failed.
     #[error(transparent)]
@@ -142,12 +157,12 @@ pub enum WriteError {
 }
 
 impl<R: Record> Table<R> {
-    /// The table below `prefix`.
+    /// The table of `R` whose name starts with `prefix`.
     pub fn new(db: Client, prefix: &str) -> Self {
         Self { db, name: format!("{prefix}{}", R::TABLE), record: PhantomData }
     }
 
-    /// The record of that key. Eventually consistent, which costs half: a record may be a second old.
+    /// Returns the record under `key`. An eventually consistent read costs half; the record may be a second old.
     pub async fn get(&self, key: &str) -> Result<Option<R>, StoreError> {
         const OPERATION: &str = "get item";
         let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
@@ -155,7 +170,7 @@ impl<R: Record> Table<R> {
         answer.item.map(|item| self.read(item)).transpose()
     }
 
-    /// Every record, in no order; one that cannot be read hides no other.
+    /// Returns all records in no particular order. One that cannot be parsed does not hide the others.
     pub async fn list(&self) -> Result<Vec<Result<R, StoreError>>, StoreError> {
         let mut pages = self.db.scan().table_name(&self.name).into_paginator().items().send();
         let mut records = Vec::new();
@@ -178,7 +193,7 @@ impl<R: Record> Table<R> {
             .map_err(|error| StoreError::Corrupt { operation: "write record", detail: error.to_string() })
     }
 
-    /// Writes a record that must not exist yet.
+    /// Creates a record, on condition that no record with its key exists.
     pub async fn create(&self, record: &R) -> Result<(), WriteError> {
         let item = Self::write(record)?;
         let request = self
@@ -191,7 +206,7 @@ impl<R: Record> Table<R> {
         if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Exists) }
     }
 
-    /// Writes a record that was read before, on condition that nobody has written it since; its version goes up.
+    /// Writes a record that was read before, on condition that it has not been written since. Increments its version.
     pub async fn save(&self, record: &mut R) -> Result<(), WriteError> {
         let read_version = *record.version();
         *record.version() += 1;
@@ -207,7 +222,7 @@ impl<R: Record> Table<R> {
         if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Changed) }
     }
 
-    /// Deletes the record of that key; says whether there was one.
+    /// Deletes the record under `key`. Returns false if there was none.
     pub async fn delete(&self, key: &str) -> Result<bool, StoreError> {
         let request = self
             .db
@@ -220,7 +235,7 @@ impl<R: Record> Table<R> {
     }
 }
 
-/// Whether a conditional write was applied: a refused condition means that somebody else was there before.
+/// Returns true if a conditional write was applied, and false if its condition failed because another writer was first.
 pub(crate) fn was_applied<T, E>(
     operation: &'static str,
     answer: Result<T, SdkError<E>>,
@@ -235,12 +250,12 @@ where
     }
 }
 
-/// An attribute that is a whole number.
+/// Reads an attribute that is a whole number.
 pub(crate) fn number(item: &HashMap<String, AttributeValue>, name: &str) -> Option<u64> {
     item.get(name)?.as_n().ok()?.parse().ok()
 }
 
-/// A whole number, as an attribute.
+/// Makes a whole number an attribute.
 pub(crate) fn numeric(value: u64) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }

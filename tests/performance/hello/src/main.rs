@@ -1,4 +1,4 @@
-//! The least that a function behind an HTTP API can be, run as the functions are.
+//! The smallest possible function behind an HTTP API, in the same runtime as the functions.
 
 use lambda_http::{Error, Request, service_fn};
 

@@ -1,4 +1,4 @@
-//! Key pairs from KMS: the private half leaves it encrypted and is opened where it signs, nowhere else.
+//! Key pairs from KMS. The private half leaves KMS encrypted and is decrypted only in the functions that sign.
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};
@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use super::{EncryptedKeyPair, EncryptionContext, EnvelopeError};
 use crate::store::aws;
 
-/// A symmetric KMS key that signing keys are wrapped with.
+/// A symmetric KMS key that encrypts signing keys.
 #[derive(Debug, Clone)]
 pub struct KmsEnvelope {
     client: Client,
@@ -21,7 +21,7 @@ pub struct KmsEnvelope {
 }
 
 impl KmsEnvelope {
-    /// Wraps with the KMS key `key_id`: an id, an alias or an ARN.
+    /// Encrypts with the KMS key `key_id`: an id, an alias or an ARN.
     pub fn new(client: Client, key_id: String) -> Self {
         Self { client, key_id }
     }
@@ -51,40 +51,39 @@ impl KmsEnvelope {
             request = request.encryption_context(name, value);
         }
         let pair = request.send().await.map_err(from_sdk)?;
-        let (Some(public), Some(wrapped)) = (pair.public_key, pair.private_key_ciphertext_blob) else {
+        let (Some(public), Some(encrypted)) = (pair.public_key, pair.private_key_ciphertext_blob) else {
             return Err(EnvelopeError::NotAKey("KMS left out a half of the pair"));
         };
-        // KMS gives the public half as a DER SubjectPublicKeyInfo.
+        // KMS returns the public half as a DER SubjectPublicKeyInfo.
         let public = PublicKey::from_public_key_der(public.as_ref())
             .map_err(|_| EnvelopeError::NotAKey("the public half does not parse"))?;
         let jwk = Jwk::from_uncompressed_point(public.to_sec1_point(false).as_bytes())
-            .map_err(|_| EnvelopeError::NotAKey("the public half is no point"))?;
-        Ok(EncryptedKeyPair { jwk, wrapped: wrapped.into_inner() })
+            .map_err(|_| EnvelopeError::NotAKey("the public half is not a point of the curve"))?;
+        Ok(EncryptedKeyPair { jwk, encrypted_private_key: encrypted.into_inner() })
     }
 
-    pub(super) async fn unwrap(
+    pub(super) async fn decrypt(
         &self,
-        wrapped: &[u8],
+        encrypted: &[u8],
         context: &EncryptionContext,
     ) -> Result<Zeroizing<Vec<u8>>, EnvelopeError> {
-        let mut request = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(Blob::new(wrapped));
+        let mut request = self.client.decrypt().key_id(&self.key_id).ciphertext_blob(Blob::new(encrypted));
         for (name, value) in context.pairs() {
             request = request.encryption_context(name, value);
         }
-        let opened = request.send().await.map_err(from_sdk)?;
-        let plaintext = opened.plaintext.ok_or(EnvelopeError::NotAKey("KMS left out the private half"))?;
+        let decrypted = request.send().await.map_err(from_sdk)?;
+        let plaintext = decrypted.plaintext.ok_or(EnvelopeError::NotAKey("KMS left out the private half"))?;
         Ok(Zeroizing::new(plaintext.into_inner()))
     }
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "what map_err hands over")]
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err needs")]
 fn from_sdk<E>(error: SdkError<E>) -> EnvelopeError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {
-    let passing = match error.as_service_error() {
-        None => true,
-        Some(service) => matches!(
+    let is_transient = error.as_service_error().is_none_or(|service| {
+        matches!(
             service.code(),
             Some(
                 "ThrottlingException"
@@ -92,9 +91,9 @@ where
                     | "KMSInternalException"
                     | "KeyUnavailableException"
             )
-        ),
-    };
-    let passing = passing || error.raw_response().is_some_and(|raw| raw.status().is_server_error());
+        )
+    });
+    let is_outage = is_transient || error.raw_response().is_some_and(|raw| raw.status().is_server_error());
     let detail = aws::describe(&error);
-    if passing { EnvelopeError::Unavailable(detail) } else { EnvelopeError::Refused(detail) }
+    if is_outage { EnvelopeError::Unavailable(detail) } else { EnvelopeError::Refused(detail) }
 }

@@ -1,4 +1,4 @@
-//! The least that a function can be: the runtime, an event that nobody reads, and an answer that stands ready.
+//! The smallest possible function: the runtime, an event that is not read, and a constant answer.
 
 use lambda_runtime::{Error, LambdaEvent, Runtime, service_fn};
 use serde::de::IgnoredAny;

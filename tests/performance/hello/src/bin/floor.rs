@@ -1,5 +1,6 @@
-//! The least that a function that signs can be: the bare runtime, and one raw signature for each event. What the same
-//! signature takes in a loop of its own is less: here the kernel and the other end have had the caches in between.
+//! The smallest possible function that signs: the bare runtime with one raw signature for each
+//! event. The same signature costs less in a loop alone, because here the kernel and the peer use
+//! the processor's caches in between.
 
 use std::hint::black_box;
 

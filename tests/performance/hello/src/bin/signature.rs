@@ -1,5 +1,6 @@
-//! One raw signature: ring's ECDSA over P-256 with the key pair at hand, over as many bytes as a token's header and
-//! claims have. Prints the nanoseconds of CPU that one takes, by the kernel's own account.
+//! One raw signature: ring's ECDSA over P-256 with a parsed key pair, over as many bytes as a
+//! token's header and claims have. Prints the nanoseconds of CPU of one signature, as the kernel
+//! accounts for it.
 
 use std::error::Error;
 use std::hint::black_box;
@@ -28,7 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The nanoseconds that this thread has run.
+/// Returns the nanoseconds that this thread has run.
 fn cpu() -> Result<u64, Box<dyn Error>> {
     let account = std::fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(account.split(' ').next().ok_or("an empty account")?.parse()?)
