@@ -1,6 +1,7 @@
-//! The command line.
+//! The command line: arguments and output.
 #![allow(clippy::doc_markdown, reason = "doc comments are the help text, where a back-tick would be shown")]
 
+mod arguments;
 mod client;
 mod dev;
 mod doctor;
@@ -12,59 +13,37 @@ mod principal;
 mod secret;
 mod target;
 mod token;
-
-use std::error::Error;
-use std::io::{IsTerminal, Read};
+mod views;
 
 use clap::{Parser, Subcommand};
-use countersign_issuer::audit::AuditLog;
-use countersign_issuer::config::StoreConfig;
-use countersign_issuer::credentials::Secret;
-use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, Rotator};
-use countersign_issuer::random::Random;
-use countersign_issuer::records::Lifetimes;
-use countersign_issuer::records::RecordProblem;
-use countersign_issuer::store::{Record, StoreError, Table, dynamodb};
 use countersign_verify::Clock;
-use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::outcome::Outcome;
+use crate::records::PrincipalKind;
 use target::Target;
-
-/// What a command comes to. An error is shown to the person as it stands.
-pub(crate) type Outcome<T = ()> = Result<T, Box<dyn Error + Send + Sync>>;
-
-/// An outcome that is told apart by the program's exit code.
-#[derive(Debug, thiserror::Error)]
-#[error("{said}")]
-pub struct Worst {
-    /// The exit code.
-    pub code: u8,
-    /// What is said to the person.
-    pub said: String,
-}
 
 const EXAMPLES: &str = "\
 Examples:
   countersign dev
-  countersign client create billing --name 'Billing' --grant client_credentials --scope bills:read \\
-      --audience https://api.example.com
+  countersign client create billing --grant client_credentials \\
+      --scope bills:read --audience https://api.example.com
   countersign user create jane@example.com --brand acme --role subscriber
-  curl … | countersign token verify --jwks jwks.json --issuer https://issuer.example.com
-
+  curl … | countersign token verify --jwks jwks.json \\
+      --issuer https://issuer.example.com
   countersign doctor --profile admin --region eu-central-1
 
-Administration finds credentials and the region as the AWS CLI does (environment, profiles, SSO, roles), and reads
-AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX; `key rotate`, `key withdraw` and `doctor` also
-COUNTERSIGN_KMS_KEY_ID and the schedule as the functions have them (the stack's output Environment). For the store of a
-running `countersign dev`:
+Credentials and the region come from the environment, a profile, SSO or a role, as for the AWS CLI. Administration also \
+reads AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX. `key rotate`, `key withdraw` and `doctor` need \
+COUNTERSIGN_KMS_KEY_ID and the key rotation settings as well: set them as the functions have them (stack output \
+Environment).
+
+For the store of a running `countersign dev`:
   set -a; . .countersign/env; set +a";
 
-/// A stateless OAuth 2.0 token issuer: a local one to try, and the administration of a deployed one.
+/// Run a stateless OAuth 2.0 token issuer locally, and administer a deployed one.
 #[derive(Debug, Parser)]
 #[command(name = "countersign", version, after_help = EXAMPLES, arg_required_else_help = true)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Print JSON
@@ -79,7 +58,7 @@ enum Command {
     /// Run an issuer, its store and a protected demo API on this machine
     Dev(dev::DevCommand),
     /// Administer clients and their secrets
-    #[command(subcommand)]
+    #[command(subcommand, after_help = client::EXAMPLES)]
     Client(client::ClientCommand),
     /// Administer the users of a brand
     #[command(subcommand, after_help = principal::USER_EXAMPLES)]
@@ -87,31 +66,29 @@ enum Command {
     /// Administer operators
     #[command(subcommand, after_help = principal::OPERATOR_EXAMPLES)]
     Operator(principal::PrincipalCommand),
-    /// Look at the signing keys, rotate them, withdraw a compromised one
-    #[command(subcommand)]
+    /// List, rotate and withdraw signing keys
+    #[command(subcommand, after_help = key::EXAMPLES)]
     Key(key::KeyCommand),
-    /// Say what is wrong with a deployment, and what to do about it
+    /// Check a deployment; report each fault with its remedy
     Doctor(doctor::DoctorCommand),
-    /// Look into tokens
-    #[command(subcommand)]
+    /// Inspect and verify tokens
+    #[command(subcommand, after_help = token::EXAMPLES)]
     Token(token::TokenCommand),
     /// Check which routes of an API callers may use
-    #[command(subcommand)]
+    #[command(subcommand, after_help = policy::EXAMPLES)]
     Policy(policy::PolicyCommand),
 }
 
 impl Arguments {
-    /// Does what was asked.
-    pub async fn run(self) -> Outcome {
+    /// Runs the command.
+    pub(crate) async fn run(self) -> Outcome {
         let (json, target) = (self.json, &self.target);
         let outcome = match self.command {
             Command::Dev(command) => command.run(json).await,
-            Command::Client(command) => command.run(&Administration::of(target).await?, json).await,
-            Command::User(command) => {
-                command.run(principal::Kind::User, &Administration::of(target).await?, json).await
-            }
+            Command::Client(command) => command.run(&target.context().await?, json).await,
+            Command::User(command) => command.run(PrincipalKind::User, &target.context().await?, json).await,
             Command::Operator(command) => {
-                command.run(principal::Kind::Operator, &Administration::of(target).await?, json).await
+                command.run(PrincipalKind::Operator, &target.context().await?, json).await
             }
             Command::Key(command) => command.run(target, json).await,
             Command::Doctor(command) => command.run(target, json).await,
@@ -122,133 +99,74 @@ impl Arguments {
     }
 }
 
-/// The records' store, and what writing to it needs.
-pub(crate) struct Administration {
-    db: aws_sdk_dynamodb::Client,
-    prefix: String,
-    schedule: RotationSchedule,
-    pub(crate) clock: Clock,
-    pub(crate) random: Random,
-}
+#[cfg(test)]
+mod tests {
+    use clap::{Command, CommandFactory};
 
-impl Administration {
-    async fn of(target: &Target) -> Outcome<Self> {
-        let config = StoreConfig::from_lookup(target.lookup().await?)?;
-        Ok(Self {
-            db: dynamodb(&config.aws),
-            prefix: config.table_prefix,
-            schedule: config.schedule,
-            clock: Clock::system(),
-            random: Random::system(),
-        })
-    }
+    use super::*;
 
-    /// The longest lifetimes that a client may be given.
-    fn limits(&self) -> Lifetimes {
-        self.schedule.settings().max_lifetimes
-    }
-
-    pub(crate) fn table<R: Record>(&self) -> Table<R> {
-        Table::new(self.db.clone(), &self.prefix)
-    }
-}
-
-/// Whoever changes the ring of keys: needs what the records' store needs, and the key that wraps signing keys.
-async fn rotator_of(target: &Target) -> Outcome<Rotator> {
-    let (config, envelope) = StoreConfig::with_envelope_from_lookup(target.lookup().await?)?;
-    let envelope = envelope.into_envelope(&config.aws);
-    let db = dynamodb(&config.aws);
-    let (clock, random, audit) = (Clock::system(), Random::system(), AuditLog::tracing());
-    Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
-}
-
-/// The ring of keys: needs no key that wraps.
-async fn ring_of(target: &Target) -> Outcome<Ring> {
-    let config = StoreConfig::from_lookup(target.lookup().await?)?;
-    Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.schedule).await?)
-}
-
-/// Lines for a person, on standard error.
-fn log_to_stderr() {
-    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
-    let filter = std::env::var("RUST_LOG").ok().and_then(|value| value.parse().ok());
-    let filter: Targets = filter.unwrap_or_else(|| {
-        // A refused condition is how a refresh learns where its family stands: no news of the embedded store's.
-        Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR)
-    });
-    let lines = tracing_subscriber::fmt::layer()
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    tracing_subscriber::registry().with(lines).with(filter).init();
-}
-
-/// Standard input, without the line's end.
-fn read_stdin() -> Outcome<String> {
-    let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
-    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
-}
-
-/// A secret from standard input, or typed twice and not shown.
-fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
-    if from_stdin {
-        return Ok(Secret::from_string(read_stdin()?));
-    }
-    if !std::io::stdin().is_terminal() {
-        let flag = format!("--{}-stdin", what.rsplit(' ').next().unwrap_or_default().to_lowercase());
-        return Err(format!("there is no terminal to ask at: give it on standard input with {flag}").into());
-    }
-    let typed = Secret::from_string(rpassword::prompt_password(format!("{what}: "))?);
-    let again = Secret::from_string(rpassword::prompt_password(format!("{what}, again: "))?);
-    if typed.expose() == again.expose() {
-        Ok(typed)
-    } else {
-        Err("the two do not match; nothing was changed".into())
-    }
-}
-
-/// Asks before something is lost; `--yes` answers.
-fn confirm(question: &str, yes: bool) -> Outcome {
-    if yes {
-        return Ok(());
-    }
-    if !std::io::stdin().is_terminal() {
-        return Err(format!("{question} Repeat the command with --yes.").into());
-    }
-    #[expect(clippy::print_stderr, reason = "a question to the person at the terminal")]
-    {
-        eprint!("{question} [y/N] ");
-    }
-    let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
-    if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err("nothing was changed".into()) }
-}
-
-/// Refuses a record with problems, naming them all.
-fn refuse(problems: &[RecordProblem]) -> Outcome {
-    if problems.is_empty() {
-        return Ok(());
-    }
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    Err(format!("not stored:\n  {}", problems.join("\n  ")).into())
-}
-
-/// A list from the command line: one blank item stands for none at all.
-fn without_blank(mut items: Vec<String>) -> Vec<String> {
-    items.retain(|item| !item.is_empty());
-    items
-}
-
-/// The records that can be read, and the outcome that names the others.
-fn split<R>(records: Vec<Result<R, StoreError>>) -> (Vec<R>, Outcome) {
-    let mut readable = Vec::new();
-    let mut problems = Vec::new();
-    for record in records {
-        match record {
-            Ok(record) => readable.push(record),
-            Err(error) => problems.push(error.to_string()),
+    /// Passes every command with its path to `check`, except clap's own `help`.
+    fn for_each_command(command: &Command, path: &str, check: &mut impl FnMut(&Command, &str)) {
+        let path = format!("{path} {}", command.get_name());
+        check(command, &path);
+        for subcommand in command.get_subcommands().filter(|one| one.get_name() != "help") {
+            for_each_command(subcommand, &path, check);
         }
     }
-    let outcome = if problems.is_empty() { Ok(()) } else { Err(problems.join("\n").into()) };
-    (readable, outcome)
+
+    /// The commands as the program has them, with the global options passed down.
+    fn commands() -> Command {
+        let mut commands = Arguments::command();
+        commands.build();
+        commands
+    }
+
+    fn after_help(command: &Command) -> String {
+        command.get_after_help().map(ToString::to_string).unwrap_or_default()
+    }
+
+    #[test]
+    fn every_command_has_examples_of_at_most_78_columns() {
+        for_each_command(&commands(), "", &mut |command, path| {
+            let text = after_help(command);
+            let examples: Vec<&str> = text.lines().filter(|line| line.starts_with("  ")).collect();
+            assert!(text.starts_with("Example") || text.contains("\nExample"), "{path}");
+            let name = path.trim_start();
+            let end = [" ", "\n"].map(|end| format!("{name}{end}"));
+            let shows = |line: &&str| end.iter().any(|end| format!("{line}\n").contains(end.as_str()));
+            assert!(examples.iter().any(shows), "an example of {name} in {text}");
+            for line in examples {
+                assert!(line.chars().count() <= 78, "{path}: {line}");
+            }
+        });
+    }
+
+    #[test]
+    fn help_wraps_at_80_and_at_100_columns_and_breaks_no_example() {
+        for columns in [80, 100] {
+            for_each_command(&commands(), "", &mut |command, path| {
+                let mut command = command.clone().term_width(columns);
+                for help in [command.render_help(), command.render_long_help()].map(|help| help.to_string()) {
+                    for line in help.lines() {
+                        assert!(line.chars().count() <= columns, "{path} at {columns}: {line}");
+                    }
+                    for line in after_help(&command).lines().filter(|line| line.starts_with("  ")) {
+                        assert!(help.lines().any(|shown| shown == line), "{path} at {columns}: {line}");
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn help_is_one_line_to_a_paragraph_so_that_it_wraps_at_any_width() {
+        for_each_command(&commands(), "", &mut |command, path| {
+            let text = after_help(command);
+            let is_prose = |line: &str| !line.is_empty() && !line.starts_with("  ") && !line.ends_with(':');
+            let lines: Vec<&str> = text.lines().collect();
+            for pair in lines.windows(2) {
+                assert!(!is_prose(pair[0]) || !is_prose(pair[1]), "{path}: {} / {}", pair[0], pair[1]);
+            }
+        });
+    }
 }

@@ -1,4 +1,4 @@
-//! Results for a person or, as JSON, for a program.
+//! Prints results, for a person or as JSON for a program.
 
 use countersign_verify::Timestamp;
 use serde_json::Value;
@@ -37,14 +37,14 @@ pub(crate) fn list(records: &[Value], columns: &[&str], json: bool) {
     }
 }
 
-/// A moment as RFC 3339 in UTC.
+/// Formats a time as RFC 3339 in UTC.
 pub(crate) fn moment(at: Timestamp) -> String {
     let millis = i64::try_from(at.millis()).unwrap_or(i64::MAX);
     jiff::Timestamp::from_millisecond(millis)
         .map_or_else(|_| format!("{} ms", at.millis()), |at| at.to_string())
 }
 
-/// Prints a line; a reader that has gone away (`| head`) is no error.
+/// Prints a line. If stdout is closed (`| head`), there is nowhere to report it.
 pub(crate) fn line(text: &str) {
     use std::io::Write;
     let _ = writeln!(std::io::stdout(), "{text}");

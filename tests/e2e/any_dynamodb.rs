@@ -53,6 +53,7 @@ impl World {
                 envelope.clone(),
                 clock.clock(),
                 random.clone(),
+                AuditLog::tracing(),
             );
             rotator.rotate().await.unwrap();
         }

@@ -21,7 +21,15 @@ const ISSUER: &[&[&str]] = &[
 ];
 
 /// The program's modules, from top to bottom.
-const CLI: &[&[&str]] = &[&["main"], &["commands"], &["import"], &["context"], &["output", "prompt"]];
+const CLI: &[&[&str]] = &[
+    &["main"],
+    &["commands"],
+    &["import"],
+    &["records"],
+    &["context"],
+    &["logging", "output", "prompt"],
+    &["outcome"],
+];
 
 #[test]
 fn the_issuer_has_no_upward_import() {

@@ -291,11 +291,10 @@ async fn a_refresh_that_cannot_be_signed_does_not_use_the_token_up() {
 #[tokio::test(start_paused = true)]
 async fn a_family_is_kept_for_as_long_as_its_first_token_lives() {
     let clock = clock_of_tokio();
-    let (world, begun) = (InProcess::start(&clock, &[]).await, clock.now().seconds());
+    let (mut world, begun) = (InProcess::start(&clock, &[]).await, clock.now().seconds());
     let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
     let first = Post::new("/oauth/token", "app", APP_SECRET, &login).to(&world.issuer).await.refresh_token();
-    let config = Config::from_lookup(environment(&[("COUNTERSIGN_MAX_REFRESH_TTL", "604800")])).unwrap();
-    let world = InProcess { config, ..world };
+    world.config = Config::from_lookup(environment(&[("COUNTERSIGN_MAX_REFRESH_TTL", "604800")])).unwrap();
     let lowered = world.another_process(&clock, Random::system());
     let refresh = |token: &str| Post::new("/oauth/refresh", "app", APP_SECRET, &[("refresh_token", token)]);
     let second = refresh(&first).to(&lowered).await.refresh_token();

@@ -4,15 +4,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use countersign_dev::{DevServer, Options, curl_commands, start};
 use countersign_issuer::keys::RotationSchedule;
 use countersign_issuer::random::Random;
 use countersign_verify::Clock;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use super::{Outcome, log_to_stderr};
+use super::arguments::parse_duration;
+use crate::logging::log_to_stderr;
+use crate::outcome::Outcome;
 use crate::output::{line, show};
+use countersign_dev::{DevServer, Options, curl_commands, start};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -21,31 +23,29 @@ Examples:
   countersign dev --port 4000 --data-dir ./data
   countersign dev --rotate-every 20s
 
-The function binaries run against the same store:
+To run the function binaries against the same store:
   cargo lambda watch --env-file .countersign/env")]
 pub(super) struct DevCommand {
-    /// Port of the endpoints and of the demo API (0: any free one)
+    /// Port of the endpoints and of the demo API (0: any free port)
     #[arg(long, default_value_t = 3000)]
     port: u16,
-    /// Port of the embedded DynamoDB (0: any free one)
+    /// Port of the embedded DynamoDB (0: any free port)
     #[arg(long, default_value_t = 8000)]
     dynamodb_port: u16,
-    /// Keep the data, and the env file, in this folder [default: data in memory, env in .countersign]
+    /// Keep the data and the env file in this folder [default: data in memory, env in .countersign]
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
-    /// Rotate signing keys this often, e.g. 20s, with every other timer shrunk alike: a life of keys to watch
-    #[arg(long, value_name = "PERIOD", value_parser = period)]
+    /// Rotate signing keys this often, e.g. 20s, and shorten all other key lifetimes in proportion
+    #[arg(long, value_name = "PERIOD", value_parser = parse_period)]
     rotate_every: Option<Duration>,
 }
 
-fn period(value: &str) -> Result<Duration, String> {
-    let period: jiff::SignedDuration =
-        value.parse().map_err(|_| "a duration, e.g. 20s or 5min".to_owned())?;
-    let period = Duration::try_from(period).map_err(|_| "a duration, e.g. 20s or 5min".to_owned())?;
+fn parse_period(value: &str) -> Result<Duration, String> {
+    let period = parse_duration(value)?;
     if period.subsec_nanos() != 0 {
-        return Err("whole seconds".into());
+        return Err("expected whole seconds".into());
     }
-    RotationSchedule::compressed(period).map_err(|refused| refused.to_string())?;
+    RotationSchedule::compressed(period).map_err(|error| error.to_string())?;
     Ok(period)
 }
 
@@ -75,13 +75,13 @@ impl DevCommand {
             _ = tokio::signal::ctrl_c() => {}
             _ = terminate.recv() => {}
         }
-        // A connection that is half-way through a request may never finish it.
+        // A connection in the middle of a request may never finish it.
         let _ = tokio::time::timeout(Duration::from_secs(3), server.stop()).await;
         Ok(())
     }
 }
 
-/// What a person needs to go on.
+/// Prints the addresses and the commands to try first.
 fn introduce(server: &DevServer, data_dir: Option<&Path>) {
     line(&format!("listening on {}", server.url));
     let environment = server.environment.display();
@@ -91,7 +91,7 @@ fn introduce(server: &DevServer, data_dir: Option<&Path>) {
     ));
     match data_dir {
         Some(folder) => line(&format!("data is kept in {}", folder.display())),
-        None => line("data is in memory and gone when this stops; --data-dir DIR keeps it"),
+        None => line("data is in memory and is lost when this stops; keep it with --data-dir DIR"),
     }
     line(&format!("\n{}", curl_commands(&server.url)));
 }

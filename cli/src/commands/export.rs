@@ -1,4 +1,4 @@
-//! `export`: the records with their hashes, one a line of a JSON list.
+//! `export`: the records with their hashes, as a JSON list with one record a line.
 
 use std::fs::OpenOptions;
 use std::io::{BufWriter, Write};
@@ -6,59 +6,61 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 
 use clap::Args;
-use countersign_issuer::records::{ANY_BRAND, Client, Principal};
-use countersign_issuer::store::Record;
+use countersign_issuer::records::ANY_BRAND;
+use serde::Serialize;
 
-use super::principal::Kind;
-use super::{Administration, Outcome, split};
+use crate::outcome::Outcome;
+use crate::records::{Clients, Principals};
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign client export --output clients.json")]
 pub(super) struct ClientExport {
     #[command(flatten)]
-    to: Target,
+    to: Destination,
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  countersign user export --brand acme --output users.json")]
+#[command(after_help = "\
+Examples:
+  countersign user export --brand acme --output users.json
+  countersign operator export --output operators.json")]
 pub(super) struct PrincipalExport {
-    /// Only those of this brand, operators of all brands included
+    /// Export only the principals that serve this brand, those of all brands included
     #[arg(long)]
     brand: Option<String>,
     #[command(flatten)]
-    to: Target,
+    to: Destination,
 }
 
 #[derive(Debug, Args)]
-struct Target {
-    /// A new file, for its owner's eyes alone [default: standard output]
+struct Destination {
+    /// Write a new file that only its owner can read [default: standard output]
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
 
 impl ClientExport {
-    pub(super) async fn run(self, from: &Administration) -> Outcome {
-        let (clients, unreadable) = split(from.table::<Client>().list().await?);
-        self.to.write(clients)?;
-        unreadable
+    pub(super) async fn run(self, clients: &Clients<'_>) -> Outcome {
+        let listing = clients.list().await?;
+        self.to.write(&listing.records)?;
+        listing.unreadable
     }
 }
 
 impl PrincipalExport {
-    pub(super) async fn run(self, kind: Kind, from: &Administration) -> Outcome {
-        let (mut principals, unreadable) = split(from.table::<Principal>().list().await?);
-        principals.retain(|one| {
+    pub(super) async fn run(self, principals: &Principals<'_>) -> Outcome {
+        let mut listing = principals.list().await?;
+        listing.records.retain(|one| {
             let serves = |brand: &String| one.brands.iter().any(|own| own == brand || own == ANY_BRAND);
-            kind.is_of(one) && self.brand.as_ref().is_none_or(serves)
+            self.brand.as_ref().is_none_or(serves)
         });
-        self.to.write(principals)?;
-        unreadable
+        self.to.write(&listing.records)?;
+        listing.unreadable
     }
 }
 
-impl Target {
-    fn write<R: Record>(self, mut records: Vec<R>) -> Outcome {
-        records.sort_by_cached_key(Record::key);
+impl Destination {
+    fn write<R: Serialize>(&self, records: &[R]) -> Outcome {
         let out: Box<dyn Write> = match &self.output {
             None => Box::new(std::io::stdout()),
             Some(path) => {
@@ -68,7 +70,7 @@ impl Target {
         };
         let mut out = BufWriter::new(out);
         let mut separator = "[\n";
-        for record in &records {
+        for record in records {
             out.write_all(separator.as_bytes())?;
             serde_json::to_writer(&mut out, record)?;
             separator = ",\n";

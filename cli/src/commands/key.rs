@@ -8,34 +8,45 @@ use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
 use super::target::Target;
-use super::{Outcome, confirm, log_to_stderr, ring_of, rotator_of};
+use crate::logging::log_to_stderr;
+use crate::outcome::{AnyError, Outcome};
 use crate::output::{line, list, moment, show};
+use crate::prompt::confirm;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  countersign key list
+  countersign key rotate
+  countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum KeyCommand {
     /// List the signing keys with their states and the times of their changes
+    #[command(after_help = "Example:\n  countersign key list")]
     List,
-    /// Let the announced successor sign from now on, and announce the next one; breaks no verifier
+    /// Let the announced successor sign from now on and announce the next key; no verifier is affected
     #[command(after_help = "\
-Where the ring lacks a key, this makes it (an empty one gets two). Where the successor is too young, this says from when on it
-can be done. On AWS a schedule rotates; this is for not waiting.
-
 Example:
-  countersign key rotate")]
+  countersign key rotate
+
+On AWS a schedule rotates the keys; this command is for those who cannot wait for it. It adds keys that the ring lacks: \
+an empty ring gets two. If the successor is too young to sign, the error says from when on it can.")]
     Rotate,
-    /// Take a compromised key away at once: tokens that it signed are refused wherever that is noticed
+    /// Withdraw a compromised key at once; tokens that it signed are refused
     #[command(after_help = "\
 Example:
   countersign key list
-  countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE")]
+  countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE
+
+Functions and verifiers notice the withdrawal when they next read the keys; the command prints by when.")]
     Withdraw {
-        /// The key's id, as `key list` shows it
+        /// Id of the key, from `key list`
         #[arg(allow_hyphen_values = true)]
         kid: String,
-        /// Withdraw it although verifiers may not know the successor yet
+        /// Withdraw the key even if verifiers may not know the successor yet
         #[arg(long)]
         force: bool,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -43,12 +54,12 @@ Example:
 
 impl KeyCommand {
     pub(super) async fn run(self, target: &Target, json: bool) -> Outcome {
-        // Who changed the ring, and what in it cannot be read, goes where the functions' logs go elsewhere.
+        // The rotator logs who changed the ring and which items it cannot read.
         log_to_stderr();
         let clock = Clock::system();
         match self {
             Self::List => {
-                let ring = ring_of(target).await?;
+                let ring = target.ring().await?;
                 let views: Vec<Value> = ring.states(clock.now()).map(view).collect();
                 let columns =
                     ["seq", "state", "kid", "signs_from", "signs_until", "published_until", "kept_until"];
@@ -56,13 +67,13 @@ impl KeyCommand {
                 Ok(())
             }
             Self::Rotate => {
-                let rotator = rotator_of(target).await?;
+                let rotator = target.rotator().await?;
                 let ring = rotator.ring().await?;
                 let now = clock.now();
-                // A ring that lacks a key gets it first; whether a successor may take over is another question.
+                // Complete the ring first; only a complete ring has a successor that may take over.
                 let is_complete = ring.signing(now).is_some() && ring.announced(now).is_some();
                 let rotation = if is_complete {
-                    rotator.rotate_now().await.map_err(in_words)?
+                    rotator.rotate_now().await.map_err(with_remedy)?
                 } else {
                     rotator.rotate().await?
                 };
@@ -70,7 +81,7 @@ impl KeyCommand {
                 Ok(())
             }
             Self::Withdraw { kid, force, yes } => {
-                withdraw(&rotator_of(target).await?, &kid, force, yes, &clock, json).await
+                withdraw(&target.rotator().await?, &kid, force, yes, &clock, json).await
             }
         }
     }
@@ -87,10 +98,10 @@ async fn withdraw(
     let before = rotator.ring().await?;
     let Some((_, state)) = before.states(clock.now()).find(|(lifecycle, _)| lifecycle.key.jwk.kid() == kid)
     else {
-        return Err(in_words(ChangeRefused::NoSuchKey));
+        return Err(with_remedy(ChangeRefused::NoSuchKey));
     };
-    confirm(&format!("Withdraw key {kid}? Every token that it signed dies."), yes)?;
-    let rotation = rotator.withdraw(kid, force).await.map_err(in_words)?;
+    confirm(&format!("Withdraw key {kid}? Every token that it signed becomes invalid."), yes)?;
+    let rotation = rotator.withdraw(kid, force).await.map_err(with_remedy)?;
     let forgotten = rotator.forgotten_after();
     let by = moment(clock.now().plus(forgotten));
     let ring = rotator.ring().await?;
@@ -102,17 +113,17 @@ async fn withdraw(
     report(&ring, &rotation, clock.now(), false);
     line(&format!("\nwithdrawn  {kid}"));
     line(
-        "sessions that were ever under it end as soon as a function reads the ring again; their owners log in again",
+        "sessions that ever used the key end as soon as a function reads the ring again; their users must log in again",
     );
     line(&format!(
         "access tokens that it signed are refused as soon as a verifier reads the key set again: by {by} ({}) \
-         no verifier that reaches the issuer knows the key any more",
+         every verifier that reaches the issuer has dropped the key",
         format_duration(forgotten),
     ));
     line(if state == KeyState::Signing {
-        "what functions sign with it until they read the ring again, within five minutes, is refused alike"
+        "functions may sign with it for up to five minutes, until they read the ring again; those tokens are refused too"
     } else {
-        "access tokens that a forged refresh token got are under the key that signs, and good until they expire"
+        "access tokens obtained with a forged refresh token are signed by the current key and are valid until they expire"
     });
     Ok(())
 }
@@ -130,19 +141,18 @@ fn report(ring: &Ring, rotation: &Rotation, now: Timestamp, json: bool) {
     show(&view, json);
 }
 
-/// The remedy beside the refusal.
-fn in_words(refused: ChangeRefused) -> Box<dyn std::error::Error + Send + Sync> {
+/// Adds the remedy to a refused change.
+fn with_remedy(refused: ChangeRefused) -> AnyError {
     match refused {
         ChangeRefused::NotYetKnown { since, known } => format!(
-            "the successor has been announced since {} only, and verifiers may not know it before {}: wait until \
-             then, or, for a compromised key, withdraw it with --force and let verifiers fail until they read the \
-             key set again",
+            "the successor was announced only at {}, and verifiers may not know it before {}: wait until then, or \
+             withdraw a compromised key with --force, which lets verifiers fail until they read the key set again",
             moment(since),
             moment(known),
         )
         .into(),
-        ChangeRefused::NoSuccessor => "no successor is announced: `countersign key rotate` makes one, which every \
-             verifier knows once it has been announced for the lead; or withdraw a compromised key with --force"
+        ChangeRefused::NoSuccessor => "no successor is announced: make one with `countersign key rotate`, which every \
+             verifier knows once its lead has passed; or withdraw a compromised key with --force"
             .into(),
         other => other.into(),
     }
@@ -157,7 +167,7 @@ fn view((lifecycle, state): (&KeyLifecycle, KeyState)) -> Value {
         KeyState::Gone => "gone",
         KeyState::Withdrawn => "withdrawn",
     };
-    // A withdrawn key left the key set at once, and may never have signed.
+    // A withdrawn key left the key set at once and may never have signed.
     let unless_withdrawn = |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(moment);
     json!({
         "seq": lifecycle.key.seq,

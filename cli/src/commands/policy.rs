@@ -1,4 +1,4 @@
-//! `countersign policy`: whether a file is a policy, and what it says of a request.
+//! `countersign policy`: checks a policy file, and explains its decision on a request.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,47 +8,58 @@ use countersign_verify::policy::{Policy, PolicyError, Problem, Refusal, Rule};
 use countersign_verify::{Claims, jws};
 use serde_json::{Map, Value, json};
 
-use super::{Outcome, token::read_token};
+use crate::outcome::Outcome;
 use crate::output::{line, show};
+use crate::prompt::read_token;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  countersign policy check policy.toml
+  curl … | countersign policy explain policy.toml \\
+      GET /brands/acme/reports --token -";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PolicyCommand {
-    /// Check a policy file and name every problem with its line
+    /// Check a policy file; report every problem with its line
     #[command(after_help = "\
-A policy is a TOML file of rules; what no rule names is refused:
-  [[rule]]
-  methods = [\"GET\"]
-  path = \"/brands/{brandKey}/reports\"     # {name} is one segment, {*rest} the rest of the path
-  scopes = [\"reports:read\"]               # all of them
-  roles = [\"reporting\", \"billing\"]        # any of them
-  equal = { brandKey = \"brandKey\" }       # path parameter -> sub, client_id, operator or brandKey
-
 Example:
   countersign policy check policy.toml
 
-Exit code: 0 where it is a policy, 1 where it is not.")]
+A policy is a TOML file of rules. A request that matches no rule is refused. This rule requires all of its scopes and one \
+of its roles, and compares a path parameter with sub, client_id, operator or brandKey; {name} matches one segment of the \
+path, {*rest} all that follow:
+  [[rule]]
+  methods = [\"GET\"]
+  path = \"/brands/{brandKey}/reports\"
+  scopes = [\"reports:read\"]
+  roles = [\"reporting\", \"billing\"]
+  equal = { brandKey = \"brandKey\" }
+
+Exit code: 0 if the file is a valid policy, 1 if it is not.")]
     Check {
-        /// The policy
+        /// Policy file
         file: PathBuf,
     },
-    /// Say which rule a request comes under, what it asks for, what a token has, and whether that is enough
+    /// Explain the decision on a request: the rule that matches, its requirements, and the token's claims
     #[command(after_help = "\
 Examples:
-  countersign policy explain policy.toml GET /brands/acme/reports --token eyJhbGciOi…
-  curl … | countersign policy explain policy.toml GET /brands/acme/reports --token -
+  countersign policy explain policy.toml GET /brands/acme/reports \\
+      --token eyJhbGciOi…
+  curl … | countersign policy explain policy.toml \\
+      GET /brands/acme/reports --token -
 
-The path is judged as it stands, without a query: percent-encoding, case and slashes count.
-Nothing about the token is checked; `countersign token verify` does that.
+The path is compared as given, without a query: percent-encoding, case and slashes count. The token is not verified: use \
+`countersign token verify` for that.
 
-Exit code: 0 where the request is let through, 1 where it is refused.")]
+Exit code: 0 if the request is allowed, 1 if it is refused.")]
     Explain {
-        /// The policy
+        /// Policy file
         file: PathBuf,
-        /// The request's method, as GET
+        /// Method of the request, such as GET
         method: String,
-        /// The request's path, as /brands/acme/reports
+        /// Path of the request, such as /brands/acme/reports
         path: String,
-        /// The caller's access token; - reads a token or a token response from standard input
+        /// Access token of the caller; - reads a token or a token response from standard input
         #[arg(long)]
         token: String,
     },
@@ -86,7 +97,7 @@ impl PolicyCommand {
                 } else {
                     describe(&method, &path, &claims, &decision);
                 }
-                // Why is in what was printed.
+                // The reason has been printed.
                 decision.map(|_| ()).map_err(|_| "the request is refused".into())
             }
         }
@@ -97,7 +108,7 @@ fn read(file: &Path) -> Outcome<String> {
     Ok(fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
-/// The problems as editors find them.
+/// The problems with file and line, in the form that editors understand.
 fn located(file: &Path, error: &PolicyError) -> String {
     let problems = error.problems();
     let located: Vec<String> = problems
@@ -113,8 +124,8 @@ fn located(file: &Path, error: &PolicyError) -> String {
 
 type Decision<'p> = Result<&'p Rule, Refusal<'p>>;
 
-/// The rule that the request comes under, whether it lets it through or not.
-fn rule_of<'p>(decision: &Decision<'p>) -> Option<&'p Rule> {
+/// The rule that matches the request, if there is one.
+fn matching_rule<'p>(decision: &Decision<'p>) -> Option<&'p Rule> {
     match decision {
         Ok(rule) => Some(rule),
         Err(refusal) => refusal.rule(),
@@ -122,7 +133,7 @@ fn rule_of<'p>(decision: &Decision<'p>) -> Option<&'p Rule> {
 }
 
 fn record(method: &str, path: &str, claims: &Claims, decision: &Decision<'_>) -> Value {
-    let rule = rule_of(decision).map(|rule| {
+    let rule = matching_rule(decision).map(|rule| {
         let equal: Map<String, Value> =
             rule.equal().map(|(parameter, claim)| (parameter.into(), claim.name().into())).collect();
         json!({
@@ -145,10 +156,10 @@ fn record(method: &str, path: &str, claims: &Claims, decision: &Decision<'_>) ->
 fn describe(method: &str, path: &str, claims: &Claims, decision: &Decision<'_>) {
     let roles = if claims.roles.is_empty() { "-".to_owned() } else { claims.roles.join(" ") };
     line(&format!("request   {method} {path}"));
-    if let Some(rule) = rule_of(decision) {
+    if let Some(rule) = matching_rule(decision) {
         line(&format!("rule      line {}: {} {}", rule.line(), rule.methods().join(" "), rule.path()));
-        for asked in asked_by(rule) {
-            line(&format!("asks      {asked}"));
+        for requirement in requirements(rule) {
+            line(&format!("requires  {requirement}"));
         }
     } else {
         line("rule      none");
@@ -165,18 +176,19 @@ fn describe(method: &str, path: &str, claims: &Claims, decision: &Decision<'_>) 
     }
 }
 
-/// What a rule asks of a caller, in words.
-fn asked_by(rule: &Rule) -> Vec<String> {
-    let mut asked = Vec::new();
+/// The requirements of a rule as text.
+fn requirements(rule: &Rule) -> Vec<String> {
+    let mut requirements = Vec::new();
     if !rule.scopes().is_empty() {
-        asked.push(format!("every scope of {}", rule.scopes().join(" ")));
+        requirements.push(format!("every scope of {}", rule.scopes().join(" ")));
     }
     if !rule.roles().is_empty() {
-        asked.push(format!("one role of {}", rule.roles().join(" ")));
+        requirements.push(format!("one role of {}", rule.roles().join(" ")));
     }
-    asked.extend(rule.equal().map(|(parameter, claim)| format!("{{{parameter}}} equal to {}", claim.name())));
-    if asked.is_empty() {
-        asked.push("nothing but a valid token".into());
+    requirements
+        .extend(rule.equal().map(|(parameter, claim)| format!("{{{parameter}}} equal to {}", claim.name())));
+    if requirements.is_empty() {
+        requirements.push("nothing but a valid token".into());
     }
-    asked
+    requirements
 }

@@ -1,106 +1,144 @@
 //! `countersign user` and `countersign operator`.
 
 use clap::{Args, Subcommand};
-use countersign_issuer::records::{Principal, PrincipalKey, Username};
-use countersign_issuer::store::{Record, Table};
+use countersign_issuer::records::{PrincipalKey, Username};
 use serde_json::{Value, json};
 
+use super::arguments::without_blank;
 use super::export::PrincipalExport;
 use super::import::PrincipalImport;
-use super::{Administration, Outcome, confirm, read_secret, refuse, split, without_blank};
-use crate::output::{list, moment, show};
+use super::views;
+use crate::context::Context;
+use crate::outcome::Outcome;
+use crate::output::{list, show};
+use crate::prompt::{confirm, read_secret};
+use crate::records::{PrincipalKind, Principals};
 
 pub(super) const USER_EXAMPLES: &str = "\
 Examples:
   countersign user create jane@example.com --brand acme --role subscriber
-  countersign user update jane@example.com --brand acme --password-stdin < new-password
-  countersign user list --brand acme";
+  countersign user list --brand acme
+  countersign user disable jane@example.com --brand acme";
 
 pub(super) const OPERATOR_EXAMPLES: &str = "\
 Examples:
-  countersign operator create alice.ops --brand acme --brand globex --role care-agent
+  countersign operator create alice.ops --brand acme --brand globex \\
+      --role care-agent
+  countersign operator list
   countersign operator disable alice.ops";
 
-/// Whose record it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
-    User,
-    Operator,
-}
+const CREATE_EXAMPLES: &str = "\
+Examples:
+  countersign user create jane@example.com --brand acme --role subscriber
+  countersign operator create alice.ops --brand acme --brand globex \\
+      --role care-agent --password-stdin < password";
 
-impl Kind {
-    /// Whether the principal is one of this kind.
-    pub(super) fn is_of(self, principal: &Principal) -> bool {
-        match PrincipalKey::parse(&principal.key()) {
-            Some(PrincipalKey::User { .. }) => self == Self::User,
-            Some(PrincipalKey::Operator { .. }) => self == Self::Operator,
-            None => false,
-        }
-    }
-}
+const LIST_EXAMPLES: &str = "\
+Examples:
+  countersign user list --brand acme
+  countersign operator list";
+
+const SHOW_EXAMPLES: &str = "\
+Examples:
+  countersign user show jane@example.com --brand acme
+  countersign operator show alice.ops";
+
+const UPDATE_EXAMPLES: &str = "\
+Examples:
+  countersign user update jane@example.com --brand acme \\
+      --password-stdin < new-password
+  countersign operator update alice.ops --role care-agent --role billing";
+
+const DISABLE_EXAMPLES: &str = "\
+Examples:
+  countersign user disable jane@example.com --brand acme
+  countersign operator disable alice.ops";
+
+const ENABLE_EXAMPLES: &str = "\
+Examples:
+  countersign user enable jane@example.com --brand acme
+  countersign operator enable alice.ops";
+
+const LOGOUT_EXAMPLES: &str = "\
+Examples:
+  countersign user logout jane@example.com --brand acme
+  countersign operator logout alice.ops";
+
+const DELETE_EXAMPLES: &str = "\
+Examples:
+  countersign user delete jane@example.com --brand acme
+  countersign operator delete alice.ops";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum PrincipalCommand {
-    /// Create one; the password is asked for
+    /// Create a user or an operator; ask for the password
+    #[command(after_help = CREATE_EXAMPLES)]
     Create {
         #[command(flatten)]
         name: Name,
-        /// A role of the tokens (repeatable)
+        /// Role in the tokens (repeatable)
         #[arg(long = "role", value_name = "ROLE")]
         roles: Vec<String>,
-        /// Take the password from standard input
+        /// Read the password from standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// List them
+    /// List the users or operators
+    #[command(after_help = LIST_EXAMPLES)]
     List {
-        /// Only those of this brand
+        /// List only those of this brand
         #[arg(long)]
         brand: Option<String>,
     },
-    /// Show one
+    /// Show a user or an operator
+    #[command(after_help = SHOW_EXAMPLES)]
     Show {
         #[command(flatten)]
         name: Name,
     },
-    /// Change what is named and leave the rest; a new password ends all sessions
+    /// Change the given settings; a new password ends all sessions
+    #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         #[command(flatten)]
         name: Name,
-        /// A role of the tokens (repeatable; replaces those before)
+        /// Role in the tokens (repeatable; replaces the old roles)
         #[arg(long = "role", value_name = "ROLE")]
         roles: Option<Vec<String>>,
         /// Ask for a new password
         #[arg(long, conflicts_with = "password_stdin")]
         password: bool,
-        /// Take a new password from standard input
+        /// Read a new password from standard input
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Let one in no more, and end all sessions
+    /// Disable a user or an operator and end all sessions; logins are refused
+    #[command(after_help = DISABLE_EXAMPLES)]
     Disable {
         #[command(flatten)]
         name: Name,
     },
-    /// Let one in again
+    /// Enable a disabled user or operator
+    #[command(after_help = ENABLE_EXAMPLES)]
     Enable {
         #[command(flatten)]
         name: Name,
     },
-    /// End all sessions: every refresh token given out so far
+    /// End all sessions; every refresh token issued so far is refused
+    #[command(after_help = LOGOUT_EXAMPLES)]
     Logout {
         #[command(flatten)]
         name: Name,
     },
-    /// Write them as JSON, with the hashes of their passwords: a backup, or for another stack's `import`
+    /// Export the records as JSON with the hashes of their passwords, for a backup or for another stack
     Export(PrincipalExport),
-    /// Import them from an export, or from CSV or JSON
+    /// Import records from an export, from CSV or from JSON
     Import(PrincipalImport),
-    /// Delete one
+    /// Delete a user or an operator; the refresh tokens end with the record
+    #[command(after_help = DELETE_EXAMPLES)]
     Delete {
         #[command(flatten)]
         name: Name,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
@@ -108,147 +146,78 @@ pub(super) enum PrincipalCommand {
 
 #[derive(Debug, Args)]
 pub(super) struct Name {
-    /// The username; case does not matter
+    /// Username, in upper or lower case
     username: String,
-    /// A user's brand; or the brands that an operator is to serve ('*' for all), when created or updated
+    /// Brand of a user; for an operator to create or update, a brand to serve ('*' for all, repeatable)
     #[arg(long = "brand", value_name = "BRAND")]
     brands: Vec<String>,
 }
 
 impl Name {
-    /// Whom the name means, where brands are no news about them.
-    fn only_key(&self, kind: Kind) -> Outcome<PrincipalKey> {
-        if kind == Kind::Operator && !self.brands.is_empty() {
+    /// The key of an existing record, for commands that do not set an operator's brands.
+    fn existing_key(&self, kind: PrincipalKind) -> Outcome<PrincipalKey> {
+        if kind == PrincipalKind::Operator && !self.brands.is_empty() {
             return Err("an operator is named by the username alone: leave out --brand".into());
         }
         self.key(kind)
     }
 
-    fn key(&self, kind: Kind) -> Outcome<PrincipalKey> {
+    fn key(&self, kind: PrincipalKind) -> Outcome<PrincipalKey> {
         let username = Username::parse(&self.username)?.into_string();
         match (kind, self.brands.as_slice()) {
-            (Kind::Operator, _) => Ok(PrincipalKey::Operator { username }),
-            (Kind::User, [brand]) => Ok(PrincipalKey::User { brand: brand.clone(), username }),
-            (Kind::User, _) => Err("a user belongs to one brand: name it with --brand".into()),
+            (PrincipalKind::Operator, _) => Ok(PrincipalKey::Operator { username }),
+            (PrincipalKind::User, [brand]) => Ok(PrincipalKey::User { brand: brand.clone(), username }),
+            (PrincipalKind::User, _) => Err("a user belongs to one brand: name it with --brand".into()),
         }
     }
 }
 
 impl PrincipalCommand {
-    pub(super) async fn run(self, kind: Kind, to: &Administration, json: bool) -> Outcome {
-        let table = to.table::<Principal>();
-        match self {
+    pub(super) async fn run(self, kind: PrincipalKind, context: &Context, json: bool) -> Outcome {
+        let principals = Principals::new(context, kind);
+        let principal = match self {
             Self::Create { name, roles, password_stdin } => {
                 let key = name.key(kind)?;
                 let password = read_secret("Password", password_stdin)?;
-                let principal = Principal::new(
-                    &key,
-                    password.expose(),
-                    without_blank(roles),
-                    name.brands,
-                    to.clock.now(),
-                    &to.random,
-                )?;
-                refuse(&principal.problems())?;
-                table.create(&principal).await.map_err(|error| format!("{}: {error}", key.username()))?;
-                show(&view(&principal), json);
-                Ok(())
+                principals.create(&key, &password, without_blank(roles), name.brands).await?
             }
             Self::List { brand } => {
-                let (mut all, unreadable) = split(table.list().await?);
-                all.retain(|one| {
-                    kind.is_of(one) && brand.as_ref().is_none_or(|brand| one.brands.contains(brand))
-                });
-                all.sort_by_key(Record::key);
-                let views: Vec<Value> = all.iter().map(view).collect();
+                let mut listing = principals.list().await?;
+                listing.records.retain(|one| brand.as_ref().is_none_or(|brand| one.brands.contains(brand)));
+                let views: Vec<Value> = listing.records.iter().map(views::principal).collect();
                 list(&views, &["username", "brands", "roles", "enabled", "id"], json);
-                unreadable
+                return listing.unreadable;
             }
-            Self::Show { name } => {
-                show(&view(&find(&table, &name.only_key(kind)?).await?), json);
-                Ok(())
-            }
+            Self::Show { name } => principals.find(&name.existing_key(kind)?).await?,
             Self::Update { name, roles, password, password_stdin } => {
-                let mut principal = find(&table, &name.key(kind)?).await?;
+                let mut principal = principals.find(&name.key(kind)?).await?;
                 if let Some(roles) = roles {
                     principal.roles = without_blank(roles);
                 }
-                if kind == Kind::Operator && !name.brands.is_empty() {
+                if kind == PrincipalKind::Operator && !name.brands.is_empty() {
                     principal.brands = name.brands;
                 }
                 if password || password_stdin {
                     let password = read_secret("New password", password_stdin)?;
-                    principal.set_password(password.expose(), to.clock.now(), &to.random)?;
+                    principals.set_password(&mut principal, &password)?;
                 }
-                refuse(&principal.problems())?;
-                save(to, &table, principal, json).await
+                principals.save_valid(&mut principal).await?;
+                principal
             }
-            Self::Disable { name } => {
-                let mut principal = find(&table, &name.only_key(kind)?).await?;
-                principal.disable(to.clock.now());
-                save(to, &table, principal, json).await
-            }
-            Self::Enable { name } => {
-                let mut principal = find(&table, &name.only_key(kind)?).await?;
-                principal.enabled = true;
-                save(to, &table, principal, json).await
-            }
-            Self::Logout { name } => {
-                let mut principal = find(&table, &name.only_key(kind)?).await?;
-                principal.end_sessions(to.clock.now());
-                save(to, &table, principal, json).await
-            }
-            Self::Export(command) => command.run(kind, to).await,
-            Self::Import(command) => command.run(kind, to, json).await,
+            Self::Disable { name } => principals.disable(&name.existing_key(kind)?).await?,
+            Self::Enable { name } => principals.enable(&name.existing_key(kind)?).await?,
+            Self::Logout { name } => principals.end_sessions(&name.existing_key(kind)?).await?,
+            Self::Export(command) => return command.run(&principals).await,
+            Self::Import(command) => return command.run(kind, context, json).await,
             Self::Delete { name, yes } => {
-                let key = name.only_key(kind)?;
+                let key = name.existing_key(kind)?;
                 confirm(&format!("Delete {}? Its refresh tokens end with it.", key.username()), yes)?;
-                if !table.delete(&key.to_string()).await? {
-                    return Err(unknown(&key));
-                }
+                principals.delete(&key).await?;
                 show(&json!({ "username": key.username(), "deleted": true }), json);
-                Ok(())
+                return Ok(());
             }
-        }
+        };
+        show(&views::principal(&principal), json);
+        Ok(())
     }
-}
-
-async fn find(table: &Table<Principal>, key: &PrincipalKey) -> Outcome<Principal> {
-    let principal = table.get(&key.to_string()).await?;
-    principal.ok_or_else(|| unknown(key))
-}
-
-fn unknown(key: &PrincipalKey) -> Box<dyn std::error::Error + Send + Sync> {
-    match key {
-        PrincipalKey::User { brand, username } => format!("brand {brand} has no user {username}").into(),
-        PrincipalKey::Operator { username } => format!("there is no operator {username}").into(),
-    }
-}
-
-async fn save(
-    to: &Administration,
-    table: &Table<Principal>,
-    mut principal: Principal,
-    json: bool,
-) -> Outcome {
-    principal.updated = to.clock.now();
-    table.save(&mut principal).await?;
-    show(&view(&principal), json);
-    Ok(())
-}
-
-/// A principal for showing: moments as text, and no hash.
-fn view(principal: &Principal) -> Value {
-    let key = principal.key();
-    json!({
-        "username": PrincipalKey::parse(&key).map(|key| key.username().to_owned()),
-        "id": principal.id,
-        "brands": principal.brands,
-        "roles": principal.roles,
-        "enabled": principal.enabled,
-        "sessions_valid_from": moment(principal.sessions_valid_from),
-        "created": moment(principal.created),
-        "updated": moment(principal.updated),
-        "version": principal.version,
-    })
 }

@@ -6,117 +6,113 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Subcommand;
-use countersign_issuer::credentials::ClientSecret;
+use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::keys::format_duration;
 use countersign_issuer::records::{Client, MAX_SECRETS};
-use countersign_issuer::store::Table;
 use countersign_verify::Timestamp;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-use super::client::{change, find, new_secret, show_with_secret};
-use super::{Administration, Outcome, confirm};
-use crate::output::{list, moment};
+use super::arguments::parse_duration;
+use super::views;
+use crate::outcome::Outcome;
+use crate::output::{line, list, moment, show};
+use crate::prompt::{confirm, read_secret};
+use crate::records::Clients;
 
-/// A secret that was used later than so long ago is still in use.
-const LATELY: Duration = Duration::from_secs(7 * 24 * 3600);
+/// A secret that was used within this time counts as in use.
+const RECENT_USE: Duration = Duration::from_secs(7 * 24 * 3600);
 
-const EXAMPLES: &str = "\
+pub(super) const EXAMPLES: &str = "\
 Examples:
   countersign client secret add billing --expire-others 7d
-  countersign client secret list billing --audit-log token.log --audit-log refresh.log --audit-log authorizer.log
-  countersign client secret revoke billing Zk3vT0aQ --audit-log token.log --audit-log refresh.log
+  countersign client secret list billing \\
+      --audit-log token.log --audit-log refresh.log \\
+      --audit-log authorizer.log
+  countersign client secret revoke billing Zk3vT0aQ \\
+      --audit-log token.log --audit-log refresh.log
 
-The audit log is what the functions token, refresh and authorizer write, one JSON object a line, e.g. from
-  aws logs tail /aws/lambda/countersign-token --since 7d --format short > token.log
-or what `countersign dev` writes on standard error. A secret may be in use at one of them alone: give all three logs.";
+The functions token, refresh and authorizer each write an audit log, one JSON object a line. A secret may be in use at \
+only one of them, so pass all three logs. Save them like this:
+  aws logs tail /aws/lambda/countersign-token --since 7d \\
+      --format short > token.log
+
+The standard error of `countersign dev` can be passed as well.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum SecretCommand {
-    /// Give the client a second secret; a generated one is shown once
+    /// Add a second secret; a generated one is shown once
     #[command(after_help = "Example:\n  countersign client secret add billing --expire-others 7d")]
     Add {
-        /// The client's id
+        /// Client id
         client_id: String,
-        /// Take the secret from standard input instead of generating one
+        /// Read the secret from standard input instead of generating one
         #[arg(long)]
         secret_stdin: bool,
-        /// Let the secrets that it has now expire after this time, e.g. 7d, 12h or 90s
-        #[arg(long, value_name = "TIME", value_parser = period)]
+        /// Let the client's other secrets expire after this time, e.g. 7d, 12h or 90s
+        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
         expire_others: Option<Duration>,
     },
-    /// List the client's secrets, with their age, their expiry and, from the audit log, their last use
+    /// List the secrets with age, expiry and, from the audit logs, last use
     #[command(after_help = EXAMPLES)]
     List {
-        /// The client's id
+        /// Client id
         client_id: String,
-        /// What a function logged (repeatable)
+        /// Audit log of a function (repeatable)
         #[arg(long = "audit-log", value_name = "FILE")]
         audit_logs: Vec<PathBuf>,
     },
-    /// Take a secret away
+    /// Revoke a secret
     #[command(after_help = EXAMPLES)]
     Revoke {
-        /// The client's id
+        /// Client id
         client_id: String,
-        /// The secret's id, from the list
+        /// Id of the secret, from `client secret list`
         secret_id: String,
-        /// What a function logged, to be warned of a secret that is in use (repeatable)
+        /// Audit log of a function; warn if the secret is in use (repeatable)
         #[arg(long = "audit-log", value_name = "FILE")]
         audit_logs: Vec<PathBuf>,
-        /// Do not ask
+        /// Do not ask for confirmation
         #[arg(long)]
         yes: bool,
     },
 }
 
-fn period(value: &str) -> Result<Duration, String> {
-    let expected = || "a time such as 7d, 12h or 90s".to_owned();
-    let span: jiff::Span = value.parse().map_err(|_| expected())?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
-    duration.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(expected)
+/// Returns a secret to store and, if it was generated here, to show.
+pub(super) fn new_secret(clients: &Clients<'_>, from_stdin: bool) -> Outcome<(Option<Secret>, ClientSecret)> {
+    let secret = if from_stdin { read_secret("Secret", true)? } else { clients.generate_secret()? };
+    if secret.expose().is_empty() {
+        return Err("the secret on standard input is empty".into());
+    }
+    let stored = clients.hash_secret(&secret)?;
+    Ok(((!from_stdin).then_some(secret), stored))
+}
+
+/// Shows a record and, this once, a generated secret.
+pub(super) fn show_with_secret(mut record: Value, secret: Option<&Secret>, json: bool) {
+    if let (Some(secret), true) = (secret, json) {
+        record["client_secret"] = secret.expose().into();
+    }
+    show(&record, json);
+    if let (Some(secret), false) = (secret, json) {
+        line(&format!("\nclient_secret  {}\nIt is not stored and cannot be shown again.", secret.expose()));
+    }
 }
 
 impl SecretCommand {
-    pub(super) async fn run(self, to: &Administration, clients: &Table<Client>, json: bool) -> Outcome {
-        let now = to.clock.now();
+    pub(super) async fn run(self, clients: &Clients<'_>, json: bool) -> Outcome {
         match self {
             Self::Add { client_id, secret_stdin, expire_others } => {
-                let mut client = find(clients, &client_id).await?;
-                // What has expired is of no more use to anybody.
-                client.secrets.retain(|secret| secret.is_live(now));
-                if client.secrets.len() >= MAX_SECRETS {
-                    let remedy = "see `client secret list` and revoke one";
-                    return Err(format!("{client_id} has {MAX_SECRETS} live secrets; {remedy}").into());
-                }
-                if let Some(time) = expire_others {
-                    let end = now.plus(time);
-                    for secret in &mut client.secrets {
-                        secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
-                    }
-                }
-                let (secret, stored) = new_secret(to, secret_stdin, now)?;
-                client.secrets.push(stored.clone());
-                client.updated = now;
-                clients.save(&mut client).await?;
-                show_with_secret(view(&stored), secret.as_ref(), json);
-                for endless in
-                    client.secrets.iter().filter(|one| one.id != stored.id && one.expires.is_none())
-                {
-                    warn(&format!(
-                        "secret {} does not expire; revoke it once the new one is in use, or give --expire-others",
-                        endless.id
-                    ));
-                }
-                Ok(())
+                add(clients, &client_id, secret_stdin, expire_others, json).await
             }
             Self::List { client_id, audit_logs } => {
-                let client = find(clients, &client_id).await?;
+                let client = clients.find(&client_id).await?;
                 let uses = if audit_logs.is_empty() { None } else { Some(last_uses(&audit_logs)?) };
+                let now = clients.clock().now();
                 let secrets: Vec<Value> = client
                     .secrets
                     .iter()
                     .map(|secret| {
-                        let mut shown = view(secret);
+                        let mut shown = views::secret(secret);
                         shown["age"] = ago(now, secret.created).into();
                         shown["last_used"] = match &uses {
                             None => "unknown".into(),
@@ -129,27 +125,70 @@ impl SecretCommand {
                 Ok(())
             }
             Self::Revoke { client_id, secret_id, audit_logs, yes } => {
-                let client = find(clients, &client_id).await?;
-                if !client.secrets.iter().any(|secret| secret.id == secret_id) {
-                    return Err(
-                        format!("{client_id} has no secret {secret_id}; see `client secret list`").into()
-                    );
-                }
-                let warnings = warnings(&client, &secret_id, &audit_logs, now)?;
-                if yes {
-                    for warning in &warnings {
-                        warn(warning);
-                    }
-                }
-                let question = format!("Revoke secret {secret_id} of {client_id}?");
-                confirm(&warnings.into_iter().chain([question]).collect::<Vec<_>>().join(" "), yes)?;
-                change(to, clients, &client_id, json, |client| {
-                    client.secrets.retain(|one| one.id != secret_id);
-                })
-                .await
+                revoke(clients, &client_id, &secret_id, &audit_logs, yes, json).await
             }
         }
     }
+}
+
+async fn add(
+    clients: &Clients<'_>,
+    client_id: &str,
+    secret_stdin: bool,
+    expire_others: Option<Duration>,
+    json: bool,
+) -> Outcome {
+    let now = clients.clock().now();
+    let mut client = clients.find(client_id).await?;
+    // An expired secret only takes the place of a new one.
+    client.secrets.retain(|secret| secret.is_live(now));
+    if client.secrets.len() >= MAX_SECRETS {
+        let remedy = "see `client secret list` and revoke one";
+        return Err(format!("{client_id} has {MAX_SECRETS} live secrets; {remedy}").into());
+    }
+    if let Some(time) = expire_others {
+        let end = now.plus(time);
+        for secret in &mut client.secrets {
+            secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
+        }
+    }
+    let (secret, stored) = new_secret(clients, secret_stdin)?;
+    client.secrets.push(stored.clone());
+    clients.save(&mut client).await?;
+    show_with_secret(views::secret(&stored), secret.as_ref(), json);
+    for endless in client.secrets.iter().filter(|one| one.id != stored.id && one.expires.is_none()) {
+        warn(&format!(
+            "secret {} does not expire; revoke it once the new one is in use, or give --expire-others",
+            endless.id
+        ));
+    }
+    Ok(())
+}
+
+async fn revoke(
+    clients: &Clients<'_>,
+    client_id: &str,
+    secret_id: &str,
+    audit_logs: &[PathBuf],
+    yes: bool,
+    json: bool,
+) -> Outcome {
+    let client = clients.find(client_id).await?;
+    if !client.secrets.iter().any(|secret| secret.id == secret_id) {
+        return Err(format!("{client_id} has no secret {secret_id}; see `client secret list`").into());
+    }
+    let warnings = warnings(&client, secret_id, audit_logs, clients.clock().now())?;
+    if yes {
+        for warning in &warnings {
+            warn(warning);
+        }
+    }
+    let question = format!("Revoke secret {secret_id} of {client_id}?");
+    confirm(&warnings.into_iter().chain([question]).collect::<Vec<_>>().join(" "), yes)?;
+    let changed =
+        clients.change(client_id, |client| client.secrets.retain(|one| one.id != secret_id)).await?;
+    show(&views::client(&changed), json);
+    Ok(())
 }
 
 #[expect(clippy::print_stderr, reason = "a warning is no part of the result")]
@@ -157,12 +196,12 @@ fn warn(warning: &str) {
     eprintln!("warning: {warning}");
 }
 
-/// How long ago, in whole seconds.
+/// The time between `then` and `now`, in whole seconds.
 fn ago(now: Timestamp, then: Timestamp) -> String {
     format_duration(Duration::from_secs(now.since(then).as_secs()))
 }
 
-/// What is to be said before a secret goes: that it is in use, or the last one.
+/// Warnings before a secret is revoked: it was used recently, or it is the last live one.
 fn warnings(
     client: &Client,
     secret_id: &str,
@@ -171,7 +210,7 @@ fn warnings(
 ) -> Outcome<Vec<String>> {
     let mut warnings = Vec::new();
     if let Some(used) = last_uses(audit_logs)?.remove(secret_id)
-        && now.since(used) < LATELY
+        && now.since(used) < RECENT_USE
     {
         warnings.push(format!("It was used {} ago, at {}.", ago(now, used), moment(used)));
     }
@@ -181,7 +220,7 @@ fn warnings(
     Ok(warnings)
 }
 
-/// When each secret was last used, by its id.
+/// The last use of each secret, by its id.
 fn last_uses(audit_logs: &[PathBuf]) -> Outcome<HashMap<String, Timestamp>> {
     let mut uses = HashMap::new();
     for path in audit_logs {
@@ -203,8 +242,8 @@ fn read_uses(path: &Path, uses: &mut HashMap<String, Timestamp>) -> std::io::Res
     Ok(())
 }
 
-/// The secret and the time of a line of a request that was made with one: JSON, perhaps with something before it, as log
-/// tools put it, or the text of `countersign dev`.
+/// Reads the secret's id and the time from a log line of a request that authenticated with a secret. The line is JSON,
+/// possibly after a prefix by a log tool, or the text of `countersign dev`.
 fn read_use(line: &str) -> Option<(String, Timestamp)> {
     let from_json = || {
         let object: Value = serde_json::from_str(line.get(line.find('{')?..)?.trim_end()).ok()?;
@@ -219,22 +258,12 @@ fn read_use(line: &str) -> Option<(String, Timestamp)> {
     Some((id, Timestamp::from_millis(u64::try_from(at.as_millisecond()).ok()?)))
 }
 
-/// A secret for showing; no hash.
-pub(super) fn view(secret: &ClientSecret) -> Value {
-    json!({
-        "id": secret.id,
-        "kind": secret.scheme(),
-        "created": moment(secret.created),
-        "expires": secret.expires.map(moment),
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn uses_are_read_as_logs_have_them() {
+    fn uses_are_read_from_json_and_from_text_lines() {
         let at = Some(("Zk3vT0aQ".to_owned(), Timestamp::from_seconds(1_798_761_600)));
         let json =
             r#"{"timestamp":"2027-01-01T00:00:00Z","level":"INFO","event":"issued","secret_id":"Zk3vT0aQ"}"#;

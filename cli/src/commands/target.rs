@@ -1,49 +1,76 @@
-//! Which issuer is meant: the account, the region and the prefix, by flags, the environment and AWS profiles.
+//! The issuer that a command administers: its account, region and table prefix, from flags, the environment and AWS
+//! profiles.
 
 use std::collections::HashMap;
-use std::error::Error;
 
 use aws_config::BehaviorVersion;
 use aws_config::Region;
 use aws_sdk_dynamodb::config::ProvideCredentials;
 use clap::Args;
-use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::store::{HttpsClient, table_shapes};
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::config::{DEFAULT_TABLE_PREFIX, StoreConfig};
+use countersign_issuer::keys::{KeyTable, Ring, Rotator};
+use countersign_issuer::random::Random;
+use countersign_issuer::store::{HttpsClient, StoreError, dynamodb, table_shapes};
+use countersign_verify::{Clock, with_causes};
 
-use super::Outcome;
+use crate::context::Context;
+use crate::outcome::{AnyError, Outcome, WithRemedy, store_error};
 
-/// Where the records are.
+/// The flags that choose an issuer.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "Which issuer")]
+#[command(next_help_heading = "Issuer")]
 pub(super) struct Target {
     /// AWS region [default: AWS_REGION, or the profile's]
     #[arg(long, global = true)]
     region: Option<String>,
-    /// AWS profile, where the environment has no credentials or others are meant [default: AWS_PROFILE]
+    /// AWS profile; use its credentials, not those of the environment [default: AWS_PROFILE]
     #[arg(long, global = true)]
     profile: Option<String>,
-    /// What the tables' names start with [default: COUNTERSIGN_TABLE_PREFIX, or countersign-]
+    /// Prefix of the table names [default: COUNTERSIGN_TABLE_PREFIX, or countersign-]
     #[arg(long, global = true)]
     prefix: Option<String>,
 }
 
-/// Gives a variable's value by its name.
+/// Returns a variable's value by its name.
 pub(super) type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl Target {
-    /// The environment, with what the flags and AWS's chain of credentials (profiles, SSO, roles) say over it.
+    /// The records' store. Needs no access to the key that encrypts signing keys.
+    pub(super) async fn context(&self) -> Outcome<Context> {
+        Ok(Context::new(store_config(&self.lookup().await?)?))
+    }
+
+    /// Reads the signing keys' public halves. Needs no access to the key that encrypts signing keys.
+    pub(super) async fn ring(&self) -> Outcome<Ring> {
+        let config = store_config(&self.lookup().await?)?;
+        Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.schedule).await?)
+    }
+
+    /// Changes the signing keys, and so needs the key that encrypts them.
+    pub(super) async fn rotator(&self) -> Outcome<Rotator> {
+        let lookup = self.lookup().await?;
+        let (config, envelope) = StoreConfig::with_envelope_from_lookup(&lookup)
+            .map_err(|error| with_credentials_remedy(error.into(), &lookup))?;
+        let envelope = envelope.into_envelope(&config.aws);
+        let db = dynamodb(&config.aws);
+        let (clock, random, audit) = (Clock::system(), Random::system(), AuditLog::tracing());
+        Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
+    }
+
+    /// The environment, overridden by AWS's credential chain (profiles, SSO, roles) and by the flags.
     pub(super) async fn lookup(&self) -> Outcome<Lookup> {
         let mut known = HashMap::new();
         if self.profile.is_some() || variable("AWS_ACCESS_KEY_ID").is_none() {
-            self.ask_chain(&mut known).await?;
+            self.ask_credential_chain(&mut known).await?;
         }
         known.extend(self.region.clone().map(|region| ("AWS_REGION", region)));
         known.extend(self.prefix.clone().map(|prefix| ("COUNTERSIGN_TABLE_PREFIX", prefix)));
         Ok(Box::new(move |name| known.get(name).cloned().or_else(|| variable(name))))
     }
 
-    /// Where the chain has nothing to give, whoever reads the variables says what is missing.
-    async fn ask_chain(&self, known: &mut HashMap<&'static str, String>) -> Outcome {
+    /// If the chain has no credentials, reading the configuration reports the missing variables.
+    async fn ask_credential_chain(&self, known: &mut HashMap<&'static str, String>) -> Outcome {
         let https = HttpsClient::from_lookup(variable)?;
         let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(https);
         if let Some(profile) = &self.profile {
@@ -61,7 +88,7 @@ impl Target {
             Ok(credentials) => {
                 known.insert("AWS_ACCESS_KEY_ID", credentials.access_key_id().to_owned());
                 known.insert("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key().to_owned());
-                // Those of the environment go with another key.
+                // A token in the environment belongs to another key.
                 known.insert("AWS_SESSION_TOKEN", credentials.session_token().unwrap_or_default().to_owned());
             }
             Err(error) if self.profile.is_some() => {
@@ -73,20 +100,12 @@ impl Target {
         Ok(())
     }
 
-    /// A missing table, or a DynamoDB that does not answer, with what was looked for and where, and missing credentials
-    /// with where else they may be.
-    pub(super) fn explain(&self, error: Box<dyn Error + Send + Sync>) -> Box<dyn Error + Send + Sync> {
-        if error.to_string().contains("AWS_ACCESS_KEY_ID is not set") {
-            return format!(
-                "{error}\nCredentials and the region may also come from --profile or AWS_PROFILE."
-            )
-            .into();
-        }
-        // DynamoDB's code for a missing table, and the store's words for no answer: every error of the store has its own.
-        let told = ["ResourceNotFoundException", "DynamoDB is out of reach"];
-        if !told.iter().any(|words| error.to_string().contains(words)) {
+    /// Adds to the error of a missing or unreachable table which tables the command used, and where.
+    pub(super) fn explain(&self, error: AnyError) -> AnyError {
+        let Some(StoreError::MissingTable { .. } | StoreError::Unavailable { .. }) = store_error(&*error)
+        else {
             return error;
-        }
+        };
         let or = |flag: &Option<String>, name: &str| flag.clone().or_else(|| variable(name));
         let prefix = or(&self.prefix, "COUNTERSIGN_TABLE_PREFIX").filter(|prefix| !prefix.is_empty());
         let prefix = prefix.unwrap_or_else(|| DEFAULT_TABLE_PREFIX.to_owned());
@@ -95,27 +114,30 @@ impl Target {
         let region = or(&self.region, "AWS_REGION").unwrap_or_else(|| "the profile's region".to_owned());
         let endpoint = variable("AWS_ENDPOINT_URL_DYNAMODB").filter(|endpoint| !endpoint.is_empty());
         let endpoint = endpoint.map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
-        format!(
-            "{error}\nThe tables are {}, looked for in {region}{endpoint}. Another issuer is named by --region, \
-             --profile and --prefix; `countersign doctor` looks at all of it.",
+        let remedy = format!(
+            "The command used the tables {} in {region}{endpoint}. Choose another issuer with --region, --profile and \
+             --prefix; `countersign doctor` checks all of them.",
             names.join(", "),
-        )
-        .into()
+        );
+        WithRemedy { source: error, remedy }.into()
     }
+}
+
+/// Reads the store's configuration.
+pub(super) fn store_config(lookup: &Lookup) -> Outcome<StoreConfig> {
+    StoreConfig::from_lookup(lookup).map_err(|error| with_credentials_remedy(error.into(), lookup))
+}
+
+/// Adds to a configuration error where else credentials can come from, if there are none.
+fn with_credentials_remedy(error: AnyError, lookup: &Lookup) -> AnyError {
+    if lookup("AWS_ACCESS_KEY_ID").is_some_and(|id| !id.is_empty()) {
+        return error;
+    }
+    let remedy = "Credentials and the region may also come from --profile or AWS_PROFILE.".into();
+    WithRemedy { source: error, remedy }.into()
 }
 
 fn variable(name: &str) -> Option<String> {
     #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
     std::env::var(name).ok()
-}
-
-/// An error and what it comes from.
-pub(super) fn with_causes(error: &dyn Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        words = format!("{words}: {error}");
-        cause = error.source();
-    }
-    words
 }

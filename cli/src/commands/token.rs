@@ -1,38 +1,50 @@
-//! `countersign token`: what a token says, and whether it holds.
+//! `countersign token`.
 
 use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Subcommand;
-use countersign_verify::{Clock, JwkSet, Timestamp, Verified, Verifier, jws};
-use serde_json::{Value, json};
+use countersign_verify::{Claims, Clock, JwkSet, Timestamp, Verifier, jws};
+use serde_json::json;
 
-use super::{Outcome, read_stdin};
+use crate::outcome::Outcome;
 use crate::output::{line, moment, show};
+use crate::prompt::read_token;
+
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  curl … | countersign token inspect
+  curl … | countersign token verify --jwks jwks.json \\
+      --issuer https://issuer.example.com --audience https://api.example.com";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum TokenCommand {
-    /// Show what a token says, without checking it (token or token response on standard input)
-    #[command(after_help = "Example:\n  curl … | countersign token inspect")]
+    /// Show the header and the claims of a token without checking them
+    #[command(after_help = "\
+Example:
+  curl … | countersign token inspect
+
+The token, or a token response, is read from standard input.")]
     Inspect,
-    /// Check a token offline and say who it is, what it may do and until when (token or token response on standard
-    /// input)
+    /// Verify a token offline against a saved JWKS and show its claims
     #[command(after_help = "\
 Example:
   curl https://issuer.example.com/.well-known/jwks.json > jwks.json
-  curl … | countersign token verify --jwks jwks.json --issuer https://issuer.example.com \\
-      --audience https://api.example.com
+  curl … | countersign token verify --jwks jwks.json \\
+      --issuer https://issuer.example.com --audience https://api.example.com
 
-Exit code: 0 where the token holds, 1 where it does not.")]
+The token, or a token response, is read from standard input.
+
+Exit code: 0 if the token is valid, 1 if it is not.")]
     Verify {
-        /// The issuer's key set, saved from its /.well-known/jwks.json
+        /// The issuer's JWKS, saved from its /.well-known/jwks.json
         #[arg(long, value_name = "FILE")]
         jwks: PathBuf,
-        /// The issuer that the token must be from
+        /// Require this issuer (claim iss)
         #[arg(long, env = "COUNTERSIGN_ISSUER", value_name = "URL")]
         issuer: String,
-        /// The API that the token must be meant for [default: any, and the answer says so]
+        /// Require this audience (claim aud) [default: any, and the output says so]
         #[arg(long)]
         audience: Option<String>,
     },
@@ -56,7 +68,7 @@ impl TokenCommand {
                     Verifier::builder(issuer).keys(keys.clone()).clock(clock.clone()).accept_typ_jwt();
                 let builder = match &audience {
                     Some(audience) => builder.audience(audience),
-                    // For showing to a person, who is told.
+                    // No API acts on this token: a person reads that the audience was not checked.
                     None => builder.dangerously_accept_any_audience(),
                 };
                 let token = builder.build()?.verify_with(&read_token()?, &keys);
@@ -64,7 +76,9 @@ impl TokenCommand {
                 if json {
                     show(&json!({ "valid": true, "kid": token.kid(), "claims": *token }), true);
                 } else {
-                    describe(&token, audience.is_some(), clock.now());
+                    for text in describe(&token, token.kid(), audience.is_some(), clock.now()) {
+                        line(&text);
+                    }
                 }
                 Ok(())
             }
@@ -72,24 +86,29 @@ impl TokenCommand {
     }
 }
 
-fn describe(token: &Verified, audience_checked: bool, now: Timestamp) {
-    let remaining = Timestamp::from_seconds(token.exp).since(now);
-    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".into());
-    let roles = if token.roles.is_empty() { "-".into() } else { token.roles.join(" ") };
+/// The claims by their names, each on a line; absent claims are left out.
+fn describe(claims: &Claims, kid: &str, audience_checked: bool, now: Timestamp) -> Vec<String> {
+    let (issued, expires) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
     let unchecked = if audience_checked { "" } else { " (not checked: no --audience)" };
-    line("valid");
-    line(&format!("who       {} through client {}", token.sub, token.client_id));
-    line(&format!("what      scope {}", or_none(&token.scope)));
-    line(&format!("          roles {roles}"));
-    line(&format!("operator  {}", or_none(&token.operator)));
-    line(&format!("brand     {}", or_none(&token.brand_key)));
-    line(&format!("for       {}{unchecked}", token.aud));
-    line(&format!("from      {}, key {}", token.iss, token.kid()));
-    line(&format!("issued    {}", moment(Timestamp::from_seconds(token.iat))));
-    line(&format!("until     {} ({} left)", moment(Timestamp::from_seconds(token.exp)), rounded(remaining)));
+    let members = [
+        ("iss", Some(claims.iss.clone())),
+        ("kid", Some(kid.to_owned())),
+        ("sub", Some(claims.sub.clone())),
+        ("client_id", Some(claims.client_id.clone())),
+        ("aud", Some(format!("{}{unchecked}", claims.aud))),
+        ("scope", claims.scope.clone()),
+        ("roles", Some(claims.roles.join(" ")).filter(|roles| !roles.is_empty())),
+        ("operator", claims.operator.clone()),
+        ("brandKey", claims.brand_key.clone()),
+        ("iat", Some(moment(issued))),
+        ("exp", Some(format!("{} ({} left)", moment(expires), format_rounded(expires.since(now))))),
+    ];
+    let present = members.into_iter().filter_map(|(name, value)| Some(format!("{name:<9}  {}", value?)));
+    std::iter::once("valid".to_owned()).chain(present).collect()
 }
 
-fn rounded(duration: Duration) -> String {
+/// A duration in its two largest units.
+fn format_rounded(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
         (0, 0, seconds) => format!("{seconds} s"),
@@ -98,22 +117,45 @@ fn rounded(duration: Duration) -> String {
     }
 }
 
-/// A token as it stands, or the `access_token` of a token response.
-pub(super) fn read_token() -> Outcome<String> {
-    let text = read_stdin()?;
-    let text = text.trim();
-    if !text.starts_with('{') {
-        return if text.is_empty() {
-            Err("there is no token on standard input".into())
-        } else {
-            Ok(text.to_owned())
-        };
-    }
-    let response: Value =
-        serde_json::from_str(text).map_err(|_| "standard input holds neither a token nor JSON")?;
-    match (&response["access_token"], &response["error"]) {
-        (Value::String(token), _) => Ok(token.clone()),
-        (_, Value::String(error)) => Err(format!("the token response is an error: {error}").into()),
-        _ => Err("the JSON on standard input has no access_token".into()),
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+    use super::*;
+
+    #[test]
+    fn claims_are_listed_by_name_and_absent_ones_are_left_out() {
+        let mut claims = json!({
+            "iss": "http://127.0.0.1:3000", "sub": "demo-service", "aud": "https://api.example.com",
+            "exp": 1_795_306_932, "iat": 1_795_303_332, "jti": "j", "client_id": "demo-service",
+            "scope": "reports:read reports:write", "roles": ["reporting"], "operator": "alice.ops",
+            "brandKey": "acme",
+        });
+        let now = Timestamp::from_seconds(1_795_303_333);
+        let whole = describe(&serde_json::from_value(claims.clone()).unwrap(), "3NrjDqz", true, now);
+        assert_eq!(
+            whole.join("\n"),
+            "valid\n\
+             iss        http://127.0.0.1:3000\n\
+             kid        3NrjDqz\n\
+             sub        demo-service\n\
+             client_id  demo-service\n\
+             aud        https://api.example.com\n\
+             scope      reports:read reports:write\n\
+             roles      reporting\n\
+             operator   alice.ops\n\
+             brandKey   acme\n\
+             iat        2026-11-21T23:22:12Z\n\
+             exp        2026-11-22T00:22:12Z (59 min 59 s left)"
+        );
+
+        for absent in ["scope", "roles", "operator", "brandKey"] {
+            claims.as_object_mut().unwrap().remove(absent);
+        }
+        let text = describe(&serde_json::from_value(claims).unwrap(), "3NrjDqz", false, now).join("\n");
+        assert!(
+            text.contains("\naud        https://api.example.com (not checked: no --audience)\niat "),
+            "{text}"
+        );
     }
 }

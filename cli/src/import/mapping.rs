@@ -1,4 +1,4 @@
-//! What a dump lacks, and what its words are here: flags, and a mapping file.
+//! The mapping file: values that a dump lacks, and new names for those that it has. Command-line flags add defaults.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -9,30 +9,30 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::rows::Row;
-use crate::commands::Outcome;
+use crate::outcome::Outcome;
 
-/// A mapping file (TOML). Every part may be left out.
+/// A mapping file (TOML). Every table is optional.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Mapping {
-    /// Where in a row something stands, as a JSON pointer (RFC 6901) that begins with the column.
-    from: BTreeMap<Part, String>,
-    /// What the dump calls something, and what it is called here; '' drops it.
+    /// The place of a field in a row, as a JSON pointer (RFC 6901) that begins with the column.
+    from: BTreeMap<Field, String>,
+    /// New names by the dump's names; '' drops a value.
     scopes: BTreeMap<String, String>,
     roles: BTreeMap<String, String>,
     audiences: BTreeMap<String, String>,
     grants: BTreeMap<String, String>,
-    /// For whatever the dump says nothing about.
+    /// Values for fields that the dump does not have.
     pub(crate) default: Lists,
-    /// For one client or principal by its id or name, whatever the dump says.
+    /// Values for one client or principal by its id or name; they override the dump.
     client: BTreeMap<String, Lists>,
     principal: BTreeMap<String, Lists>,
-    /// Entries that were of use to some row.
+    /// The entries that at least one row used.
     #[serde(skip)]
-    matched: Mutex<BTreeSet<String>>,
+    used: Mutex<BTreeSet<String>>,
 }
 
-/// What can be given for a record.
+/// The lists that a mapping can set in a record.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub(crate) struct Lists {
@@ -43,21 +43,21 @@ pub(crate) struct Lists {
 }
 
 impl Lists {
-    fn get(&self, part: Part) -> Option<&Vec<String>> {
-        match part {
-            Part::Brands => self.brands.as_ref(),
-            Part::Operators => self.operators.as_ref(),
-            Part::Audiences => self.audiences.as_ref(),
-            Part::Roles => self.roles.as_ref(),
-            Part::Name => None,
+    fn get(&self, field: Field) -> Option<&Vec<String>> {
+        match field {
+            Field::Brands => self.brands.as_ref(),
+            Field::Operators => self.operators.as_ref(),
+            Field::Audiences => self.audiences.as_ref(),
+            Field::Roles => self.roles.as_ref(),
+            Field::Name => None,
         }
     }
 }
 
-/// A part of a record that a mapping may tell.
+/// A field of a record that a mapping can set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Part {
+pub(crate) enum Field {
     Brands,
     Operators,
     Audiences,
@@ -65,7 +65,7 @@ pub(crate) enum Part {
     Name,
 }
 
-impl Part {
+impl Field {
     fn name(self) -> &'static str {
         match self {
             Self::Brands => "brands",
@@ -77,16 +77,16 @@ impl Part {
     }
 }
 
-/// Lists whose words a mapping may change.
+/// The lists whose values a mapping can rename.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Words {
+pub(crate) enum RenamedList {
     Scopes,
     Roles,
     Audiences,
     Grants,
 }
 
-impl Words {
+impl RenamedList {
     fn name(self) -> &'static str {
         match self {
             Self::Scopes => "scopes",
@@ -106,7 +106,7 @@ impl Mapping {
             let rule = "a JSON pointer that begins with the column, such as /additional_information/brands";
             return Err(format!("{}: [from] {pointer:?}: {rule}", path.display()).into());
         }
-        // As the rows have their columns; a member's name is kept as it is.
+        // Columns are named in lower case; members of JSON objects keep their names.
         for pointer in mapping.from.values_mut() {
             let column = pointer[1..].find('/').map_or(pointer.len(), |length| 1 + length);
             pointer[..column].make_ascii_lowercase();
@@ -114,62 +114,62 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// A list of the client's: what the mapping says of this client, else what stands in the row, else the default.
-    pub(crate) fn of_client(
+    /// A list of a client: the mapping's list for this client, else the list in the row, else the default.
+    pub(crate) fn client_list(
         &self,
-        part: Part,
+        field: Field,
         id: &str,
         row: &Row,
         column: Option<&str>,
     ) -> Result<Vec<String>, String> {
-        let own = self.client.get(id).inspect(|_| self.note(format!("[client.{id}]")));
-        self.of(own, part, row, column)
+        let own = self.client.get(id).inspect(|_| self.mark_used(format!("[client.{id}]")));
+        self.resolve(own, field, row, column)
     }
 
-    /// The same for a user or an operator.
-    pub(crate) fn of_principal(
+    /// A list of a user or an operator, in the same order of preference.
+    pub(crate) fn principal_list(
         &self,
-        part: Part,
+        field: Field,
         name: &str,
         row: &Row,
         column: Option<&str>,
     ) -> Result<Vec<String>, String> {
-        let own = self.principal.get(name).inspect(|_| self.note(format!("[principal.{name}]")));
-        self.of(own, part, row, column)
+        let own = self.principal.get(name).inspect(|_| self.mark_used(format!("[principal.{name}]")));
+        self.resolve(own, field, row, column)
     }
 
-    fn of(
+    fn resolve(
         &self,
         own: Option<&Lists>,
-        part: Part,
+        field: Field,
         row: &Row,
         column: Option<&str>,
     ) -> Result<Vec<String>, String> {
-        let pointed = self.pointed(part, row);
-        if let Some(own) = own.and_then(|lists| lists.get(part)) {
+        let pointed = self.pointed(field, row);
+        if let Some(own) = own.and_then(|lists| lists.get(field)) {
             return Ok(own.clone());
         }
-        let said = match list(part.name(), pointed?.as_ref())? {
+        let from_row = match list(field.name(), pointed?.as_ref())? {
             None => column.map(|column| list(column, row.columns.get(column))).transpose()?.flatten(),
             pointed => pointed,
         };
-        // A list that is empty, or of which nothing is left, says that there is nothing: no default is to widen it.
-        Ok(match (said, part) {
-            (None, _) => self.default.get(part).cloned().unwrap_or_default(),
-            (Some(said), Part::Roles) => self.translate(Words::Roles, said),
-            (Some(said), Part::Audiences) => self.translate(Words::Audiences, said),
-            (Some(said), _) => said,
+        // An empty list is deliberate, and so is one whose values were all dropped: a default must not widen it.
+        Ok(match (from_row, field) {
+            (None, _) => self.default.get(field).cloned().unwrap_or_default(),
+            (Some(values), Field::Roles) => self.rename(RenamedList::Roles, values),
+            (Some(values), Field::Audiences) => self.rename(RenamedList::Audiences, values),
+            (Some(values), _) => values,
         })
     }
 
-    /// What stands where the mapping says that something is.
-    pub(crate) fn pointed(&self, part: Part, row: &Row) -> Result<Option<Value>, String> {
-        let Some(pointer) = self.from.get(&part).and_then(|pointer| pointer.strip_prefix('/')) else {
+    /// The value at the place that the mapping names.
+    pub(crate) fn pointed(&self, field: Field, row: &Row) -> Result<Option<Value>, String> {
+        let Some(pointer) = self.from.get(&field).and_then(|pointer| pointer.strip_prefix('/')) else {
             return Ok(None);
         };
         let (column, rest) =
             pointer.split_once('/').map_or((pointer, None), |(column, rest)| (column, Some(rest)));
-        let Some(value) = row.columns.get(column).map(parsed) else { return Ok(None) };
+        let Some(value) = row.columns.get(column).map(parse_json) else { return Ok(None) };
         let value = match rest {
             None => Some(value),
             Some(rest) if value.is_object() || value.is_array() => {
@@ -177,77 +177,79 @@ impl Mapping {
             }
             Some(_) if is_blank(&value) => None,
             Some(_) => {
-                return Err(format!("{column}: not JSON, and [from] {} looks into it", part.name()));
+                return Err(format!("{column}: not JSON, but [from] {} reads from it", field.name()));
             }
         };
         let value = value.filter(|value| !value.is_null());
         if value.is_some() {
-            self.note(format!("[from] {}", part.name()));
+            self.mark_used(format!("[from] {}", field.name()));
         }
         Ok(value)
     }
 
-    /// Whether the mapping looks into a column, or into a member of it.
-    pub(crate) fn looks_into(&self, path: &[&str]) -> bool {
+    /// Returns true if the mapping reads a column, or a member of it.
+    pub(crate) fn reads(&self, path: &[&str]) -> bool {
         self.from.values().any(|pointer| pointer.split('/').skip(1).take(path.len()).eq(path.iter().copied()))
     }
 
-    /// The words as they are here, each once.
-    pub(crate) fn translate(&self, words: Words, said: Vec<String>) -> Vec<String> {
-        let dictionary = match words {
-            Words::Scopes => &self.scopes,
-            Words::Roles => &self.roles,
-            Words::Audiences => &self.audiences,
-            Words::Grants => &self.grants,
+    /// Renames the values, and removes repeated ones.
+    pub(crate) fn rename(&self, list: RenamedList, values: Vec<String>) -> Vec<String> {
+        let names = match list {
+            RenamedList::Scopes => &self.scopes,
+            RenamedList::Roles => &self.roles,
+            RenamedList::Audiences => &self.audiences,
+            RenamedList::Grants => &self.grants,
         };
-        let mut translated = Vec::new();
-        for word in said {
-            let word = match dictionary.get(&word) {
-                Some(here) => {
-                    self.note(format!("[{}] {word}", words.name()));
-                    here.clone()
+        let mut renamed = Vec::new();
+        for value in values {
+            let value = match names.get(&value) {
+                Some(new_name) => {
+                    self.mark_used(format!("[{}] {value}", list.name()));
+                    new_name.clone()
                 }
-                None => word,
+                None => value,
             };
-            if !word.is_empty() && !translated.contains(&word) {
-                translated.push(word);
+            if !value.is_empty() && !renamed.contains(&value) {
+                renamed.push(value);
             }
         }
-        translated
+        renamed
     }
 
-    fn note(&self, entry: String) {
-        self.matched.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
+    fn mark_used(&self, entry: String) {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).insert(entry);
     }
 
-    /// What was of use to no row that was judged: most likely something is misspelt there.
+    /// The entries that no row used; most likely their names are misspelt.
     pub(crate) fn unmatched(&self, of_clients: bool) -> Vec<String> {
         let own = if of_clients { ("client", &self.client) } else { ("principal", &self.principal) };
-        let dictionaries = [
-            (Words::Scopes, &self.scopes),
-            (Words::Roles, &self.roles),
-            (Words::Audiences, &self.audiences),
-            (Words::Grants, &self.grants),
+        let tables = [
+            (RenamedList::Scopes, &self.scopes),
+            (RenamedList::Roles, &self.roles),
+            (RenamedList::Audiences, &self.audiences),
+            (RenamedList::Grants, &self.grants),
         ];
         let entries = own.1.keys().map(|id| format!("[{}.{id}]", own.0));
-        let entries = entries.chain(self.from.keys().map(|part| format!("[from] {}", part.name())));
-        let entries = entries.chain(dictionaries.iter().flat_map(|(words, dictionary)| {
-            dictionary.keys().map(|word| format!("[{}] {word}", words.name()))
-        }));
-        let matched = self.matched.lock().unwrap_or_else(PoisonError::into_inner);
-        entries.filter(|entry| !matched.contains(entry)).collect()
+        let entries = entries.chain(self.from.keys().map(|field| format!("[from] {}", field.name())));
+        let entries = entries.chain(
+            tables
+                .iter()
+                .flat_map(|(list, names)| names.keys().map(|name| format!("[{}] {name}", list.name()))),
+        );
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.filter(|entry| !used.contains(entry)).collect()
     }
 }
 
-/// A list: texts in JSON, with or without the name of a Java class before them, or one text with commas. Nothing where
-/// nothing is said, which blank text is, as for Spring (`StringUtils.hasText` in `BaseClientDetails`).
+/// Reads a list: a JSON array of texts, with or without the name of a Java class before them, or one text with commas.
+/// A missing or blank value is no list, as in Spring (`StringUtils.hasText` in `BaseClientDetails`).
 ///
-/// Spring splits at commas alone (`StringUtils.commaDelimitedListToSet` in `BaseClientDetails`, which
-/// `JdbcClientDetailsService` makes, and in `JdbcRegisteredClientRepository.RegisteredClientRowMapper`): white space in
-/// the middle belongs to the item. That around it Spring takes away from authorities only
-/// (`AuthorityUtils.commaSeparatedStringToAuthorityList`); elsewhere no request could ever have named such an item.
+/// Spring splits at commas only (`StringUtils.commaDelimitedListToSet` in `BaseClientDetails`, which
+/// `JdbcClientDetailsService` makes, and in `JdbcRegisteredClientRepository.RegisteredClientRowMapper`), so white space
+/// inside an item belongs to it. Spring removes white space around an item from authorities only
+/// (`AuthorityUtils.commaSeparatedStringToAuthorityList`); in other lists no request could have named such an item.
 pub(crate) fn list(name: &str, value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
-    let no_list = || format!("{name}: neither a text nor a list of texts");
+    let not_a_list = || format!("{name}: neither text nor a list of texts");
     let items: Vec<&str> = match value {
         None => return Ok(None),
         Some(value) if is_blank(value) => return Ok(None),
@@ -257,12 +259,12 @@ pub(crate) fn list(name: &str, value: Option<&Value>) -> Result<Option<Vec<Strin
                 [Value::String(class), Value::Array(items)] if is_class(class) => items,
                 _ => items,
             };
-            items.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(no_list)?
+            items.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(not_a_list)?
         }
-        Some(_) => return Err(no_list()),
+        Some(_) => return Err(not_a_list()),
     };
     if items.iter().any(|item| SpringValue::is_marked(item)) {
-        return Err(format!("{name}: a hash stands there"));
+        return Err(format!("{name}: contains a hash"));
     }
     let mut once: Vec<String> = Vec::new();
     for item in items {
@@ -281,8 +283,8 @@ fn is_class(name: &str) -> bool {
     name.starts_with("java.") || name.starts_with("org.")
 }
 
-/// A value without the class that Jackson writes before it: `["java.time.Duration", 300.0]`.
-pub(crate) fn untyped(value: &Value) -> &Value {
+/// Removes the class that Jackson writes before a value, as in `["java.time.Duration", 300.0]`.
+pub(crate) fn without_class(value: &Value) -> &Value {
     match value {
         Value::Array(pair) => match pair.as_slice() {
             [Value::String(class), inner] if is_class(class) => inner,
@@ -292,8 +294,8 @@ pub(crate) fn untyped(value: &Value) -> &Value {
     }
 }
 
-/// A column that holds JSON, which a CSV has as text and a JSON dump perhaps as it is.
-pub(crate) fn parsed(value: &Value) -> Value {
+/// Parses a column that contains JSON: text in a CSV, and text or JSON in a JSON dump.
+pub(crate) fn parse_json(value: &Value) -> Value {
     match value {
         Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
             serde_json::from_str(text).unwrap_or_else(|_| value.clone())

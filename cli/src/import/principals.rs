@@ -1,20 +1,22 @@
-//! Users and operators out of tables: Spring's `users`, or anything with a name and a password.
+//! Users and operators from tables: Spring's `users`, or any table with a name and a password.
 
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Principal, PrincipalKey, Username};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
-use super::mapping::{Mapping, Part};
+use super::columns::{AcceptedValues, misplaced_hash, required};
+use super::conversion::{Conversion, Credential, NewRecord};
+use super::exported;
+use super::mapping::{Field, Mapping};
 use super::rows::Row;
-use super::spring::{Values, misplaced, required};
-use super::{Candidate, Credential, Judgement, own};
+use crate::records::PrincipalKind;
 
-/// What the columns do not say.
-pub(crate) struct Principals {
-    pub(crate) is_operator: bool,
+/// Converts rows of users or operators, with what the columns do not contain.
+pub(crate) struct PrincipalRows {
+    pub(crate) kind: PrincipalKind,
     pub(crate) mapping: Mapping,
-    pub(crate) values: Values,
+    pub(crate) accepted: AcceptedValues,
     pub(crate) now: Timestamp,
     pub(crate) random: Random,
 }
@@ -22,66 +24,61 @@ pub(crate) struct Principals {
 const COLUMNS: [&str; 8] =
     ["username", "password", "enabled", "roles", "authorities", "authority", "brands", "brand"];
 
-impl Principals {
-    /// What is to become of a row.
-    pub(crate) fn judge(&self, row: &Row) -> Judgement<Principal> {
+impl PrincipalRows {
+    pub(crate) fn convert_row(&self, row: &Row) -> Conversion<Principal> {
         if row.columns.contains_key("principal") {
-            return own::principal(row, |key| {
-                self.is_operator == matches!(key, PrincipalKey::Operator { .. })
-            });
+            return exported::convert_principal(row, |key| self.kind.matches(key));
         }
         let has_no_hash = |column: &str| column != "password" && COLUMNS.contains(&column);
-        if let Some(reason) = misplaced(row, "password", has_no_hash) {
-            let mut judgement = Judgement::of("");
-            judgement.reasons.push(reason);
-            return judgement;
+        if let Some(reason) = misplaced_hash(row, "password", has_no_hash) {
+            return Conversion::refused(reason);
         }
         let name = required("username", row.columns.get("username"));
-        let mut judgement = Judgement::of(name.as_deref().unwrap_or_default());
-        match name.and_then(|name| self.read(name, row, &mut judgement)) {
-            Ok(candidate) => judgement.candidate = Some(candidate),
-            Err(reason) => judgement.reasons.push(reason),
+        let mut conversion = Conversion::new(name.as_deref().unwrap_or_default());
+        match name.and_then(|name| self.read(name, row, &mut conversion)) {
+            Ok(record) => conversion.record = Some(record),
+            Err(reason) => conversion.reasons.push(reason),
         }
-        judgement
+        conversion
     }
 
     fn read(
         &self,
         name: &str,
         row: &Row,
-        judgement: &mut Judgement<Principal>,
-    ) -> Result<Candidate<Principal>, String> {
+        conversion: &mut Conversion<Principal>,
+    ) -> Result<NewRecord<Principal>, String> {
         for column in row.columns.keys().filter(|column| !COLUMNS.contains(&column.as_str())) {
-            if !self.mapping.looks_into(&[column]) {
-                judgement.leave_out(column, "not a column that is known, and no mapping names it");
+            if !self.mapping.reads(&[column]) {
+                conversion.drop_value(column, "an unknown column, and no mapping reads it");
             }
         }
         let column =
             |names: &[&'static str]| names.iter().find(|name| row.columns.contains_key(**name)).copied();
-        let of = |part, column| self.mapping.of_principal(part, name, row, column);
-        let brands = of(Part::Brands, column(&["brands", "brand"]))?;
-        let roles = of(Part::Roles, column(&["roles", "authorities", "authority"]))?;
+        let list = |field, column| self.mapping.principal_list(field, name, row, column);
+        let brands = list(Field::Brands, column(&["brands", "brand"]))?;
+        let roles = list(Field::Roles, column(&["roles", "authorities", "authority"]))?;
         let username =
             Username::parse(name).map(Username::into_string).map_err(|error| format!("username: {error}"))?;
         let key = match brands.as_slice() {
-            _ if self.is_operator => PrincipalKey::Operator { username },
+            _ if self.kind == PrincipalKind::Operator => PrincipalKey::Operator { username },
             [brand] => PrincipalKey::User { brand: brand.clone(), username },
-            _ => return Err("brand: a user belongs to one; give it with --brand or a mapping file".into()),
+            _ => return Err("brand: a user needs exactly one; give it with --brand or a mapping file".into()),
         };
-        let value = self.values.read("password", row.columns.get("password"))?;
+        let value = self.accepted.read("password", row.columns.get("password"))?;
         let record = Principal::without_password(&key, roles, brands, self.now, &self.random);
         let mut record = record.map_err(|error| error.to_string())?;
         record.enabled = match row.columns.get("enabled") {
             None => true,
-            Some(value) => truth(value).ok_or("enabled: neither true nor false")?,
+            Some(value) => parse_bool(value).ok_or("enabled: neither true nor false")?,
         };
-        judgement.reasons.extend(record.problems().iter().map(ToString::to_string));
-        Ok(Candidate { record, credential: Some(Credential { value, expires: None }) })
+        conversion.reasons.extend(record.problems().iter().map(ToString::to_string));
+        Ok(NewRecord { record, credential: Some(Credential { value, expires: None }) })
     }
 }
 
-/// Yes or no, as databases dump it.
-fn truth(value: &Value) -> Option<bool> {
+/// Parses a boolean as databases dump it.
+fn parse_bool(value: &Value) -> Option<bool> {
     let text = match value {
         Value::Bool(truth) => return Some(*truth),
         Value::Number(number) => number.to_string(),

@@ -1,4 +1,4 @@
-//! What became of the rows: lines for a person as they come, or one JSON document.
+//! The report of an import: lines for a person as rows are finished, or one JSON document.
 
 use std::collections::BTreeMap;
 use std::io::IsTerminal;
@@ -6,14 +6,15 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::{Fate, Judgement};
-use crate::commands::{Outcome, Worst};
+use super::conversion::Conversion;
+use super::importer::RowOutcome;
+use crate::outcome::{AnyError, ExitError, Outcome};
 use crate::output::line;
 
-/// So many different things that were dropped are told apart.
+/// The report counts at most this many kinds of dropped values.
 const MAX_DROPPED: usize = 100;
 
-/// Counts and prints.
+/// Prints each row and counts the results.
 pub(super) struct Report {
     dry_run: bool,
     json: bool,
@@ -21,8 +22,9 @@ pub(super) struct Report {
     verdicts: BTreeMap<&'static str, u64>,
     actions: BTreeMap<&'static str, u64>,
     dropped: BTreeMap<(String, &'static str), u64>,
-    failure: Option<String>,
-    /// The row that was last looked at.
+    /// The first failure of the store.
+    failure: Option<AnyError>,
+    /// The place of the last row.
     last: String,
 }
 
@@ -42,24 +44,30 @@ impl Report {
         Self { dry_run, json, rows: 0, verdicts, actions, dropped, failure: None, last: String::new() }
     }
 
-    /// A row, and what became of its candidate if it had one.
-    pub(super) fn add<R>(&mut self, file: &Path, at: u64, judgement: Judgement<R>, fate: Option<Fate>) {
-        let Judgement { id, mut reasons, losses, dropped, .. } = judgement;
+    /// Reports a row. `outcome` is absent if the row could not be converted.
+    pub(super) fn add<R>(
+        &mut self,
+        file: &Path,
+        line_number: u64,
+        conversion: Conversion<R>,
+        outcome: Option<RowOutcome>,
+    ) {
+        let Conversion { id, mut reasons, losses, dropped, .. } = conversion;
         let mut differs = Vec::new();
-        let action = match fate {
-            Some(Fate::Created) => "created",
-            Some(Fate::Updated(members)) => {
+        let action = match outcome {
+            Some(RowOutcome::Created) => "created",
+            Some(RowOutcome::Updated(members)) => {
                 differs = members;
                 "updated"
             }
-            Some(Fate::Unchanged) => "unchanged",
-            Some(Fate::Refused(reason)) => {
+            Some(RowOutcome::Unchanged) => "unchanged",
+            Some(RowOutcome::Refused(reason)) => {
                 reasons.push(reason);
                 REFUSED
             }
-            Some(Fate::Failed(problem)) => {
-                self.failure.get_or_insert_with(|| problem.clone());
-                reasons.push(problem);
+            Some(RowOutcome::Failed(error)) => {
+                reasons.push(error.to_string());
+                self.failure.get_or_insert(error);
                 FAILED
             }
             None => REFUSED,
@@ -72,13 +80,13 @@ impl Report {
         self.rows += 1;
         *self.verdicts.entry(verdict).or_default() += 1;
         *self.actions.entry(action).or_default() += 1;
-        let place = format!("{}:{at}", file.display());
+        let place = format!("{}:{line_number}", file.display());
         if self.json {
             let separator = if self.rows == 1 { "" } else { "," };
             let names: Vec<Value> =
                 dropped.iter().map(|(what, reason)| json!({ "what": what, "reason": reason })).collect();
             let row = json!({
-                "id": id, "file": file.to_string_lossy(), "line": at, "verdict": verdict, "action": action, "differs": differs,
+                "id": id, "file": file.to_string_lossy(), "line": line_number, "verdict": verdict, "action": action, "differs": differs,
                 "reasons": reasons, "losses": losses, "dropped": names,
             });
             line(&format!("{separator}{row}"));
@@ -88,7 +96,7 @@ impl Report {
                 REFUSED | FAILED => place.clone(),
                 "updated" if self.dry_run => format!("would be updated: {}", differs.join(", ")),
                 "updated" => format!("updated: {}", differs.join(", ")),
-                "unchanged" => "is there already".into(),
+                "unchanged" => "unchanged".into(),
                 _ => String::new(),
             };
             line(printable(&format!("{id:<28}  {verdict:<17}  {first}")).trim_end());
@@ -105,7 +113,7 @@ impl Report {
         self.progress();
     }
 
-    /// How far it is, for whoever waits: often at a terminal, seldom in a log.
+    /// Prints the progress: often at a terminal, rarely to a log.
     fn progress(&self) {
         let is_terminal = std::io::stderr().is_terminal();
         #[expect(clippy::print_stderr, reason = "progress is no part of the result")]
@@ -116,7 +124,7 @@ impl Report {
         }
     }
 
-    /// The sums, and the worst as the outcome.
+    /// Prints the totals. The outcome is that of the worst row.
     pub(super) fn finish(self, unmatched: &[String]) -> Outcome {
         #[expect(clippy::print_stderr, reason = "ends the line of the progress")]
         if self.rows >= 500 && std::io::stderr().is_terminal() {
@@ -137,13 +145,13 @@ impl Report {
             line(&format!("],\"dropped\":{dropped},\"unmatched\":{unmatched},\"summary\":{summary}}}"));
         } else {
             if !self.dropped.is_empty() {
-                line("\nOf no use here, and left out:");
+                line("\nLeft out, because it has no use here:");
             }
             for ((what, reason), count) in &self.dropped {
                 line(&printable(&format!("    {what} ({count}): {reason}")));
             }
             if !unmatched.is_empty() {
-                line("\nIn the mapping file, and matched by no row:");
+                line("\nIn the mapping file, but used by no row:");
             }
             for entry in unmatched {
                 line(&printable(&format!("    {entry}")));
@@ -156,31 +164,31 @@ impl Report {
                 let [created, updated, unchanged] =
                     ["created", "updated", "unchanged"].map(|name| count(&self.actions, name));
                 line(&format!(
-                    "\n{created} created, {updated} updated, {unchanged} there already, {refused} refused{failing}"
+                    "\n{created} created, {updated} updated, {unchanged} unchanged, {refused} refused{failing}"
                 ));
             }
         }
         if let Some(failure) = self.failure {
-            let remedy = "what was written stays; the same command again goes on where this ended";
-            let said = printable(&format!("stopped, having read to {}: {failure}; {remedy}", self.last));
-            return Err(Worst { code: 1, said }.into());
+            let remedy = "written records stay; repeat the command to continue from here";
+            let message = printable(&format!("stopped after {}: {failure}; {remedy}", self.last));
+            return Err(ExitError { code: 1, message, source: Some(failure) }.into());
         }
         if self.rows == 0 {
-            return Err(Worst { code: 4, said: "no rows: there is nothing to import".into() }.into());
+            return Err(ExitError::new(4, "no rows: there is nothing to import").into());
         }
         match (refused, loss, self.dry_run) {
             (0, 0, _) | (0, _, false) => Ok(()),
-            (0, _, true) => Err(Worst { code: 3, said: format!("{loss} would lose something") }.into()),
-            _ => Err(Worst { code: 4, said: format!("{refused} refused") }.into()),
+            (0, _, true) => Err(ExitError::new(3, format!("{loss} ready with a loss")).into()),
+            _ => Err(ExitError::new(4, format!("{refused} refused")).into()),
         }
     }
 }
 
-/// What a file says, without what a terminal would obey.
+/// Replaces characters that control a terminal.
 fn printable(text: &str) -> String {
-    // Marks that turn the direction of writing make a line read as another (Unicode Standard Annex 9, section 2).
-    let turns = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.replace(|c: char| c.is_control() || turns(c), "\u{fffd}")
+    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section 2).
+    let is_directional = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    text.replace(|c: char| c.is_control() || is_directional(c), "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -191,14 +199,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_name_that_is_not_utf_8_is_told() {
+    fn a_file_name_that_is_not_utf_8_is_reported() {
         let mut report = Report::new("clients", false, true);
-        report.add(Path::new(OsStr::from_bytes(b"\xFF.csv")), 1, Judgement::<()>::of("x"), None);
+        report.add(Path::new(OsStr::from_bytes(b"\xFF.csv")), 1, Conversion::<()>::new("x"), None);
         assert_eq!(report.last, "\u{fffd}.csv:1");
     }
 
     #[test]
-    fn nothing_that_a_terminal_obeys_is_printed() {
+    fn control_and_directional_characters_are_replaced() {
         assert_eq!(printable("a\u{1b}b\u{202e}c\u{2066}d é"), "a\u{fffd}b\u{fffd}c\u{fffd}d é");
     }
 }

@@ -1,4 +1,4 @@
-//! Rows out of CSV and JSON files, one at a time: a row that is broken is told with its line and hides no other.
+//! Reads rows from CSV and JSON files one at a time. A broken row is reported with its line and hides no other row.
 
 mod csv;
 mod json;
@@ -12,20 +12,20 @@ use serde_json::{Map, Value};
 use self::csv::CsvRows;
 use self::json::JsonRows;
 
-/// More than any row holds: Spring's columns together have less than 16 KiB.
+/// More than any row has: Spring's columns together have less than 16 KiB.
 const MAX_ROW_BYTES: usize = 1 << 20;
 
-/// One row: its columns, named in lower case, without those that are null.
+/// A row: its columns by their names in lower case, without those that are null.
 #[derive(Debug)]
 pub(crate) struct Row {
-    /// Where it starts, from 1.
+    /// The line where it starts, counted from 1.
     pub(crate) line: u64,
     pub(crate) columns: Map<String, Value>,
-    /// It is a CSV's last and has no line end, so that its last value may lack something.
+    /// True for the last row of a CSV without a line end: its last value may be cut off.
     pub(crate) may_be_cut: bool,
 }
 
-/// A row that cannot be read, or the rest of a file.
+/// A row, or the rest of a file, that cannot be read.
 #[derive(Debug)]
 pub(crate) struct BrokenRow {
     pub(crate) line: u64,
@@ -35,7 +35,7 @@ pub(crate) struct BrokenRow {
 type RowResult = Result<Row, BrokenRow>;
 type Bytes = BufReader<Box<dyn Read + Send>>;
 
-/// The rows of a file, which is CSV with a heading, a JSON array of objects, or one object a line.
+/// Reads a file: CSV with a heading, a JSON array of objects, or one JSON object a line.
 pub(crate) fn rows(path: &Path) -> Result<Box<dyn Iterator<Item = RowResult> + Send>, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
     rows_of(Box::new(file))
@@ -48,14 +48,14 @@ fn rows_of(file: Box<dyn Read + Send>) -> Result<Box<dyn Iterator<Item = RowResu
         || start.starts_with(&[0xFF, 0xFE])
         || start.iter().take(4).any(|byte| *byte == 0)
     {
-        return Err("it is UTF-16 or UTF-32; convert it with: iconv -f UTF-16 -t UTF-8".into());
+        return Err("the file is UTF-16 or UTF-32; convert it with: iconv -f UTF-16 -t UTF-8".into());
     }
     if start.starts_with(&[0xEF, 0xBB, 0xBF]) {
         bytes.consume(3);
     }
     let start = bytes.fill_buf().map_err(|error| error.to_string())?;
     match start.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => Err("it is empty".into()),
+        None => Err("the file is empty".into()),
         Some(b'[' | b'{') => Ok(Box::new(JsonRows::new(bytes))),
         Some(_) => Ok(Box::new(CsvRows::new(bytes)?)),
     }
@@ -69,7 +69,7 @@ fn text(bytes: &[u8]) -> Result<&str, String> {
     std::str::from_utf8(bytes).map_err(|error| {
         let byte = bytes.get(error.valid_up_to()).copied().unwrap_or_default();
         format!(
-            "byte 0x{byte:02X} is not UTF-8; where the file is in Latin-1, convert it with: \
+            "byte 0x{byte:02X} is not UTF-8; if the file is Latin-1, convert it with: \
              iconv -f ISO-8859-1 -t UTF-8"
         )
     })
@@ -81,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    /// What is read, as `line: id` or `line! problem`.
+    /// The rows as `line: id` or `line! problem`.
     fn read(content: impl Read + Send + 'static) -> Vec<String> {
         let rows = match rows_of(Box::new(content)) {
             Ok(rows) => rows,
@@ -95,35 +95,35 @@ mod tests {
     }
 
     #[test]
-    fn a_broken_csv_row_costs_itself_alone() {
+    fn a_broken_csv_row_hides_no_other_row() {
         let read =
             read(&b"ID,x\r\na,1\r\nb,\"2\r\nc,3\r\n\r\nd,\"4\n5\"\r\ne\r\nf,\"6\r\nf\xFC,7\r\ng,8"[..]);
         assert_eq!(
             read,
             [
                 "2: a",
-                "3! a quotation mark stands in the middle of a quoted value",
+                "3! a quotation mark in the middle of a quoted value is not doubled",
                 "4: c",
                 "6: d",
                 "8! 1 columns where the heading has 2",
                 "9! a quotation mark is not closed; the file may be cut off",
-                "10! byte 0xFC is not UTF-8; where the file is in Latin-1, convert it with: iconv -f ISO-8859-1 -t UTF-8",
+                "10! byte 0xFC is not UTF-8; if the file is Latin-1, convert it with: iconv -f ISO-8859-1 -t UTF-8",
                 "11: g",
             ]
         );
     }
 
     #[test]
-    fn a_broken_object_costs_itself_alone() {
+    fn a_broken_object_hides_no_other_object() {
         let list = b"[\n{\"ID\":\"a\",\"x\":{\"y\":\"}\\\"\"}},\n{\"id\":\"b},\n{\"id\" \"c\"},{\"id\":\"d\"},\nnonsense\n{\"id\":\"e\"}]";
         assert_eq!(
             read(&list[..]),
             [
                 "2: a",
-                "3! a text is not closed in its line",
+                "3! a text does not end in its line",
                 "4! not JSON: expected `:`",
                 "4: d",
-                "5! an object is expected",
+                "5! expected an object",
                 "6: e",
             ]
         );
@@ -141,7 +141,7 @@ mod tests {
     }
 
     #[test]
-    fn an_object_that_is_not_closed_swallows_no_other() {
+    fn an_object_that_is_not_closed_hides_no_other_object() {
         let open = "the object is not closed";
         assert_eq!(
             read(&b"{\"id\":\"a\"}\n{\"id\":\"b\"\n{\"id\":\"c\"}\n{\"id\":\"d\"}"[..]),
@@ -160,23 +160,23 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_broken_object_is_no_row() {
+    fn a_part_of_a_broken_object_is_not_read_as_a_row() {
         let nested = b"[\n  {\n    \"id\": \"a,\n    \"client_settings\":\n    {\n      \"id\": \"evil\"\n    }\n  },\n  {\n    \"id\": \"b\"\n  }, {\n    \"id\": \"c\"\n  }\n]";
-        assert_eq!(read(&nested[..]), ["2! a text is not closed in its line", "9: b", "11: c"]);
+        assert_eq!(read(&nested[..]), ["2! a text does not end in its line", "9: b", "11: c"]);
     }
 
     #[test]
-    fn a_member_that_is_given_twice_is_told() {
+    fn a_repeated_member_is_reported() {
         for twice in ["{\"id\":\"a\",\"id\":\"s3cret\"}", "{\"id\":\"s3cret\",\"ID\":null}"] {
             assert_eq!(
                 read(std::io::Cursor::new(format!("{twice}\n{{\"id\":\"b\"}}"))),
-                ["1! the member id is given twice", "2: b"]
+                ["1! the member id occurs twice", "2: b"]
             );
         }
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_to_its_end_is_told() {
+    fn a_file_that_cannot_be_read_to_its_end_is_reported() {
         struct Spoilt;
         impl Read for Spoilt {
             fn read(&mut self, _: &mut [u8]) -> Result<usize, Error> {
@@ -200,15 +200,15 @@ mod tests {
     }
 
     #[test]
-    fn what_no_row_can_be_read_from_is_told() {
-        let wide = "it is UTF-16 or UTF-32; convert it with: iconv -f UTF-16 -t UTF-8";
+    fn a_file_without_readable_rows_is_reported() {
+        let wide = "the file is UTF-16 or UTF-32; convert it with: iconv -f UTF-16 -t UTF-8";
         for start in [&b"\xFF\xFEi\0d\0"[..], b"i\0d\0", b"\0i\0d", b"\0\0\0i\0\0\0d", b"\xFF\xFE\0\0i\0\0\0"]
         {
             assert_eq!(read(start), [wide]);
         }
-        assert_eq!(read(&b"a,,b,\n"[..]), ["its heading has columns without a name"]);
-        assert_eq!(read(&b" \n"[..]), ["it is empty"]);
-        assert_eq!(read(&b"id,ID\n"[..]), ["its heading has the same name in columns 1 and 2"]);
+        assert_eq!(read(&b"a,,b,\n"[..]), ["the heading has columns without a name"]);
+        assert_eq!(read(&b" \n"[..]), ["the file is empty"]);
+        assert_eq!(read(&b"id,ID\n"[..]), ["the heading has the same name in columns 1 and 2"]);
         assert_eq!(read(&b"\xEF\xBB\xBFid;x\na;1\n"[..]), ["2: a"]);
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::issuer::Issuer;
@@ -279,7 +280,7 @@ async fn killing_the_store_under_load_loses_no_acknowledged_write() {
         let (config, envelope) = Config::with_envelope_from_lookup(lookup).unwrap();
         let envelope = envelope.into_envelope(&config.store.aws);
         let db = dynamodb(&config.store.aws);
-        Issuer::new(&config, &db, envelope, clock.clone(), random.clone())
+        Issuer::new(&config, &db, envelope, clock.clone(), random.clone(), AuditLog::tracing())
     });
     let is_over = AtomicBool::new(false);
     let functions = Arc::new(Functions { issuers, counts: Counts::default(), is_over });

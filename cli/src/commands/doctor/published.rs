@@ -1,84 +1,89 @@
-//! What the issuer publishes, fetched as its clients and verifiers fetch it, and the clock beside it.
+//! The metadata and the key set as the issuer publishes them, and this machine's clock compared with the issuer's.
 
 use std::time::Duration;
 
 use countersign_issuer::keys::Ring;
-use countersign_verify::{Clock, JwkSet, Timestamp};
+use countersign_verify::{Clock, HttpClient, HttpLimits, JwkSet, Timestamp};
 use serde_json::Value;
-use ureq::Agent;
 
-use super::{Finding, Lookup};
+use super::Lookup;
+use super::finding::Finding;
 
 const CHECK: &str = "published";
-/// What the keys' timers allow for, between any two clocks.
+const TIMEOUT: Duration = Duration::from_secs(15);
+/// The most that two clocks may differ; the key rotation schedule allows for it.
 const CLOCK_ERROR: Duration = Duration::from_secs(60);
 const METADATA: &str = "/.well-known/oauth-authorization-server";
 
-/// A document, and what the server's clock said.
-struct Fetched {
+/// A document with the time of the server that sent it.
+struct Document {
     text: String,
     date: Option<Timestamp>,
 }
 
-/// Fetches the metadata and the key set from `COUNTERSIGN_ISSUER`.
-pub(super) fn check(lookup: &Lookup, ring: Option<&Ring>, clock: &Clock) -> Vec<Finding> {
+/// Fetches the metadata and the key set from `COUNTERSIGN_ISSUER`, as clients and verifiers do.
+pub(super) async fn check(lookup: &Lookup, ring: Option<&Ring>, clock: &Clock) -> Vec<Finding> {
     let Some(issuer) = lookup("COUNTERSIGN_ISSUER").filter(|issuer| !issuer.is_empty()) else {
         return vec![Finding::warning(
             CHECK,
-            "not looked at: COUNTERSIGN_ISSUER is not set",
-            "set it as the stack's output Environment has it",
+            "not checked: COUNTERSIGN_ISSUER is not set",
+            "set it to its value in the stack output Environment",
         )];
     };
-    let config =
-        Agent::config_builder().timeout_global(Some(Duration::from_secs(15))).http_status_as_error(false);
-    let agent = config.build().new_agent();
-    let mut findings = Vec::new();
-    match fetch(&agent, &format!("{issuer}{METADATA}")) {
-        Ok(fetched) => {
-            findings.extend(fetched.date.map(|date| check_clock(date, clock.now())));
-            let jwks_uri = match read_metadata(&fetched.text, &issuer) {
-                Ok(jwks_uri) => jwks_uri,
-                Err(finding) => {
-                    findings.push(*finding);
-                    return findings;
-                }
-            };
-            findings.push(Finding::ok(CHECK, format!("{issuer}{METADATA}")));
-            match fetch(&agent, &jwks_uri) {
-                Ok(fetched) => findings.push(check_key_set(&fetched.text, &jwks_uri, ring, clock.now())),
-                Err(finding) => findings.push(*finding),
-            }
+    let limits = HttpLimits { timeout: TIMEOUT, connect_timeout: TIMEOUT, ..HttpLimits::default() };
+    let http = match HttpClient::new(limits) {
+        Ok(http) => http,
+        Err(error) => {
+            let remedy = "install the certificate authorities of this machine's operating system";
+            return vec![Finding::broken(CHECK, error.to_string(), remedy)];
         }
-        Err(finding) => findings.push(*finding),
+    };
+    let mut findings = Vec::new();
+    if let Err(finding) = check_documents(&http, &issuer, ring, clock, &mut findings).await {
+        findings.push(*finding);
     }
     findings
 }
 
-fn fetch(agent: &Agent, url: &str) -> Result<Fetched, Box<Finding>> {
-    let out_of_reach = |error: ureq::Error| {
+async fn check_documents(
+    http: &HttpClient,
+    issuer: &str,
+    ring: Option<&Ring>,
+    clock: &Clock,
+    findings: &mut Vec<Finding>,
+) -> Result<(), Box<Finding>> {
+    let metadata = fetch(http, &format!("{issuer}{METADATA}")).await?;
+    findings.extend(metadata.date.map(|date| check_clock(date, clock.now())));
+    let jwks_uri = read_metadata(&metadata.text, issuer)?;
+    findings.push(Finding::ok(CHECK, format!("{issuer}{METADATA}")));
+    let key_set = fetch(http, &jwks_uri).await?;
+    findings.push(check_key_set(&key_set.text, &jwks_uri, ring, clock.now()));
+    Ok(())
+}
+
+async fn fetch(http: &HttpClient, url: &str) -> Result<Document, Box<Finding>> {
+    let response = http.get(url).await.map_err(|error| {
         Box::new(Finding::broken(
             CHECK,
             format!("{url} is out of reach: {error}"),
-            "no client gets a token and no verifier a key: check COUNTERSIGN_ISSUER against the stack's output Issuer, and \
-             the domain's DNS record and certificate",
+            "no client gets a token and no verifier gets a key: compare COUNTERSIGN_ISSUER with the stack output \
+             Issuer, and check the domain's DNS record and certificate",
         ))
-    };
-    let mut response = agent.get(url).call().map_err(out_of_reach)?;
+    })?;
     let status = response.status();
-    let date = response.headers().get("date").and_then(|date| date.to_str().ok()).and_then(http_date);
-    let text = response.body_mut().read_to_string().map_err(out_of_reach)?;
     if status != 200 {
         return Err(Box::new(Finding::broken(
             CHECK,
             format!("{url} answers {status}"),
-            "a 5xx is explained by the log of the jwks function; a 4xx means that something else is served there",
+            "for a 5xx read the log of the jwks function; a 4xx means that another service answers at this address",
         )));
     }
-    Ok(Fetched { text, date })
+    let date = response.headers().get("date").and_then(|date| date.to_str().ok()).and_then(parse_http_date);
+    Ok(Document { text: response.into_body(), date })
 }
 
-/// RFC 9110 section 5.6.7, which is RFC 2822's form with GMT for the zone.
-fn http_date(text: &str) -> Option<Timestamp> {
+/// Parses a date of RFC 9110 section 5.6.7, which is RFC 2822's form with GMT as the zone.
+fn parse_http_date(text: &str) -> Option<Timestamp> {
     let zoned = jiff::fmt::rfc2822::parse(text).ok()?;
     u64::try_from(zoned.timestamp().as_second()).ok().map(Timestamp::from_seconds)
 }
@@ -91,32 +96,32 @@ fn check_clock(server: Timestamp, now: Timestamp) -> Finding {
     } else {
         Finding::broken(
             "clock",
-            format!("this machine is {} s away from the issuer", off.as_secs()),
-            "set this machine's clock (NTP) before keys are rotated or withdrawn from it: their times are its times",
+            format!("this machine's clock is {} s away from the issuer's", off.as_secs()),
+            "set this machine's clock (NTP) before you rotate or withdraw keys: this machine's time goes into the keys",
         )
     }
 }
 
-/// The key set's address (RFC 8414 sections 2 and 3.3).
+/// Returns the address of the key set (RFC 8414 sections 2 and 3.3).
 fn read_metadata(text: &str, issuer: &str) -> Result<String, Box<Finding>> {
-    let broken = |found: String, remedy: &str| Err(Box::new(Finding::broken(CHECK, found, remedy)));
     let metadata: Value = serde_json::from_str(text).unwrap_or_default();
-    let said = metadata["issuer"].as_str().unwrap_or("nothing");
-    if said != issuer {
-        return broken(
-            format!(
-                "the metadata at {issuer} says that the issuer is {said}: every strict client refuses it"
-            ),
-            "COUNTERSIGN_ISSUER of the functions and of this shell must be one: deploy the stack with the right \
-             DomainName, or set the variable as its output Environment has it",
-        );
+    let named = metadata["issuer"].as_str();
+    if named != Some(issuer) {
+        let named = named.map_or_else(|| "no issuer".to_owned(), |named| format!("the issuer {named}"));
+        return Err(Box::new(Finding::broken(
+            CHECK,
+            format!("the metadata at {issuer} names {named}: every strict client rejects it"),
+            "COUNTERSIGN_ISSUER must be the same for the functions and in this shell: deploy the stack with the right \
+             DomainName, or set the variable to its value in the stack output Environment",
+        )));
     }
     match metadata["jwks_uri"].as_str() {
         Some(uri) if uri.starts_with(issuer) => Ok(uri.to_owned()),
-        _ => broken(
-            "the metadata names no key set of the issuer's own".into(),
-            "something else is served there: look at the API's routes",
-        ),
+        _ => Err(Box::new(Finding::broken(
+            CHECK,
+            "the metadata names no key set below the issuer's URL",
+            "another service answers at this address: check the API's routes",
+        ))),
     }
 }
 
@@ -126,8 +131,8 @@ fn check_key_set(text: &str, url: &str, ring: Option<&Ring>, now: Timestamp) -> 
         Err(error) => {
             return Finding::broken(
                 CHECK,
-                format!("{url} is no key set that a verifier can use: {error}"),
-                "something else is served there: look at the API's routes and at what stands before it",
+                format!("{url} is not a key set that a verifier can use: {error}"),
+                "another service answers at this address: check the API's routes and any proxy before it",
             );
         }
     };
@@ -140,13 +145,14 @@ fn check_key_set(text: &str, url: &str, ring: Option<&Ring>, now: Timestamp) -> 
         .filter(|kid| ring.published(now).find(kid).is_some() && keys.find(kid).is_none())
         .collect();
     if missing.is_empty() {
-        Finding::ok(CHECK, format!("{url} has every key that it must"))
+        Finding::ok(CHECK, format!("{url} has every key that it must have"))
     } else {
         Finding::broken(
             CHECK,
             format!("{url} lacks {}", missing.join(", ")),
-            "within five minutes of a rotation that is normal; later the jwks function cannot read the ring (its log), \
-             reads another one (its COUNTERSIGN_TABLE_PREFIX), or a cache before it keeps the set for too long",
+            "this is normal for five minutes after a rotation; later the jwks function cannot read the keys (see its \
+             log), reads those of another stack (check its COUNTERSIGN_TABLE_PREFIX), or a cache before it keeps the \
+             key set too long",
         )
     }
 }

@@ -1,53 +1,55 @@
-//! The tables: that they are there, have the right keys, and expire what they must.
+//! The tables: each exists, has the right key, and expires its items if it must.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{KeySchemaElement, TableDescription, TableStatus, TimeToLiveStatus};
 use countersign_issuer::config::StoreConfig;
 use countersign_issuer::store::{TableShape, table_shapes};
+use countersign_verify::with_causes;
 
-use super::{Finding, with_causes};
+use super::finding::Finding;
 
 const CHECK: &str = "tables";
 
-/// Looks at every table below the prefix.
+/// Checks every table of the prefix.
 pub(super) async fn check(db: &Client, config: &StoreConfig) -> Vec<Finding> {
     let at = config.aws.endpoint.as_ref().map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
     let place = format!("{}{at}", config.aws.region);
     let mut findings = Vec::new();
     for shape in table_shapes() {
         let name = format!("{}{}", config.table_prefix, shape.name);
-        findings.extend(check_one(db, shape, &name, &place).await);
+        findings.extend(check_table(db, shape, &name, &place).await);
     }
     if findings.is_empty() {
-        let count = table_shapes().len();
-        findings.push(Finding::ok(CHECK, format!("all {count} below {} in {place}", config.table_prefix)));
+        let (count, prefix) = (table_shapes().len(), &config.table_prefix);
+        findings.push(Finding::ok(CHECK, format!("all {count} with the prefix {prefix} in {place}")));
     }
     findings
 }
 
-async fn check_one(db: &Client, shape: &TableShape, name: &str, place: &str) -> Vec<Finding> {
+async fn check_table(db: &Client, shape: &TableShape, name: &str, place: &str) -> Vec<Finding> {
     let described = match db.describe_table().table_name(name).send().await {
         Ok(described) => described,
-        Err(error) => return vec![unreachable(&error, error.code(), name, place)],
+        Err(error) => return vec![not_described(&error, error.code(), name, place)],
     };
     let mut findings = Vec::new();
     let Some(table) = described.table() else {
-        return vec![Finding::broken(CHECK, format!("DynamoDB says nothing of {name}"), "try again")];
+        return vec![Finding::broken(CHECK, format!("DynamoDB does not describe {name}"), "try again")];
     };
     if table.table_status() != Some(&TableStatus::Active) {
         let status = table.table_status().map_or("unknown", TableStatus::as_str);
         findings.push(Finding::warning(
             CHECK,
             format!("{name} is {status}"),
-            "wait until DynamoDB has it ACTIVE; the console says what holds it up",
+            "wait until the table is ACTIVE; DynamoDB's console shows what delays it",
         ));
     }
-    if keys_of(table) != shape.keys() {
+    if key_attributes(table) != shape.keys() {
         findings.push(Finding::broken(
             CHECK,
-            format!("{name} has the key {:?}, and the issuer looks for {:?}", keys_of(table), shape.keys()),
-            "this is not a table of the issuer's: another --prefix is meant, or it must be made anew as template.yaml has it",
+            format!("{name} has the key {:?}, but the issuer needs {:?}", key_attributes(table), shape.keys()),
+            "this table does not belong to an issuer: choose another --prefix, or create the table again as in \
+             template.yaml",
         ));
     }
     findings.extend(check_expiry(db, shape, name).await);
@@ -65,8 +67,8 @@ async fn check_expiry(db: &Client, shape: &TableShape, name: &str) -> Option<Fin
         Err(error) => {
             return Some(Finding::warning(
                 CHECK,
-                format!("the expiry of {name} cannot be looked at: {}", with_causes(&error)),
-                "attach the stack's AdministratorPolicy to whoever runs this",
+                format!("the expiry of {name} cannot be checked: {}", with_causes(&error)),
+                "attach the stack's AdministratorPolicy to the user or role that runs this",
             ));
         }
     };
@@ -79,34 +81,35 @@ async fn check_expiry(db: &Client, shape: &TableShape, name: &str) -> Option<Fin
         return None;
     }
     let found = if is_on {
-        format!("{name} expires its items by {}, not by {wanted}", attribute.unwrap_or("nothing"))
+        format!("{name} expires its items by {}, not by {wanted}", attribute.unwrap_or("no attribute"))
     } else {
-        format!("{name} does not expire its items: it grows for ever")
+        format!("{name} does not expire its items: it grows without a limit")
     };
     Some(Finding::broken(CHECK, found, remedy))
 }
 
-fn keys_of(table: &TableDescription) -> Vec<&str> {
+fn key_attributes(table: &TableDescription) -> Vec<&str> {
     table.key_schema().iter().map(KeySchemaElement::attribute_name).collect()
 }
 
-fn unreachable(error: &dyn std::error::Error, code: Option<&str>, name: &str, place: &str) -> Finding {
+/// Reports a table that DynamoDB did not describe. Without a code, DynamoDB gave no answer.
+fn not_described(error: &dyn std::error::Error, code: Option<&str>, name: &str, place: &str) -> Finding {
     match code {
         Some("ResourceNotFoundException") => Finding::broken(
             CHECK,
             format!("there is no table {name} in {place}"),
-            "if the account, the region and the prefix are the right ones (--profile, --region, --prefix), deploy the \
-             stack; if it was deleted, restore it from a backup or a point in time under this name",
+            "check the account, the region and the prefix (--profile, --region, --prefix), then deploy the stack; if \
+             the table was deleted, restore it under this name from a backup or a point in time",
         ),
         Some(code) => Finding::broken(
             CHECK,
             format!("{name} in {place}: {code}: {}", with_causes(error)),
-            "check the credentials, and attach the stack's AdministratorPolicy to whoever runs this",
+            "check the credentials, and attach the stack's AdministratorPolicy to the user or role that runs this",
         ),
         None => Finding::broken(
             CHECK,
             format!("{name} in {place}: DynamoDB is out of reach: {}", with_causes(error)),
-            "check the region, AWS_ENDPOINT_URL_DYNAMODB and the network; health.aws.amazon.com says whether it is AWS",
+            "check the region, AWS_ENDPOINT_URL_DYNAMODB and the network; health.aws.amazon.com shows outages of AWS",
         ),
     }
 }

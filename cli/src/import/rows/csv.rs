@@ -1,4 +1,4 @@
-//! CSV: RFC 4180, with the delimiters and the words for NULL that databases have.
+//! CSV: RFC 4180, with the delimiters and the NULL markers that databases use.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, Read};
@@ -7,18 +7,18 @@ use serde_json::{Map, Value};
 
 use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
 
-/// A quoted value goes on over no more lines than this.
+/// The most lines that a row with quoted values may have.
 const MAX_ROW_LINES: usize = 200;
 
-/// CSV is taken apart line by line, so that a quotation mark which is never closed costs one row and not the rest.
+/// Reads CSV line by line, so that a quotation mark without an end breaks one row and not the rest of the file.
 pub(super) struct CsvRows {
     bytes: Bytes,
-    /// Lines that were looked at in vain, to be read again.
+    /// Lines of a broken row, to be read again.
     again: VecDeque<Vec<u8>>,
     line: u64,
     delimiter: u8,
     heading: Vec<String>,
-    /// The file cannot be read any further.
+    /// True if reading the file failed.
     ended: bool,
 }
 
@@ -32,7 +32,7 @@ impl CsvRows {
             heading: Vec::new(),
             ended: false,
         };
-        let first = rows.read_line().ok_or("it is empty")?.map_err(|broken| broken.problem)?;
+        let first = rows.read_line().ok_or("the file is empty")?.map_err(|broken| broken.problem)?;
         let count = |delimiter: &u8| first.split(|byte| byte == delimiter).count();
         rows.delimiter = b",;\t|".iter().copied().max_by_key(count).unwrap_or(b',');
         let heading = rows.split(&first)?;
@@ -43,10 +43,10 @@ impl CsvRows {
                 first_of(name).filter(|first| *first < at).map(|first| (first, at, name))
             });
         match repeated {
-            Some((_, _, name)) if name.is_empty() => Err("its heading has columns without a name".into()),
-            // Without a heading these are values, and one may be a secret.
+            Some((_, _, name)) if name.is_empty() => Err("the heading has columns without a name".into()),
+            // In a file without a heading these are values, and one may be a secret: show no name.
             Some((first, at, _)) => {
-                Err(format!("its heading has the same name in columns {} and {}", first + 1, at + 1))
+                Err(format!("the heading has the same name in columns {} and {}", first + 1, at + 1))
             }
             None => Ok(rows),
         }
@@ -71,13 +71,13 @@ impl CsvRows {
         }
         self.line += 1;
         if line.len() >= MAX_ROW_BYTES {
-            // What is left of an endless line is dropped, chunk by chunk.
+            // The rest of the line is read, and dropped, in chunks of the same size.
             return Some(Err(BrokenRow { line: self.line, problem: "the line is longer than 1 MiB".into() }));
         }
         Some(Ok(line))
     }
 
-    /// A row's bytes and, of each of its lines after the first, where it starts in them.
+    /// Reads a row's bytes into `row`, and into `starts` where each line after the first begins in them.
     fn read_row(&mut self, row: &mut Vec<u8>, starts: &mut Vec<usize>) -> Option<Result<(), BrokenRow>> {
         while row.is_empty() {
             match self.read_line()? {
@@ -90,7 +90,9 @@ impl CsvRows {
         loop {
             let problem = match quoting(row, self.delimiter) {
                 Quoting::Closed => break,
-                Quoting::Wrong => "a quotation mark stands in the middle of a quoted value".to_owned(),
+                Quoting::Wrong => {
+                    "a quotation mark in the middle of a quoted value is not doubled".to_owned()
+                }
                 Quoting::Open => {
                     let may_go_on = starts.len() < MAX_ROW_LINES && row.len() < MAX_ROW_BYTES;
                     match may_go_on.then(|| self.read_line()) {
@@ -110,7 +112,7 @@ impl CsvRows {
         Some(Ok(()))
     }
 
-    /// Goes back to the line after a broken row's first.
+    /// Goes back to the second line of a broken row.
     fn look_again(&mut self, row: &[u8], starts: &[usize]) {
         let ends = starts.iter().skip(1).copied().chain([row.len()]);
         let lines: Vec<Vec<u8>> =
@@ -167,7 +169,7 @@ impl Iterator for CsvRows {
     }
 }
 
-/// How a row stands at its end.
+/// The state of the quotation marks at the end of a row.
 enum Quoting {
     Closed,
     Open,

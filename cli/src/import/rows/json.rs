@@ -10,23 +10,24 @@ use serde_json::{Map, Value};
 
 use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
 
-/// An object goes on over no more lines than this.
+/// The most lines that an object may have.
 const MAX_ROW_LINES: u64 = 1000;
 
-/// JSON is cut into its objects by counting braces, since one document may hold a million of them.
+/// Cuts JSON into its objects by counting braces, because one document may contain a million of them.
 pub(super) struct JsonRows {
     bytes: Bytes,
-    /// What was looked at in vain, to be read again.
+    /// Bytes of a broken object, to be read again.
     again: VecDeque<u8>,
     line: u64,
-    /// Bytes of this line that were read.
+    /// The number of bytes read from this line.
     column: usize,
-    /// After a broken object, how far in it stood: what stands further in is a part of it.
+    /// The indentation of a broken object; text with a larger indentation is a part of it.
     broken_at: Option<usize>,
-    /// Lists that were opened around the objects and not closed yet.
+    /// The number of open lists around the objects.
     open: u32,
-    /// Nothing more is read from the file; where that is not its end, why.
+    /// True if nothing more is read from the file.
     ended: bool,
+    /// The reason, unless it is the end of the file.
     failure: Option<Error>,
 }
 
@@ -70,7 +71,7 @@ impl JsonRows {
         }
     }
 
-    /// The bytes of the next object, and the line that it starts in.
+    /// Returns the next object: the line where it starts, and its bytes.
     fn object(&mut self) -> Option<Result<(u64, Vec<u8>), BrokenRow>> {
         loop {
             let byte = self.byte();
@@ -89,7 +90,7 @@ impl JsonRows {
                 Some(b']') => self.open = self.open.saturating_sub(1),
                 Some(byte) if byte.is_ascii_whitespace() || matches!(byte, b',' | b'}') => {}
                 Some(_) => {
-                    let broken = BrokenRow { line: self.line, problem: "an object is expected".into() };
+                    let broken = BrokenRow { line: self.line, problem: "expected an object".into() };
                     self.skip_line();
                     return Some(Err(broken));
                 }
@@ -114,7 +115,7 @@ impl JsonRows {
             };
             object.push(byte);
             let problem = match byte {
-                b'\n' if in_string => "a text is not closed in its line",
+                b'\n' if in_string => "a text does not end in its line",
                 b'\n' if self.line - line >= MAX_ROW_LINES => "the object is not closed within 1000 lines",
                 _ if object.len() > MAX_ROW_BYTES => "the object is longer than 1 MiB",
                 _ => "",
@@ -134,7 +135,7 @@ impl JsonRows {
         Some(Ok((line, object)))
     }
 
-    /// Goes back to the line after a broken object's first, from where the next one is looked for.
+    /// Goes back to the second line of a broken object, to search for the next object from there.
     fn look_again(&mut self, line: u64, column: usize, object: &[u8], problem: &str) -> BrokenRow {
         match object.iter().position(|byte| *byte == b'\n') {
             Some(end) => {
@@ -153,7 +154,7 @@ impl JsonRows {
     }
 }
 
-/// How much of the start is `{"…": [`, if it is that and objects follow.
+/// The length of `{"…": [` at the start, if objects follow it.
 fn wrapper_length(start: &[u8]) -> Option<usize> {
     let start = std::str::from_utf8(start).ok()?;
     let name = start.trim_start().strip_prefix('{')?.trim_start().strip_prefix('"')?;
@@ -162,7 +163,7 @@ fn wrapper_length(start: &[u8]) -> Option<usize> {
     list.trim_start().starts_with(['{', ']']).then(|| start.len() - list.len())
 }
 
-/// An object's members as they stand, of which serde's own map keeps the last of each name.
+/// The members of an object with repeated names; `serde_json`'s map keeps only the last of each name.
 struct Members(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -187,17 +188,19 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
-/// The members by their names in lower case, each of which is given once; without those that are null.
+/// Returns the members by their names in lower case, without those that are null. A repeated name is an error.
 fn columns(object: &[u8]) -> Result<Map<String, Value>, String> {
     let Members(members) = serde_json::from_str(text(object)?).map_err(|error| {
-        let said = error.to_string();
-        format!("not JSON: {}", said.split(" at line ").next().unwrap_or_default())
+        // The position within the row is of no use: remove it.
+        let position = format!(" at line {} column {}", error.line(), error.column());
+        let text = error.to_string();
+        format!("not JSON: {}", text.strip_suffix(&position).unwrap_or(&text))
     })?;
     let mut columns = Map::new();
     for (name, value) in members {
         let name = name.to_ascii_lowercase();
         if columns.contains_key(&name) {
-            return Err(format!("the member {name} is given twice"));
+            return Err(format!("the member {name} occurs twice"));
         }
         columns.insert(name, value);
     }

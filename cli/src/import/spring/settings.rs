@@ -1,12 +1,12 @@
-//! Lifetimes and the other settings: columns of their own in the older table, JSON as Jackson writes it in the newer.
+//! Lifetimes and other settings: separate columns in the older table, JSON as Jackson writes it in the newer one.
 
-use countersign_issuer::records::Client;
-use countersign_issuer::records::Lifetimes;
+use countersign_issuer::records::{Client, Lifetimes};
 use countersign_verify::Timestamp;
 use serde_json::{Map, Value};
 
-use crate::import::Judgement;
-use crate::import::mapping::{Mapping, parsed, untyped};
+use super::reasons::{NO_AUTHORIZATION_ENDPOINT, NO_MAPPING};
+use crate::import::conversion::Conversion;
+use crate::import::mapping::{Mapping, parse_json, without_class};
 use crate::import::rows::Row;
 
 pub(super) const CLIENT: &str = "client_settings";
@@ -18,20 +18,20 @@ const REUSE: &str = "settings.token.reuse-refresh-tokens";
 const FORMAT: &str = "settings.token.access-token-format";
 const BOUND: &str = "settings.token.x509-certificate-bound-access-tokens";
 
-/// What is of no use here, and why.
+/// The settings that have no use here, each with the reason.
 const DROPPED: [(&str, &str); 8] = [
-    ("settings.token.authorization-code-time-to-live", super::NO_AUTHORIZATION_ENDPOINT),
-    ("settings.token.device-code-time-to-live", super::NO_AUTHORIZATION_ENDPOINT),
+    ("settings.token.authorization-code-time-to-live", NO_AUTHORIZATION_ENDPOINT),
+    ("settings.token.device-code-time-to-live", NO_AUTHORIZATION_ENDPOINT),
     ("settings.token.id-token-signature-algorithm", "there are no ID tokens here"),
-    ("settings.client.require-proof-key", super::NO_AUTHORIZATION_ENDPOINT),
-    ("settings.client.require-authorization-consent", super::NO_AUTHORIZATION_ENDPOINT),
+    ("settings.client.require-proof-key", NO_AUTHORIZATION_ENDPOINT),
+    ("settings.client.require-authorization-consent", NO_AUTHORIZATION_ENDPOINT),
     ("settings.client.jwk-set-url", CLIENTS_HAVE_SECRETS),
     ("settings.client.token-endpoint-authentication-signing-algorithm", CLIENTS_HAVE_SECRETS),
     ("settings.client.x509-certificate-subject-dn", CLIENTS_HAVE_SECRETS),
 ];
 const CLIENTS_HAVE_SECRETS: &str = "clients authenticate with a secret here";
 
-/// What a client's settings say. Lifetimes are in seconds; none, or less, is for ever in the older table.
+/// The settings of a client. Lifetimes are in seconds; in the older table zero and less mean without an end.
 #[derive(Default)]
 pub(super) struct Settings {
     access: i64,
@@ -43,11 +43,11 @@ pub(super) struct Settings {
 }
 
 impl Settings {
-    /// Of `oauth_client_details`, with the defaults of its `DefaultTokenServices`: 12 hours and 30 days.
+    /// Reads `oauth_client_details`, with the defaults of its `DefaultTokenServices`: 12 hours and 30 days.
     pub(super) fn read_details(row: &Row) -> Result<Self, String> {
         let seconds = |column: &str, default: i64| match row.columns.get(column) {
             None => Ok(default),
-            Some(value) => duration(value).ok_or_else(|| format!("{column}: not a number of seconds")),
+            Some(value) => parse_duration(value).ok_or_else(|| format!("{column}: not a number of seconds")),
         };
         Ok(Self {
             access: seconds("access_token_validity", 12 * 3600)?,
@@ -56,20 +56,21 @@ impl Settings {
         })
     }
 
-    /// Of `oauth2_registered_client`, with the defaults of its `TokenSettings`: 5 minutes and an hour.
+    /// Reads `oauth2_registered_client`, with the defaults of its `TokenSettings`: 5 minutes and an hour.
     pub(super) fn read_registered(row: &Row) -> Result<Self, String> {
         let token = object(row, TOKEN)?;
         object(row, CLIENT)?;
         let lifetime = |name: &str, default: i64| match token.get(name) {
             None => Ok(default),
-            Some(value) => match duration(value) {
+            Some(value) => match parse_duration(value) {
                 None => Err(format!("{TOKEN} {name}: not a duration")),
-                // Spring has none of these (`TokenSettings.Builder`: "must be greater than Duration.ZERO").
-                Some(..=0) => Err(format!("{TOKEN} {name}: not longer than nothing")),
+                // Spring does not allow these (`TokenSettings.Builder`: "must be greater than Duration.ZERO").
+                Some(..=0) => Err(format!("{TOKEN} {name}: not greater than zero")),
                 Some(seconds) => Ok(seconds),
             },
         };
-        let is_true = |name: &str| token.get(name).is_some_and(|value| *untyped(value) == Value::Bool(true));
+        let is_true =
+            |name: &str| token.get(name).is_some_and(|value| *without_class(value) == Value::Bool(true));
         let format = token.get(FORMAT).map(|format| format.get("value").unwrap_or(format));
         let expires = row.columns.get("client_secret_expires_at");
         Ok(Self {
@@ -79,7 +80,7 @@ impl Settings {
             has_opaque_tokens: format.and_then(Value::as_str) == Some("reference"),
             has_bound_tokens: is_true(BOUND),
             secret_expires: expires
-                .map(|value| timestamp(value).ok_or("client_secret_expires_at: not a time"))
+                .map(|value| parse_timestamp(value).ok_or("client_secret_expires_at: not a time"))
                 .transpose()?,
         })
     }
@@ -92,17 +93,22 @@ impl Settings {
         bounded(self.refresh, limits.refresh)
     }
 
-    /// Names what will be otherwise than it was.
-    pub(super) fn tell(&self, has_refresh: bool, limits: Lifetimes, judgement: &mut Judgement<Client>) {
-        let losses = &mut judgement.losses;
-        for (what, was, longest, counts) in [
+    /// Reports the settings that will work differently.
+    pub(super) fn report_losses(
+        &self,
+        has_refresh: bool,
+        limits: Lifetimes,
+        conversion: &mut Conversion<Client>,
+    ) {
+        let losses = &mut conversion.losses;
+        for (what, was, max, counts) in [
             ("access", self.access, limits.access, true),
             ("refresh", self.refresh, limits.refresh, has_refresh),
         ] {
-            if counts && bounded(was, longest) != u64::try_from(was).unwrap_or(0) {
+            if counts && bounded(was, max) != u64::try_from(was).unwrap_or(0) {
                 let was = if was > 0 { format!("lived {was} s") } else { "never expired".into() };
                 losses.push(format!(
-                    "{what} tokens {was}; here they live {longest} s, the most that is allowed"
+                    "{what} tokens {was}; here they live {max} s, the maximum of this deployment"
                 ));
             }
         }
@@ -124,21 +130,21 @@ impl Settings {
     }
 }
 
-fn bounded(seconds: i64, longest: u64) -> u64 {
-    u64::try_from(seconds).ok().filter(|seconds| (1..=longest).contains(seconds)).unwrap_or(longest)
+fn bounded(seconds: i64, max: u64) -> u64 {
+    u64::try_from(seconds).ok().filter(|seconds| (1..=max).contains(seconds)).unwrap_or(max)
 }
 
-/// Names the settings that are of no use here.
-pub(super) fn drop_settings(mapping: &Mapping, row: &Row, judgement: &mut Judgement<Client>) {
+/// Reports the settings that have no use here.
+pub(super) fn drop_settings(mapping: &Mapping, row: &Row, conversion: &mut Conversion<Client>) {
     for column in [CLIENT, TOKEN] {
         for name in object(row, column).unwrap_or_default().keys() {
             if [ACCESS, REFRESH, REUSE, FORMAT, BOUND, "@class"].contains(&name.as_str()) {
                 continue;
             }
             match DROPPED.iter().find(|(dropped, _)| dropped == name) {
-                Some((_, reason)) => judgement.leave_out(name, reason),
-                None if !mapping.looks_into(&[column, name.as_str()]) => {
-                    judgement.leave_out(name, super::NO_MAPPING);
+                Some((_, reason)) => conversion.drop_value(name, reason),
+                None if !mapping.reads(&[column, name.as_str()]) => {
+                    conversion.drop_value(name, NO_MAPPING);
                 }
                 None => {}
             }
@@ -147,18 +153,18 @@ pub(super) fn drop_settings(mapping: &Mapping, row: &Row, judgement: &mut Judgem
 }
 
 fn object(row: &Row, column: &str) -> Result<Map<String, Value>, String> {
-    match row.columns.get(column).map(parsed) {
+    match row.columns.get(column).map(parse_json) {
         None => Ok(Map::new()),
         Some(Value::Object(members)) => Ok(members),
         Some(_) => Err(format!("{column}: not a JSON object; the dump may have cut it off or escaped it")),
     }
 }
 
-/// Seconds in every form that Jackson has for a `java.time.Duration`: 300, 300.000000000, "PT5M", `{"seconds": 300,
+/// Parses every form that Jackson has for a `java.time.Duration`: 300, 300.000000000, "PT5M", `{"seconds": 300,
 /// "nano": 0}`, each with or without the class before it; a CSV has 300 as text. A fraction counts as a whole second.
-fn duration(value: &Value) -> Option<i64> {
-    match untyped(value) {
-        #[expect(clippy::cast_possible_truncation, reason = "beyond i64 it is the longest there is")]
+fn parse_duration(value: &Value) -> Option<i64> {
+    match without_class(value) {
+        #[expect(clippy::cast_possible_truncation, reason = "a cast beyond i64 gives the longest duration")]
         Value::Number(number) => {
             number.as_i64().or_else(|| number.as_f64().map(|seconds| seconds.ceil() as i64))
         }
@@ -174,14 +180,14 @@ fn duration(value: &Value) -> Option<i64> {
     }
 }
 
-/// A moment as databases dump one: with an offset, in UTC where there is none, or as a number since 1970.
-fn timestamp(value: &Value) -> Option<Timestamp> {
-    /// The year 5138 in seconds, and 1973 in milliseconds.
-    const MOST_SECONDS: u64 = 100_000_000_000;
+/// Parses a time as databases dump it: with an offset, in UTC without one, or as a number since 1970.
+fn parse_timestamp(value: &Value) -> Option<Timestamp> {
+    /// Numbers below this are seconds (until the year 5138), others milliseconds (since 1973).
+    const MAX_SECONDS: u64 = 100_000_000_000;
     let from_number = |number: u64| {
-        if number < MOST_SECONDS { Timestamp::from_seconds(number) } else { Timestamp::from_millis(number) }
+        if number < MAX_SECONDS { Timestamp::from_seconds(number) } else { Timestamp::from_millis(number) }
     };
-    match untyped(value) {
+    match without_class(value) {
         Value::Number(number) => number.as_u64().map(from_number),
         Value::String(text) => {
             let text = text.trim();
@@ -205,7 +211,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_read_in_every_form_of_jackson() {
+    fn durations_are_parsed_in_every_form_of_jackson() {
         for five_minutes in [
             json!(300),
             json!(300.0),
@@ -215,25 +221,25 @@ mod tests {
             json!(["java.time.Duration", "PT5M"]),
             json!({"@class": "java.time.Duration", "seconds": 300, "nano": 0}),
         ] {
-            assert_eq!(duration(&five_minutes), Some(300), "{five_minutes}");
+            assert_eq!(parse_duration(&five_minutes), Some(300), "{five_minutes}");
         }
-        assert_eq!(duration(&json!("PT24H")), Some(86400));
+        assert_eq!(parse_duration(&json!("PT24H")), Some(86400));
         for half_a_second in [
             json!(0.5),
             json!("PT0.5S"),
             json!({"seconds": 0, "nano": 500_000_000}),
             json!(["java.time.Duration", 0.5]),
         ] {
-            assert_eq!(duration(&half_a_second), Some(1), "{half_a_second}");
+            assert_eq!(parse_duration(&half_a_second), Some(1), "{half_a_second}");
         }
-        assert_eq!((duration(&json!(-0.5)), duration(&json!("-PT0.5S"))), (Some(0), Some(0)));
+        assert_eq!((parse_duration(&json!(-0.5)), parse_duration(&json!("-PT0.5S"))), (Some(0), Some(0)));
         for nonsense in [json!("five"), json!([]), json!({"seconds": "5"}), json!(true)] {
-            assert_eq!(duration(&nonsense), None, "{nonsense}");
+            assert_eq!(parse_duration(&nonsense), None, "{nonsense}");
         }
     }
 
     #[test]
-    fn times_are_read_as_databases_dump_them() {
+    fn times_are_parsed_as_databases_dump_them() {
         for new_year in [
             json!("2027-01-01 00:00:00"),
             json!("2027-01-01 00:00:00.0"),
@@ -244,8 +250,12 @@ mod tests {
             json!(1_798_761_600_000_u64),
             json!("1798761600000"),
         ] {
-            assert_eq!(timestamp(&new_year), Some(Timestamp::from_seconds(1_798_761_600)), "{new_year}");
+            assert_eq!(
+                parse_timestamp(&new_year),
+                Some(Timestamp::from_seconds(1_798_761_600)),
+                "{new_year}"
+            );
         }
-        assert_eq!(timestamp(&json!("01-JAN-27")), None);
+        assert_eq!(parse_timestamp(&json!("01-JAN-27")), None);
     }
 }

@@ -98,7 +98,9 @@ impl From<StoreError> for OAuthError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { .. } => Self::Unavailable(error.to_string()),
-            StoreError::Refused { .. } | StoreError::Corrupt { .. } => Self::Defect(error.to_string()),
+            StoreError::MissingTable { .. } | StoreError::Refused { .. } | StoreError::Corrupt { .. } => {
+                Self::Defect(error.to_string())
+            }
         }
     }
 }

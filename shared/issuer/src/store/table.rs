@@ -63,7 +63,15 @@ pub enum StoreError {
         /// The SDK's error.
         detail: String,
     },
-    /// DynamoDB refused the operation: a missing table, a missing permission, or a defect of ours.
+    /// DynamoDB knows no table of that name.
+    #[error("{operation}: DynamoDB refused: {detail}")]
+    MissingTable {
+        /// The operation that failed.
+        operation: &'static str,
+        /// The SDK's error.
+        detail: String,
+    },
+    /// DynamoDB refused the operation: a missing permission, or a defect of ours.
     #[error("{operation}: DynamoDB refused: {detail}")]
     Refused {
         /// The operation that failed.
@@ -108,7 +116,13 @@ impl StoreError {
             is_transient || error.raw_response().is_some_and(|raw| raw.status().is_server_error())
         });
         let detail = aws::describe(&error);
-        if is_outage { Self::Unavailable { operation, detail } } else { Self::Refused { operation, detail } }
+        if is_outage {
+            Self::Unavailable { operation, detail }
+        } else if error.code() == Some("ResourceNotFoundException") {
+            Self::MissingTable { operation, detail }
+        } else {
+            Self::Refused { operation, detail }
+        }
     }
 }
 

@@ -1,0 +1,42 @@
+//! The result of one check.
+
+/// The result of one check, with a remedy unless all is well.
+#[derive(Debug)]
+pub(super) struct Finding {
+    pub(super) check: &'static str,
+    pub(super) state: State,
+    pub(super) found: String,
+    pub(super) remedy: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Ok,
+    /// It works now but will fail later, or it could not be checked.
+    Warning,
+    Broken,
+}
+
+impl State {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warning => "warning",
+            Self::Broken => "broken",
+        }
+    }
+}
+
+impl Finding {
+    pub(super) fn ok(check: &'static str, found: impl Into<String>) -> Self {
+        Self { check, state: State::Ok, found: found.into(), remedy: None }
+    }
+
+    pub(super) fn warning(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, state: State::Warning, found: found.into(), remedy: Some(remedy.into()) }
+    }
+
+    pub(super) fn broken(check: &'static str, found: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { check, state: State::Broken, found: found.into(), remedy: Some(remedy.into()) }
+    }
+}

@@ -1,0 +1,82 @@
+//! The signing keys, and the key that encrypts them.
+
+use std::time::Duration;
+
+use countersign_issuer::config::{EnvelopeConfig, StoreConfig};
+use countersign_issuer::keys::{Ring, RotationSchedule, format_duration};
+use countersign_verify::Timestamp;
+
+use super::Lookup;
+use super::finding::Finding;
+use crate::output::moment;
+
+/// Rotation runs every hour; one that is later than this was missed.
+const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
+
+pub(super) fn check_ring(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Vec<Finding> {
+    const CHECK: &str = "keys";
+    let Some(signing) = ring.signing(now) else {
+        return vec![Finding::broken(
+            CHECK,
+            "no key signs: every token request is answered 503",
+            "run `countersign key rotate`, or invoke the rotate function and read its log",
+        )];
+    };
+    let mut findings = Vec::new();
+    let age = now.since(signing.signs_from);
+    let period = schedule.settings().rotation_period;
+    let kid = signing.key.jwk.kid();
+    if age > period + ROTATION_GRACE {
+        let (age, period) = (format_duration(age), format_duration(period));
+        findings.push(Finding::broken(
+            CHECK,
+            format!("{kid} has been signing for {age}; a rotation is due every {period}"),
+            "the rotate function has not run or has failed: read its log, and check the schedule in EventBridge \
+             Scheduler",
+        ));
+    } else {
+        findings
+            .push(Finding::ok(CHECK, format!("{kid} has been signing since {}", moment(signing.signs_from))));
+    }
+    match ring.announced(now) {
+        Some(next) => findings.push(Finding::ok(
+            CHECK,
+            format!("{} is announced, and signs from {}", next.key.jwk.kid(), moment(next.signs_from)),
+        )),
+        None => findings.push(Finding::broken(
+            CHECK,
+            "no successor is announced: a compromised key could not be withdrawn without an outage",
+            "run `countersign key rotate`, or invoke the rotate function and read its log",
+        )),
+    }
+    findings
+}
+
+pub(super) async fn check_envelope(lookup: &Lookup, config: &StoreConfig) -> Finding {
+    const CHECK: &str = "kms";
+    let envelope = match StoreConfig::with_envelope_from_lookup(lookup) {
+        Ok((_, envelope)) => envelope,
+        Err(error) => {
+            return Finding::warning(
+                CHECK,
+                format!("not checked: {error}"),
+                "set COUNTERSIGN_KMS_KEY_ID to its value in the stack output Environment",
+            );
+        }
+    };
+    let found = match &envelope {
+        EnvelopeConfig::Kms { key_id, .. } => format!("{key_id} is enabled"),
+        EnvelopeConfig::Local(_) => {
+            "COUNTERSIGN_LOCAL_KEY encrypts the signing keys; KMS is not used".to_owned()
+        }
+    };
+    match envelope.into_envelope(&config.aws).check().await {
+        Ok(()) => Finding::ok(CHECK, found),
+        Err(error) => Finding::broken(
+            CHECK,
+            error.to_string(),
+            "without its KMS key no cold function can sign: restore the key with `aws kms enable-key` or `aws kms \
+             cancel-key-deletion`; if a permission is missing, attach the stack's AdministratorPolicy",
+        ),
+    }
+}
