@@ -1,11 +1,12 @@
 //! The key set and the metadata, below `/.well-known/`.
 
 use countersign_issuer::http;
-use countersign_issuer::lambda;
+use countersign_lambda::{Error, Process};
 
 // One request at a time: a second thread would only cost.
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> Result<(), lambda::Error> {
-    let publisher = &lambda::publisher()?;
-    lambda::serve(move |request| http::jwks_function(publisher, request)).await
+async fn main() -> Result<(), Error> {
+    let process = Process::start();
+    let publisher = &process.publisher()?;
+    process.serve_http(move |request| http::jwks_function(publisher, request)).await
 }

@@ -62,7 +62,7 @@ pub enum KeyError {
     Unusable {
         /// Its number in the ring.
         seq: u64,
-        /// What is wrong with it.
+        /// The fault.
         reason: &'static str,
     },
     /// A token could not be signed.

@@ -1,9 +1,10 @@
 //! The cryptography of `jsonwebtoken`: ES256 by ring, with every private key parsed once.
 //!
-//! A provider of jsonwebtoken gets the bytes of the key for each signature, and its own providers parse them each
-//! time, which takes longer than half a signature. This one remembers parsed keys by their bytes.
+//! A provider of jsonwebtoken gets the bytes of the key for each signature, and its own providers
+//! parse them each time, which takes longer than half a signature. This one remembers parsed keys
+//! by their bytes.
 
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use jsonwebtoken::crypto::{CryptoProvider, JwtSigner, KeyUtils};
 use jsonwebtoken::errors::{Error, ErrorKind, Result, new_error};
@@ -13,8 +14,8 @@ use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use zeroize::Zeroizing;
 
-/// A process signs with one key at a time and changes it every few weeks. A key that is dropped too early is only parsed
-/// again.
+/// A process signs with one key at a time and changes it every few weeks. A key that is dropped too
+/// early is only parsed again.
 const MAX_KEYS: usize = 8;
 
 static PROVIDER: CryptoProvider = CryptoProvider {
@@ -34,8 +35,8 @@ static PARSED_KEYS: ParsedKeys = ParsedKeys(Mutex::new(Vec::new()));
 )]
 pub struct CryptoProviderConflict;
 
-/// Makes jsonwebtoken sign with ring. Every program that signs tokens calls it once in `main`; without it the first
-/// signature panics. A second call does nothing.
+/// Makes jsonwebtoken sign with ring. Every program that signs tokens calls it once in `main`;
+/// without it the first signature panics. A second call does nothing.
 ///
 /// A library must not call it: there is one provider per process.
 pub fn install_crypto_provider() -> std::result::Result<(), CryptoProviderConflict> {
@@ -52,6 +53,12 @@ pub(super) fn key_pair(pkcs8: &[u8]) -> Result<Arc<EcdsaKeyPair>> {
     PARSED_KEYS.get_or_parse(pkcs8)
 }
 
+/// Drops the parsed form of a key that is no longer used, so that its private half leaves the
+/// memory. Another signature with the key would parse it again.
+pub(super) fn forget(pkcs8: &[u8]) {
+    PARSED_KEYS.forget(pkcs8);
+}
+
 /// The latest keys that were parsed, by their PKCS#8 bytes, oldest first.
 struct ParsedKeys(Mutex<Vec<ParsedKey>>);
 
@@ -62,7 +69,7 @@ struct ParsedKey {
 
 impl ParsedKeys {
     fn get_or_parse(&self, pkcs8: &[u8]) -> Result<Arc<EcdsaKeyPair>> {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.lock();
         if let Some(known) = keys.iter().find(|known| *known.pkcs8 == pkcs8) {
             return Ok(Arc::clone(&known.pair));
         }
@@ -73,6 +80,15 @@ impl ParsedKeys {
         }
         keys.push(ParsedKey { pkcs8: Zeroizing::new(pkcs8.to_vec()), pair: Arc::clone(&pair) });
         Ok(pair)
+    }
+
+    fn forget(&self, pkcs8: &[u8]) {
+        self.lock().retain(|known| *known.pkcs8 != pkcs8);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<ParsedKey>> {
+        // No statement under the lock can leave the list inconsistent.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -121,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_parsed_once_and_the_cache_is_bounded() {
+    fn a_key_is_parsed_once_until_it_is_forgotten_and_the_cache_is_bounded() {
         let keys = ParsedKeys(Mutex::default());
         let first = keys.get_or_parse(&pkcs8(1)).unwrap();
         assert!(Arc::ptr_eq(&first, &keys.get_or_parse(&pkcs8(1)).unwrap()), "the same pair");
@@ -129,8 +145,11 @@ mod tests {
         for byte in 3..20 {
             keys.get_or_parse(&pkcs8(byte)).unwrap();
         }
-        assert_eq!(keys.0.lock().unwrap().len(), MAX_KEYS);
+        assert_eq!(keys.lock().len(), MAX_KEYS);
         assert!(!Arc::ptr_eq(&first, &keys.get_or_parse(&pkcs8(1)).unwrap()), "parsed again");
+        keys.forget(&pkcs8(1));
+        keys.forget(&pkcs8(100));
+        assert_eq!(keys.lock().len(), MAX_KEYS - 1);
     }
 
     #[test]
@@ -141,13 +160,36 @@ mod tests {
             let refused = keys.get_or_parse(&good[..cut]).unwrap_err();
             assert_eq!(refused.into_kind(), ErrorKind::InvalidEcdsaKey, "cut at {cut}");
         }
-        assert!(keys.0.lock().unwrap().is_empty());
+        assert!(keys.lock().is_empty());
     }
 
     #[test]
     fn a_second_installation_does_nothing() {
         install_crypto_provider().unwrap();
         install_crypto_provider().unwrap();
+    }
+
+    #[test]
+    fn another_provider_is_a_conflict() {
+        let program = std::env::current_exe().unwrap();
+        let test = "keys::crypto_provider::tests::another_provider_is_installed_first";
+        let run = std::process::Command::new(program).args(["--exact", test, "--ignored"]).output().unwrap();
+        let output = String::from_utf8(run.stdout).unwrap();
+        assert!(run.status.success() && output.contains("1 passed"), "{output}");
+    }
+
+    #[test]
+    #[ignore = "needs a process without our provider, and gets one from the test above"]
+    fn another_provider_is_installed_first() {
+        static OTHER: CryptoProvider = CryptoProvider {
+            signer_factory: |_, _| Err(unsupported()),
+            verifier_factory: |_, _| Err(unsupported()),
+            key_utils: KeyUtils::new_unimplemented(),
+        };
+        OTHER.install_default().unwrap();
+        for _ in 0..2 {
+            assert!(install_crypto_provider().is_err());
+        }
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Envelope encryption of private keys: by KMS, or by a key from the environment on a developer's machine.
+//! Envelope encryption of private keys: by KMS, or by a key from the environment on a developer's
+//! machine.
 
 mod kms;
 mod local;
@@ -11,7 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::random::{Random, RandomError};
 
-/// Binds an encrypted key to this product, its table and its number in the ring: it cannot be decrypted anywhere else.
+/// Binds an encrypted key to this product, its table and its number in the ring: it cannot be
+/// decrypted anywhere else.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct EncryptionContext {
     pub(crate) table: String,
@@ -38,7 +40,8 @@ pub enum EnvelopeError {
     /// KMS is unreachable, slow or throttling.
     #[error("KMS is out of reach: {0}")]
     Unavailable(String),
-    /// KMS refuses: a missing permission, a disabled key, or bytes that were encrypted elsewhere or modified since.
+    /// KMS refuses: a missing permission, a disabled key, or bytes that were encrypted elsewhere or
+    /// modified since.
     #[error("KMS refuses: {0}")]
     Refused(String),
     /// The bytes cannot be decrypted with this key and context.

@@ -19,12 +19,13 @@ pub struct RingKey {
     pub known_at: Timestamp,
     /// When it starts to sign. It signs until a later key starts.
     pub activates_at: Timestamp,
-    /// No token that it signs lives longer, even if the configuration has changed since. So how long the key must be
-    /// kept follows from the ring alone.
+    /// No token that it signs lives longer, even if the configuration has changed since. So how
+    /// long the key must be kept follows from the ring alone.
     pub max_lifetimes: Lifetimes,
     /// When it was found to be compromised.
     pub withdrawn_at: Option<Timestamp>,
-    /// When its private half was erased. It never signs again, even if its successors are withdrawn.
+    /// When its private half was erased. It never signs again, even if its successors are
+    /// withdrawn.
     pub erased_at: Option<Timestamp>,
 }
 
@@ -69,8 +70,8 @@ pub struct Ring {
 }
 
 impl Ring {
-    /// Works out when each key signs: from its `activates_at` until the next key starts or until it is withdrawn. A
-    /// key that is withdrawn before it starts never signs.
+    /// Works out when each key signs: from its `activates_at` until the next key starts or until it
+    /// is withdrawn. A key that is withdrawn before it starts never signs.
     pub fn new(mut keys: Vec<RingKey>, schedule: &RotationSchedule) -> Self {
         keys.sort_by_key(|key| (key.activates_at, key.seq));
         let mut lifecycles: Vec<KeyLifecycle> = Vec::with_capacity(keys.len());
@@ -105,8 +106,8 @@ impl Ring {
 
     /// Returns the key that signs at `now`: the last one that has started.
     ///
-    /// The successor of a withdrawn key signs even if, by a clock that is behind, it has not started yet: the withdrawn
-    /// key must not sign.
+    /// The successor of a withdrawn key signs even if, by a clock that is behind, it has not
+    /// started yet: the withdrawn key must not sign.
     pub fn signing(&self, now: Timestamp) -> Option<&KeyLifecycle> {
         let is_erased = |lifecycle: &KeyLifecycle| {
             lifecycle.key.erased_at.is_some() && lifecycle.key.withdrawn_at.is_none()
@@ -122,8 +123,8 @@ impl Ring {
         last.filter(|lifecycle| lifecycle.key.withdrawn_at.is_none())
     }
 
-    /// Returns true if the key may sign past its end because its successor cannot be decrypted: only while it is sure
-    /// to be published, and never after a withdrawal.
+    /// Returns true if the key may sign past its end because its successor cannot be decrypted:
+    /// only while it is sure to be published, and never after a withdrawal.
     pub(crate) fn may_keep_signing(&self, jwk: &Jwk, now: Timestamp, schedule: &RotationSchedule) -> bool {
         let lifecycle = self.lifecycles.iter().find(|lifecycle| lifecycle.key.jwk == *jwk);
         lifecycle.is_some_and(|lifecycle| {
@@ -145,9 +146,9 @@ impl Ring {
 
     /// Returns true if all keys with these numbers are in the ring and none was withdrawn.
     ///
-    /// A key that was withdrawn before its turn counts too: an attacker who had its private half could sign at any
-    /// time. A missing key counts as withdrawn, because a key stays in the ring longer than any token that it signed
-    /// honestly.
+    /// A key that was withdrawn before its turn counts too: an attacker who had its private half
+    /// could sign at any time. A missing key counts as withdrawn, because a key stays in the ring
+    /// longer than any token that it signed honestly.
     pub(crate) fn vouches_for(&self, seqs: &[u64]) -> bool {
         let good = |seq: &u64| {
             let lifecycle = self.lifecycles.iter().find(|lifecycle| lifecycle.key.seq == *seq);

@@ -53,10 +53,12 @@ impl RingCache {
         Self { table, schedule, clock, breaker, audit, cached: Mutex::default() }
     }
 
-    /// Returns the ring. A copy that is no longer fresh is read again; while that fails, it is used until it is too old.
+    /// Returns the ring. A copy that is no longer fresh is read again; while that fails, it is used
+    /// until it is too old.
     ///
-    /// The lock is held during the read, so that many waiting requests cause one. Without a usable copy every request
-    /// reads, whatever failed before: an issuer that cannot sign has nothing else to do.
+    /// The lock is held during the read, so that many waiting requests cause one. Without a usable
+    /// copy every request reads, whatever failed before: an issuer that cannot sign has nothing
+    /// else to do.
     pub async fn current(&self) -> Result<Arc<Ring>, KeyError> {
         let mut cached = self.cached.lock().await;
         let now = self.clock.now();
@@ -83,11 +85,12 @@ impl RingCache {
         }
     }
 
-    /// Verifies a token against the ring, and reads the ring again before it refuses an unknown `kid`: another process
-    /// may have signed with a key that was made since. Returns the ring that decided and the result.
+    /// Verifies a token against the ring, and reads the ring again before it refuses an unknown
+    /// `kid`: another process may have signed with a key that was made since. Returns the ring that
+    /// decided and the result.
     ///
-    /// `verify` gets the ring and checks one token. If the ring cannot be read again, the outcome is an error and not a
-    /// refusal.
+    /// `verify` gets the ring and checks one token. If the ring cannot be read again, the outcome
+    /// is an error and not a refusal.
     pub async fn verify_against_ring<T>(
         &self,
         verify: impl Fn(&Ring) -> Result<T, TokenError>,

@@ -20,10 +20,12 @@ pub(crate) struct Plan {
     pub(crate) delete: Vec<u64>,
 }
 
-/// Works out what a ring needs at `now`: a key that signs, and one announced successor. The successor takes over one
-/// period after the key before it, but not before it has been announced for the lead.
+/// Works out what a ring needs at `now`: a key that signs, and one announced successor. The
+/// successor takes over one period after the key before it, but not before it has been announced
+/// for the lead.
 ///
-/// If no key can sign, the new one does not wait for the lead: an outage is worse than verifiers that have to fetch it.
+/// If no key can sign, the new one does not wait for the lead: an outage is worse than verifiers
+/// that have to fetch it.
 pub(crate) fn plan(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Plan {
     let settings = schedule.settings();
     let mut plan = Plan::default();
@@ -53,7 +55,7 @@ pub struct Rotation {
     pub created: Vec<RingKey>,
     /// The kids of the deleted keys.
     pub deleted: Vec<String>,
-    /// How long the active key has been signing.
+    /// The time that the active key has been signing.
     pub key_age: Duration,
 }
 
@@ -109,8 +111,9 @@ impl Rotator {
         Ok(self.table.ring(&self.schedule).await?)
     }
 
-    /// Adds the keys that the ring lacks and erases what is no longer needed. It may run at any time, repeatedly and
-    /// concurrently: a new key takes the next number in a conditional write, so that only one run gets it.
+    /// Adds the keys that the ring lacks and erases what is no longer needed. It may run at any
+    /// time, repeatedly and concurrently: a new key takes the next number in a conditional write,
+    /// so that only one run gets it.
     pub async fn rotate(&self) -> Result<Rotation, KeyError> {
         let contents = self.table.read().await?;
         let now = self.clock.now();
@@ -165,8 +168,9 @@ impl Rotator {
         Ok(rotation)
     }
 
-    /// Activates the announced successor and announces the next key. The previous key stays published. It is refused
-    /// until every verifier knows the successor, so that no token is rejected.
+    /// Activates the announced successor and announces the next key. The previous key stays
+    /// published. It is refused until every verifier knows the successor, so that no token is
+    /// rejected.
     pub async fn rotate_now(&self) -> Result<Rotation, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
@@ -175,8 +179,8 @@ impl Rotator {
         Ok(self.rotate().await?)
     }
 
-    /// Withdraws a compromised key at once. If it is the active key, its successor takes over. `force` allows this even
-    /// if verifiers may not know the successor yet, or if there is none.
+    /// Withdraws a compromised key at once. If it is the active key, its successor takes over.
+    /// `force` allows this even if verifiers may not know the successor yet, or if there is none.
     pub async fn withdraw(&self, kid: &str, force: bool) -> Result<Rotation, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
@@ -205,7 +209,7 @@ impl Rotator {
         Ok(self.rotate().await?)
     }
 
-    /// How long after a change a cache may still contain the previous ring.
+    /// The time after a change in which a cache may still contain the previous ring.
     pub fn forgotten_after(&self) -> Duration {
         self.schedule.forgotten_after()
     }

@@ -1,7 +1,8 @@
 //! The schedule of rotation, and the two promises that it keeps to verifiers.
 //!
-//! The promises hold for every verifier that honours the key set's max-age, and for verifiers that cache a key set for
-//! two hours whatever it says, as long as no clock is wrong by more than [`CLOCK_ERROR`].
+//! The promises hold for every verifier that honours the key set's max-age, and for verifiers that
+//! cache a key set for two hours whatever it says, as long as no clock is wrong by more than
+//! [`CLOCK_ERROR`].
 
 use std::time::Duration;
 
@@ -16,34 +17,37 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// The largest error of any clock.
 const CLOCK_ERROR: Duration = MINUTE;
-/// Some verifiers cache a key set this long whatever its max-age is. API Gateway's own authorizer does.
+/// Some verifiers cache a key set this long whatever its max-age is. API Gateway's own authorizer
+/// does.
 const FIXED_CACHE: Duration = Duration::from_secs(2 * 3600);
 /// A process reads the ring again once its copy is older than this.
 const RING_FRESHNESS: Duration = Duration::from_secs(5 * 60);
 /// A key is written within this time of its announcement, or the write has failed.
 const WRITE_TIME: Duration = Duration::from_secs(5);
-/// While the ring cannot be read, its copy is used until it is older than this. Then nothing is signed or published.
+/// While the ring cannot be read, its copy is used until it is older than this. Then nothing is
+/// signed or published.
 const RING_STALENESS: Duration = HOUR;
 
-/// A refresh token lists the numbers of the keys that its session has been under. This many take 3 KiB, and a token must
-/// stay below the size that is accepted.
+/// A refresh token lists the numbers of the keys that its session has been under. This many take 3
+/// KiB, and a token must stay below the size that is accepted.
 const MAX_KEYS_PER_SESSION: u32 = 500;
 
 /// The settings of an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ScheduleSettings {
-    /// How long a key signs before its successor does. `COUNTERSIGN_ROTATION_PERIOD`.
+    /// The time that a key signs before its successor does. `COUNTERSIGN_ROTATION_PERIOD`.
     pub rotation_period: Duration,
-    /// How long a key is published before it signs, at least. `COUNTERSIGN_ANNOUNCEMENT_LEAD`.
+    /// The minimum time that a key is published before it signs. `COUNTERSIGN_ANNOUNCEMENT_LEAD`.
     pub announcement_lead: Duration,
-    /// How long a verifier may cache the key set. `COUNTERSIGN_JWKS_MAX_AGE`.
+    /// The time that a verifier may cache the key set. `COUNTERSIGN_JWKS_MAX_AGE`.
     pub jwks_max_age: Duration,
     /// `COUNTERSIGN_MAX_ACCESS_TTL`, `COUNTERSIGN_MAX_REFRESH_TTL`.
     pub max_lifetimes: Lifetimes,
 }
 
 impl Default for ScheduleSettings {
-    /// A new key every thirty days, announced a day before it signs; key sets cached for 15 minutes.
+    /// A new key every thirty days, announced a day before it signs; key sets cached for 15
+    /// minutes.
     fn default() -> Self {
         Self {
             rotation_period: 30 * DAY,
@@ -128,8 +132,9 @@ impl RotationSchedule {
         }
     }
 
-    /// A schedule for watching rotation: every time shrinks in proportion, so that a key signs for `period`. It is for
-    /// development only. The period is at least 20 s, because max-age counts whole seconds.
+    /// A schedule for watching rotation: every time shrinks in proportion, so that a key signs for
+    /// `period`. It is for development only. The period is at least 20 s, because max-age counts
+    /// whole seconds.
     pub fn compressed(period: Duration) -> Result<Self, InvalidSchedule> {
         let real = Self::unchecked(ScheduleSettings {
             rotation_period: 5 * HOUR,
@@ -168,35 +173,36 @@ impl RotationSchedule {
         &self.settings
     }
 
-    /// **No key signs before every verifier can know it.** A process that publishes the key set may use a ring from
-    /// before the announcement for `ring_staleness`. A verifier that fetches that key set caches it for the longest
-    /// cache time. The clock that wrote `activates_at` may be behind and the clock that signs ahead. The write itself
-    /// takes `write_time`.
+    /// **No key signs before every verifier can know it.** A process that publishes the key set may
+    /// use a ring from before the announcement for `ring_staleness`. A verifier that fetches that
+    /// key set caches it for the longest cache time. The clock that wrote `activates_at` may be
+    /// behind and the clock that signs ahead. The write itself takes `write_time`.
     pub(crate) fn least_lead(&self) -> Duration {
         self.ring_staleness + self.longest_cache() + 2 * self.clock_error + self.write_time
     }
 
-    /// **No key leaves the key set while an access token that it signed is valid.** A process may sign with it for
-    /// `ring_staleness` after its end, because its ring is that old or because the successor cannot be decrypted. The
-    /// token then lives as long as the key allows. Four clocks take part, and each may be wrong: the one that wrote
-    /// the end, the one that signs, the one that publishes and the one that verifies.
+    /// **No key leaves the key set while an access token that it signed is valid.** A process may
+    /// sign with it for `ring_staleness` after its end, because its ring is that old or because the
+    /// successor cannot be decrypted. The token then lives as long as the key allows. Four clocks
+    /// take part, and each may be wrong: the one that wrote the end, the one that signs, the one
+    /// that publishes and the one that verifies.
     pub(crate) fn published_after_signing(&self, max_lifetimes: Lifetimes) -> Duration {
         Duration::from_secs(max_lifetimes.access) + self.ring_staleness + 4 * self.clock_error
     }
 
-    /// How long a key is kept after its end for its refresh tokens, which only the issuer verifies. The clocks are the
-    /// same.
+    /// The time that a key is kept after its end for its refresh tokens, which only the issuer
+    /// verifies. The clocks are the same.
     pub(crate) fn kept_after_signing(&self, max_lifetimes: Lifetimes) -> Duration {
         let max_lifetimes = Duration::from_secs(max_lifetimes.refresh.max(max_lifetimes.access));
         max_lifetimes + self.ring_staleness + 4 * self.clock_error
     }
 
-    /// How long after its end a process may still need to decrypt a key.
+    /// The time after its end in which a process may still need to decrypt a key.
     pub(crate) fn private_key_kept_after_signing(&self) -> Duration {
         self.ring_staleness + 2 * self.clock_error
     }
 
-    /// How long after a change of the ring a cache may still contain the previous one.
+    /// The time after a change of the ring in which a cache may still contain the previous one.
     pub fn forgotten_after(&self) -> Duration {
         self.ring_staleness + self.longest_cache()
     }
@@ -205,19 +211,20 @@ impl RotationSchedule {
         self.settings.jwks_max_age.max(self.fixed_cache)
     }
 
-    /// Returns true if it is too soon to retry what failed at `failed_at`: an attempt may take seconds. The pause is a
-    /// fiftieth of the staleness: 72 s, or 80 ms with the shortest compressed schedule.
+    /// Returns true if it is too soon to retry what failed at `failed_at`: an attempt may take
+    /// seconds. The pause is a fiftieth of the staleness: 72 s, or 80 ms with the shortest
+    /// compressed schedule.
     pub(crate) fn is_too_soon(&self, failed_at: Option<Timestamp>, now: Timestamp) -> bool {
         failed_at.is_some_and(|failed_at| failed_at.is_within(self.ring_staleness / 50, now))
     }
 
-    /// How long a copy of the ring is used without reading it again.
+    /// The age up to which a copy of the ring is used without reading it again.
     pub(crate) const fn ring_freshness(&self) -> Duration {
         self.ring_freshness
     }
 
-    /// How old a copy of the ring may be while the table cannot be read, and how long a key in memory may keep signing
-    /// while its successor cannot be decrypted.
+    /// The age up to which a copy of the ring is used while the table cannot be read, and the time
+    /// that a key in memory may keep signing while its successor cannot be decrypted.
     pub(crate) const fn ring_staleness(&self) -> Duration {
         self.ring_staleness
     }

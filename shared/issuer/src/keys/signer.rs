@@ -58,11 +58,13 @@ impl Signer {
         &self.ring
     }
 
-    /// Returns the key that signs at `now`. It is decrypted when it is first needed and kept until another key takes
-    /// over. If the successor cannot be decrypted, the key in memory keeps signing while it is sure to be published.
+    /// Returns the key that signs at `now`. It is decrypted when it is first needed and kept until
+    /// another key takes over. If the successor cannot be decrypted, the key in memory keeps
+    /// signing while it is sure to be published.
     pub async fn signing_key(&self, now: Timestamp) -> Result<Arc<SigningKey>, KeyError> {
         match self.signing_key_in(self.ring.current().await?, now).await {
-            // It was withdrawn after the ring had been read. The ring is read again and names the successor.
+            // It was withdrawn after the ring had been read. The ring is read again and names the
+            // successor.
             Err(KeyError::Erased { .. }) => self.signing_key_in(self.ring.current().await?, now).await,
             result => result,
         }

@@ -22,8 +22,8 @@ pub struct SigningKey {
 }
 
 impl SigningKey {
-    /// Reads a PKCS#8 private key, with or without the public key inside, and checks that it belongs to the published
-    /// public key.
+    /// Reads a PKCS#8 private key, with or without the public key inside, and checks that it
+    /// belongs to the published public key.
     pub(super) fn from_pkcs8(key: &RingKey, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let unusable = |reason| KeyError::Unusable { seq: key.seq, reason };
         let secret =
@@ -74,6 +74,12 @@ impl SigningKey {
     }
 }
 
+impl Drop for SigningKey {
+    fn drop(&mut self) {
+        crypto_provider::forget(self.key.as_bytes());
+    }
+}
+
 impl fmt::Debug for SigningKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SigningKey").field("kid", &self.kid()).finish_non_exhaustive()
@@ -114,8 +120,8 @@ mod tests {
         SecretKey::from_slice(&[byte; 32]).unwrap()
     }
 
-    /// PKCS#8 without the optional public key, written by hand around the SEC 1 structure of RFC 5915: KMS's exact
-    /// encoding is not known here.
+    /// PKCS#8 without the optional public key, written by hand around the SEC 1 structure of RFC
+    /// 5915: KMS's exact encoding is not known here.
     fn pkcs8_without_public_key(scalar: [u8; 32]) -> Vec<u8> {
         let sec1 = [&[0x30, 0x25, 0x02, 0x01, 0x01, 0x04, 0x20], &scalar[..]].concat();
         let algorithm = [

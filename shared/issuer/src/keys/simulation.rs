@@ -1,9 +1,10 @@
-//! Simulates years of rotation with faults. The ring, the plan and the rules for old copies are the real ones; what
-//! `RingCache` and `Signer` do over the network is repeated here without a network.
+//! Simulates years of rotation with faults. The ring, the plan and the rules for old copies are the
+//! real ones; what `RingCache` and `Signer` do over the network is repeated here without a network.
 //!
-//! Processes are cut off from the store and from KMS. Rotation runs are missed, doubled and forced. Clocks are wrong by
-//! up to a minute, and the configuration changes midway. Every token must verify at every honest verifier until it
-//! expires by that verifier's clock. With a lead or a retention below the minimum, the simulation finds the fault.
+//! Processes are cut off from the store and from KMS. Rotation runs are missed, doubled and forced.
+//! Clocks are wrong by up to a minute, and the configuration changes midway. Every token must
+//! verify at every honest verifier until it expires by that verifier's clock. With a lead or a
+//! retention below the minimum, the simulation finds the fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -45,7 +46,8 @@ impl Dice {
     }
 }
 
-/// The error of a clock, in milliseconds: up to a minute, and in half of the cases exactly a minute.
+/// The error of a clock, in milliseconds: up to a minute, and in half of the cases exactly a
+/// minute.
 #[derive(Clone, Copy)]
 struct ClockError(i64);
 
@@ -120,7 +122,8 @@ struct Store {
     keys: Vec<RingKey>,
     /// The schedule of processes and rotation.
     schedule: RotationSchedule,
-    /// The schedule that the ring's times follow from. It differs only in a test that shortens the retention.
+    /// The schedule that the ring's times follow from. It differs only in a test that shortens the
+    /// retention.
     ring_schedule: RotationSchedule,
     last_seq: u64,
 }
@@ -343,7 +346,8 @@ fn simulate(
                     let now = publishers[at].clock.now(true_time);
                     publishers[at].ring(&store, true_time).map(|ring| ring.published(now))
                 });
-                // There is no promise while both publishers are cut off for longer than a ring may be old.
+                // There is no promise while both publishers are cut off for longer than a ring may
+                // be old.
                 let Some(published) = response else { continue };
                 verifier.known = published;
                 verifier.fetched_at = Some(true_time);
@@ -361,7 +365,8 @@ fn simulate(
     None
 }
 
-/// Settings with which keys change as often as allowed, so that a year of rotations fits into weeks.
+/// Settings with which keys change as often as allowed, so that a year of rotations fits into
+/// weeks.
 fn fast_settings() -> ScheduleSettings {
     let max_lifetimes = Lifetimes { access: 3600, refresh: 24 * 3600 };
     let settings = ScheduleSettings { max_lifetimes, ..ScheduleSettings::default() };

@@ -49,14 +49,16 @@ impl KeyTable {
         EncryptionContext { table: self.name.clone(), seq }
     }
 
-    /// Reads the public half of every key. It requests only the public attributes, so that a function which may read
-    /// no others can read the ring. Items that are not keys are logged, skipped and left unchanged.
+    /// Reads the public half of every key. It requests only the public attributes, so that a
+    /// function which may read no others can read the ring. Items that are not keys are logged,
+    /// skipped and left unchanged.
     pub(crate) async fn read(&self) -> Result<TableContents, StoreError> {
         let mut pages = self
             .db
             .query()
             .table_name(&self.name)
-            // The lead starts with the announcement, so a copy must not be older than its time of reading.
+            // The lead starts with the announcement, so a copy must not be older than its time of
+            // reading.
             .consistent_read(true)
             .key_condition_expression("#ring = :ring")
             .select(Select::SpecificAttributes)
@@ -133,7 +135,8 @@ impl KeyTable {
         was_applied(OPERATION, request.send().await)
     }
 
-    /// Makes an announced key sign from `now` on. Returns false if it already signs or was withdrawn.
+    /// Makes an announced key sign from `now` on. Returns false if it already signs or was
+    /// withdrawn.
     pub(crate) async fn activate(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
@@ -143,7 +146,8 @@ impl KeyTable {
         was_applied("activate signing key", request.send().await)
     }
 
-    /// Marks a key as compromised and erases its private half. Returns false if it is already marked.
+    /// Marks a key as compromised and erases its private half. Returns false if it is already
+    /// marked.
     pub(crate) async fn withdraw(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
@@ -154,7 +158,8 @@ impl KeyTable {
         was_applied("withdraw signing key", request.send().await)
     }
 
-    /// Erases the private half of a key that will not sign again. Returns false if it is already erased.
+    /// Erases the private half of a key that will not sign again. Returns false if it is already
+    /// erased.
     pub(crate) async fn erase_private_key(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
@@ -190,7 +195,8 @@ fn moment(at: Timestamp) -> AttributeValue {
 /// Parses the public attributes of an item.
 fn read(item: &HashMap<String, AttributeValue>) -> Result<RingKey, &'static str> {
     let text = |name: &str| -> Option<&str> { Some(item.get(name)?.as_s().ok()?.as_str()) };
-    // The configuration has the same bound. A larger value would overflow sums, or be a time that never comes.
+    // The configuration has the same bound. A larger value would overflow sums, or be a time that
+    // never comes.
     let bounded =
         |name: &str, unit: u64| number(item, name).filter(|value| *value <= u64::from(u32::MAX) * unit);
     let moment = |name: &str| bounded(name, 1000).map(Timestamp::from_millis);

@@ -1,4 +1,5 @@
-//! The clients of DynamoDB and KMS: one crypto and TLS stack (ring and rustls), five roots, short timeouts.
+//! The clients of DynamoDB and KMS: one crypto and TLS stack (ring and rustls), five roots, short
+//! timeouts.
 
 use std::fmt;
 use std::time::Duration;
@@ -13,8 +14,8 @@ use aws_types::SdkConfig;
 
 use crate::store::https::HttpsClient;
 
-/// A caller waits for a token. A 503 with `Retry-After` within a few seconds is better for it than a token that arrives
-/// after it has given up.
+/// A caller waits for a token. A 503 with `Retry-After` within a few seconds is better for it than
+/// a token that arrives after it has given up.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(1500);
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 const ATTEMPTS: u32 = 3;
@@ -27,13 +28,15 @@ pub struct AwsConfig {
     pub region: String,
     /// `AWS_ENDPOINT_URL_DYNAMODB`, for a local store; AWS's own endpoint if it is not set.
     pub endpoint: Option<String>,
-    /// `AWS_ACCESS_KEY_ID`. On Lambda credentials change only with the process, so they are read once.
+    /// `AWS_ACCESS_KEY_ID`. On Lambda credentials change only with the process, so they are read
+    /// once.
     pub access_key_id: String,
     /// `AWS_SECRET_ACCESS_KEY`.
     pub secret_access_key: String,
     /// `AWS_SESSION_TOKEN`.
     pub session_token: Option<String>,
-    /// The HTTP client. It trusts the roots in the PEM file `AWS_CA_BUNDLE`, or Amazon's own if that is not set.
+    /// The HTTP client. It trusts the roots in the PEM file `AWS_CA_BUNDLE`, or Amazon's own if
+    /// that is not set.
     pub https: HttpsClient,
 }
 
@@ -75,15 +78,16 @@ fn sdk_config(config: &AwsConfig, endpoint: Option<&str>) -> SdkConfig {
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .timeout_config(timeouts)
         .retry_config(retries)
-        // It protects bodies that stream for minutes. Ours are a few KiB, and the attempt's timeout bounds them.
+        // It protects bodies that stream for minutes. Ours are a few KiB, and the attempt's timeout
+        // bounds them.
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .http_client(config.https.clone());
     builder.set_endpoint_url(endpoint.map(Into::into));
     builder.build()
 }
 
-/// Describes an SDK error for the log by the service's code and message, or by the chain of causes. The response itself
-/// stays out of the log, because it may contain records.
+/// Describes an SDK error for the log by the service's code and message, or by the chain of causes.
+/// The response itself stays out of the log, because it may contain records.
 pub(crate) fn describe<E>(error: &SdkError<E>) -> String
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,

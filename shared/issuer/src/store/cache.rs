@@ -15,9 +15,10 @@ use crate::store::table::{Record, StoreError, Table};
 
 /// A change takes effect within this time: a client that is disabled, a secret that is revoked.
 const FRESHNESS: Duration = Duration::from_secs(60);
-/// Before a credential is rejected, a record older than this is read again: the client may just have been created or
-/// given a new secret, and the key of a token may just have been made. The limit is the same for known and unknown
-/// names, because otherwise the time of a refusal would tell them apart.
+/// Before a credential is rejected, a record older than this is read again: the client may just
+/// have been created or given a new secret, and the key of a token may just have been made. The
+/// limit is the same for known and unknown names, because otherwise the time of a refusal would
+/// tell them apart.
 pub(crate) const FRESHNESS_BEFORE_REFUSING: Duration = Duration::from_secs(2);
 
 /// A record takes less than 1 KiB, and 80 KiB with every list at its limit.
@@ -40,7 +41,8 @@ struct Slots<R> {
     unknown: LruCache<String, Arc<Slot<R>>>,
 }
 
-/// The copy under one key. It is locked during a read, so that many requests for one record cause one read.
+/// The copy under one key. It is locked during a read, so that many requests for one record cause
+/// one read.
 type Slot<R> = AsyncMutex<Option<CachedRecord<R>>>;
 
 struct CachedRecord<R> {
@@ -64,7 +66,8 @@ struct StaleRecord<R> {
 }
 
 impl<R: Record> Cache<R> {
-    /// A cache over `table` whose copies are usable for `max_stale` past their freshness while DynamoDB is unavailable.
+    /// A cache over `table` whose copies are usable for `max_stale` past their freshness while
+    /// DynamoDB is unavailable.
     pub(crate) fn new(
         table: Table<R>,
         max_stale: Duration,
@@ -76,12 +79,14 @@ impl<R: Record> Cache<R> {
         Self { table, max_stale, clock, slots: Mutex::new(slots), breaker, audit }
     }
 
-    /// Returns the record under `key`, at most a minute old; while DynamoDB is unavailable, at most `max_stale` older.
+    /// Returns the record under `key`, at most a minute old; while DynamoDB is unavailable, at most
+    /// `max_stale` older.
     pub(crate) async fn get(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
         self.get_within(FRESHNESS, key).await
     }
 
-    /// Returns the record under `key`, at most two seconds old, for a decision that would reject a credential.
+    /// Returns the record under `key`, at most two seconds old, for a decision that would reject a
+    /// credential.
     pub(crate) async fn get_before_refusing(&self, key: &str) -> Result<Option<Arc<R>>, StoreError> {
         self.get_within(FRESHNESS_BEFORE_REFUSING, key).await
     }
@@ -108,7 +113,8 @@ impl<R: Record> Cache<R> {
                 self.keep(key, &slot, record.is_some());
                 Ok(record)
             }
-            // A copy bridges an outage, but neither a record that cannot be read nor a missing permission.
+            // A copy bridges an outage, but neither a record that cannot be read nor a missing
+            // permission.
             Err(error) => match stale.filter(|_| error.is_outage()) {
                 Some(stale) => Ok(Some(self.serve(&stale, key, Some(&error)))),
                 None => Err(error),
@@ -148,7 +154,8 @@ impl<R: Record> Cache<R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, Slots<R>> {
-        // No statement under the lock can panic between two changes, so a poisoned map is still consistent.
+        // No statement under the lock can panic between two changes, so a poisoned map is still
+        // consistent.
         self.slots.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

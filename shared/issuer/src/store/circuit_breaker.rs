@@ -1,6 +1,8 @@
-//! A circuit breaker per table: it bounds the wait of a caller that has a copy, and pauses reads after a failure.
+//! A circuit breaker per table: it bounds the wait of a caller that has a copy, and pauses reads
+//! after a failure.
 //!
-//! While DynamoDB or KMS is unavailable, one request is slow and the next ones use their copies at once.
+//! While DynamoDB or KMS is unavailable, one request is slow and the next ones use their copies at
+//! once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,11 +12,12 @@ use countersign_verify::{Clock, Timestamp};
 
 /// After a failed read a caller that has a copy does not read the table for this long.
 const PAUSE: Duration = Duration::from_secs(5);
-/// A caller that has a copy waits this long for a newer one: long enough for one attempt that times out and a second
-/// one over a new connection.
+/// A caller that has a copy waits this long for a newer one: long enough for one attempt that times
+/// out and a second one over a new connection.
 const TIMEOUT: Duration = Duration::from_secs(2);
-/// It waits only this long when a read of another table has just failed. It still reads, because the fault may be
-/// limited to the other table, and a copy must not hide what was revoked in this one.
+/// It waits only this long when a read of another table has just failed. It still reads, because
+/// the fault may be limited to the other table, and a copy must not hide what was revoked in this
+/// one.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// The value of `failed_at` after a success.
 const NEVER: u64 = 0;
@@ -27,7 +30,8 @@ pub(crate) trait CallError {
     fn is_outage(&self) -> bool;
 }
 
-/// Remembers the last failure of one table's reads, and the last failure of any read in the process.
+/// Remembers the last failure of one table's reads, and the last failure of any read in the
+/// process.
 #[derive(Debug)]
 pub(crate) struct CircuitBreaker {
     /// In milliseconds, or [`NEVER`].
@@ -58,7 +62,8 @@ impl CircuitBreaker {
         Timestamp::from_millis(failed_at.load(Ordering::Relaxed)).is_within(PAUSE, self.clock.now())
     }
 
-    /// Runs `read` and remembers whether it got an answer. The wait is bounded when the caller has a copy.
+    /// Runs `read` and remembers whether it got an answer. The wait is bounded when the caller has
+    /// a copy.
     pub(crate) async fn call<T, E: CallError>(
         &self,
         has_copy: bool,
@@ -77,8 +82,8 @@ impl CircuitBreaker {
     }
 }
 
-/// Records the outcome of a call when it is dropped, so that a request which is cancelled at its deadline counts as
-/// a failure.
+/// Records the outcome of a call when it is dropped, so that a request which is cancelled at its
+/// deadline counts as a failure.
 struct Attempt<'a> {
     breaker: &'a CircuitBreaker,
     was_answered: bool,

@@ -13,17 +13,18 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-/// The roots that AWS endpoints chain to (Amazon Root CA 1 to 4 and Starfield Services G2), and no others.
+/// The roots that AWS endpoints chain to (Amazon Root CA 1 to 4 and Starfield Services G2), and no
+/// others.
 const AWS_ROOTS: &[u8] = include_bytes!("roots.pem");
 
 /// For a new connection: DNS, TCP and TLS together.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 
-/// Reaches https endpoints that chain to one of its roots, and http endpoints, which only a local store has. Clones
-/// share their connections.
+/// Reaches https endpoints that chain to one of its roots, and http endpoints, which only a local
+/// store has. Clones share their connections.
 ///
-/// It sets up TLS at the first request. Without this type, `SharedHttpClient` would do so when an SDK client is
-/// built, and a cold start would pay for it.
+/// It sets up TLS at the first request. Without this type, `SharedHttpClient` would do so when an
+/// SDK client is built, and a cold start would pay for it.
 #[derive(Debug, Clone)]
 pub struct HttpsClient(SharedHttpClient);
 
@@ -68,8 +69,9 @@ impl HttpClient for HttpsClient {
         settings: &HttpConnectorSettings,
         components: &RuntimeComponents,
     ) -> SharedHttpConnector {
-        // The connector waits for a response as long as its client's settings say. Our own clients bound the whole
-        // attempt instead; those that look for credentials wait a second or five at an address that may not exist.
+        // The connector waits for a response as long as its client's settings say. Our own clients
+        // bound the whole attempt instead; those that look for credentials wait a second or five at
+        // an address that may not exist.
         let mut bounded = HttpConnectorSettings::builder().connect_timeout(CONNECT_TIMEOUT);
         bounded.set_read_timeout(settings.read_timeout());
         self.0.http_connector(&bounded.build(), components)

@@ -176,7 +176,8 @@ impl<R: Record> Table<R> {
         Self { db, name: format!("{prefix}{}", R::TABLE), record: PhantomData }
     }
 
-    /// Returns the record under `key`. An eventually consistent read costs half; the record may be a second old.
+    /// Returns the record under `key`. An eventually consistent read costs half; the record may be
+    /// a second old.
     pub async fn get(&self, key: &str) -> Result<Option<R>, StoreError> {
         const OPERATION: &str = "get item";
         let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
@@ -184,7 +185,8 @@ impl<R: Record> Table<R> {
         answer.item.map(|item| self.read(item)).transpose()
     }
 
-    /// Returns all records in no particular order. One that cannot be parsed does not hide the others.
+    /// Returns all records in no particular order. One that cannot be parsed does not hide the
+    /// others.
     pub async fn list(&self) -> Result<Vec<Result<R, StoreError>>, StoreError> {
         let mut pages = self.db.scan().table_name(&self.name).into_paginator().items().send();
         let mut records = Vec::new();
@@ -220,7 +222,8 @@ impl<R: Record> Table<R> {
         if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Exists) }
     }
 
-    /// Writes a record that was read before, on condition that it has not been written since. Increments its version.
+    /// Writes a record that was read before, on condition that it has not been written since.
+    /// Increments its version.
     pub async fn save(&self, record: &mut R) -> Result<(), WriteError> {
         let read_version = *record.version();
         *record.version() += 1;
@@ -249,7 +252,8 @@ impl<R: Record> Table<R> {
     }
 }
 
-/// Returns true if a conditional write was applied, and false if its condition failed because another writer was first.
+/// Returns true if a conditional write was applied, and false if its condition failed because
+/// another writer was first.
 pub(crate) fn was_applied<T, E>(
     operation: &'static str,
     answer: Result<T, SdkError<E>>,

@@ -1,4 +1,5 @@
-//! Key pairs from KMS. The private half leaves KMS encrypted and is decrypted only in the functions that sign.
+//! Key pairs from KMS. The private half leaves KMS encrypted and is decrypted only in the functions
+//! that sign.
 
 use aws_sdk_kms::Client;
 use aws_sdk_kms::error::{ProvideErrorMetadata, SdkError};

@@ -85,7 +85,8 @@ fn associated_data(context: &EncryptionContext) -> Aad<Vec<u8>> {
 fn random_secret(random: &Random) -> Result<SecretKey, RandomError> {
     loop {
         let scalar = Zeroizing::new(random.bytes::<32>()?);
-        // All but one in 2^32 numbers of 256 bits are private keys of P-256. The others are drawn again.
+        // All but one in 2^32 numbers of 256 bits are private keys of P-256. The others are drawn
+        // again.
         if let Ok(secret) = SecretKey::from_slice(&*scalar) {
             return Ok(secret);
         }

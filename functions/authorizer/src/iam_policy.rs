@@ -1,27 +1,55 @@
-//! Answers that API Gateway may keep: everything that a caller may invoke, as ARNs made of the rules and the caller's
-//! claims and of nothing that stands in the request.
+//! The policy as an IAM policy for one caller, which API Gateway may cache: ARNs built from the rules and the caller's
+//! claims, and from nothing that stands in the request.
 //!
-//! API Gateway keeps an answer under the Authorization header and applies it to every route. An answer about one
-//! request would open or close the others; so the whole policy is answered, as far as IAM can say it. IAM's `*`
-//! matches slashes too: `GET/subscribers/*` also allows `GET/subscribers/17/invoices`. Deeper paths are therefore denied
-//! again, and a policy in which that would close another rule's route, or in which one rule's ARN reaches into
-//! another's, cannot be said in IAM's words and is refused at start-up.
+//! API Gateway caches a response under the Authorization header and applies it to every route. A response about one
+//! request would open or close the other routes, so the response holds the whole policy, as far as IAM can express it.
+//! IAM's `*` matches slashes too: `GET/subscribers/*` also allows `GET/subscribers/17/invoices`. Deeper paths are
+//! therefore denied again. Where that would close the route of another rule, or where the ARN of one rule reaches into
+//! another rule, IAM cannot express the policy, and it is refused at start-up.
 
 use std::collections::HashSet;
 
 use countersign_verify::Claims;
 use countersign_verify::policy::{Policy, Rule, Segment};
 
-use super::answer::PolicyDocument;
+use serde::Serialize;
 
-/// What ARNs may take, with their quotes and commas. API Gateway refuses an answer of more than 8 KiB, with 500 for the
-/// caller; the claims and the rest of the document take some of that.
+/// The most bytes of ARNs, with their quotes and commas. API Gateway rejects a response of more than 8 KiB, with 500 for
+/// the caller; the claims and the rest of the document need some of that.
 const MAX_ARN_BYTES: usize = 7 * 1024;
 
-/// Spellings on which servers disagree; what the policy itself refuses to judge ([`countersign_verify::policy::UnsafePath`]).
+/// Spellings that servers disagree on. The policy refuses such paths too ([`countersign_verify::policy::UnsafePath`]).
 const UNSAFE: [&str; 8] = ["*%*", "*;*", "*\\*", "*//*", "*/./*", "*/../*", "*/.", "*/.."];
 
-/// Checks that `policy` can be answered whole.
+/// An IAM policy for `execute-api:Invoke`.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct PolicyDocument {
+    version: &'static str,
+    statement: Vec<Statement>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Statement {
+    action: &'static str,
+    effect: &'static str,
+    resource: Vec<String>,
+}
+
+impl PolicyDocument {
+    /// A policy that allows and denies these ARNs. IAM denies everything else, and a denial overrides.
+    pub(super) fn new(allowed: Vec<String>, denied: Vec<String>) -> Self {
+        let statement = [("Allow", allowed), ("Deny", denied)]
+            .into_iter()
+            .filter(|(_, resource)| !resource.is_empty())
+            .map(|(effect, resource)| Statement { action: "execute-api:Invoke", effect, resource })
+            .collect();
+        Self { version: "2012-10-17", statement }
+    }
+}
+
+/// Checks that IAM can express `policy`.
 pub(super) fn check(policy: &Policy) -> Result<(), String> {
     let rules = policy.rules();
     let is_catch_all = |segment: &Segment| matches!(segment, Segment::CatchAll { .. });
@@ -51,8 +79,8 @@ fn inexpressible(one: &Rule, other: &Rule) -> String {
     )
 }
 
-/// Everything that the caller may invoke below `stage`, the ARN of the API's stage.
-pub(super) fn document(policy: &Policy, claims: &Claims, stage: &str) -> Result<PolicyDocument, String> {
+/// Everything that a caller with these claims may invoke below `stage`, the ARN of the API's stage.
+pub(super) fn for_caller(policy: &Policy, claims: &Claims, stage: &str) -> Result<PolicyDocument, String> {
     let (mut allowed, mut denied) = (Vec::new(), Vec::new());
     for rule in policy.rules().iter().filter(|rule| rule.permits(claims)) {
         let Some(path) = resource_path(rule, claims) else { continue };
@@ -77,31 +105,31 @@ pub(super) fn document(policy: &Policy, claims: &Claims, stage: &str) -> Result<
     Ok(PolicyDocument::new(allowed, denied))
 }
 
-/// A rule's path for this caller; none where a claim that it needs is absent or cannot stand in an ARN.
+/// A rule's path for this caller; none if a claim that it needs is absent or cannot stand in an ARN.
 fn resource_path(rule: &Rule, claims: &Claims) -> Option<Vec<String>> {
     let segment = |segment: &Segment| {
         Some(match segment {
             Segment::Literal(text) => text.clone(),
             Segment::Parameter { equal: Some(claim), .. } => {
                 let value = claim.value_in(claims)?;
-                // `*` and `?` would widen the ARN; what is percent-encoded on the wire has several spellings.
+                // `*` and `?` would widen the ARN; percent-encoded characters have several spellings.
                 let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
                 let is_dots = value.bytes().all(|byte| byte == b'.');
                 (value.bytes().all(is_plain) && !is_dots).then(|| value.to_owned())?
             }
-            // Never nothing: `?` is one character.
+            // `?` is one character: the segment is not empty.
             Segment::Parameter { equal: None, .. } | Segment::CatchAll { .. } => "?*".into(),
         })
     };
     rule.segments().iter().map(segment).collect()
 }
 
-/// Whether the segment stands for any one text, so that its ARN has a `*` there.
+/// Reports whether the segment accepts any text, so that its ARN has a `*` there.
 fn is_free(segment: &Segment) -> bool {
     matches!(segment, Segment::Parameter { equal: None, .. })
 }
 
-/// Whether some path is matched by the ARNs of both rules, in the loosest reading.
+/// Reports whether the ARNs of both rules match some path, in the loosest reading.
 fn overlap(one: &Rule, other: &Rule) -> bool {
     let (one, other) = (matcher(one), matcher(other));
     let (mut seen, mut open) = (HashSet::new(), vec![(0, 0)]);
@@ -155,7 +183,7 @@ impl Characters {
     }
 }
 
-/// The rule's path as loosely as the policy reads it: without regard to case and to a slash at the end.
+/// The rule's path in the policy's loosest reading: case-insensitive, without a slash at the end.
 fn matcher(rule: &Rule) -> Vec<Step> {
     let mut steps = Vec::new();
     let is_final_slash = |segment: &&Segment| matches!(segment, Segment::Literal(text) if text.is_empty());

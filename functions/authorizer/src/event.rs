@@ -1,29 +1,29 @@
-//! What API Gateway asks an authorizer, in its three shapes, read into one.
+//! API Gateway's events for an authorizer: three forms, parsed into one type.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::AuthorizerError;
+use crate::AuthorizerError;
 
-/// A request to be judged.
+/// The request to authorize.
 #[derive(Debug)]
 pub(super) struct Event {
     pub(super) api: Api,
-    /// The method's or the route's ARN, of this very request.
+    /// The ARN of the method or route, for this request.
     pub(super) arn: MethodArn,
     pub(super) method: String,
-    /// Without the stage. A REST API leaves it as it came over the wire; an HTTP API decodes it, which is why its route
-    /// must fit.
+    /// The path without the stage. A REST API leaves it as the client sent it. An HTTP API decodes it, so it must fit the
+    /// route.
     pub(super) path: String,
     /// The values of the Authorization headers; an HTTP API joins several with a comma.
     pub(super) authorization: Vec<String>,
-    /// Where the request came from, as API Gateway saw it; a `TOKEN` event does not say.
-    pub(super) address: Option<IpAddr>,
+    /// The source address that API Gateway saw. A `TOKEN` event has none.
+    pub(super) source: Option<IpAddr>,
 }
 
-/// The kind of API, which decides what an answer looks like.
+/// The kind of API. It decides the form of the response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Api {
     /// An HTTP API, payload format 2.0.
@@ -36,10 +36,10 @@ pub(super) enum Api {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct MethodArn {
     pub(super) whole: String,
-    /// Up to and with the stage.
+    /// The part that ends with the stage.
     pub(super) stage: String,
     method: String,
-    /// With its first slash.
+    /// The path, with its first slash.
     path: String,
 }
 
@@ -54,7 +54,7 @@ impl MethodArn {
     }
 }
 
-/// The members that are read; every other one is passed over, and none is there in all three shapes.
+/// The members that the authorizer reads. No member occurs in all three forms.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Members {
@@ -81,19 +81,19 @@ struct RequestContext {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Http {
-    pub(crate) method: String,
-    pub(crate) source_ip: Option<String>,
+struct Http {
+    method: String,
+    source_ip: Option<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(crate) struct Identity {
-    pub(crate) source_ip: Option<String>,
+struct Identity {
+    source_ip: Option<String>,
 }
 
 impl Event {
-    pub(super) fn read(event: serde_json::Value) -> Result<Self, AuthorizerError> {
+    pub(super) fn parse(event: serde_json::Value) -> Result<Self, AuthorizerError> {
         let unknown = |why: &str| AuthorizerError::NotAnAuthorizerEvent(why.to_owned());
         let members: Members = serde_json::from_value(event).map_err(|error| unknown(&error.to_string()))?;
         let event = match (members.version.as_deref(), members.kind.as_deref()) {
@@ -119,50 +119,51 @@ impl Members {
         let http = context.http?;
         let raw_path = self.raw_path?;
         let route = self.route_key.unwrap_or_default();
-        // With a stage other than `$default` the path starts with it, but not behind every domain of one's own.
+        // With a stage other than `$default` the path starts with the stage, but not behind every custom domain.
         let prefix = context.stage.map(|stage| format!("/{stage}"));
         let stripped = prefix.and_then(|prefix| raw_path.strip_prefix(&prefix));
         let stripped = stripped.filter(|rest| rest.is_empty() || rest.starts_with('/'));
-        let readings = [stripped.map(|rest| if rest.is_empty() { "/" } else { rest }), Some(&raw_path)];
-        let path = readings.into_iter().flatten().find(|path| fits(&route, path))?.to_owned();
+        let interpretations =
+            [stripped.map(|rest| if rest.is_empty() { "/" } else { rest }), Some(&raw_path)];
+        let path = interpretations.into_iter().flatten().find(|path| fits(&route, path))?.to_owned();
         Some(Event {
             api: Api::Http,
             arn: MethodArn::parse(self.route_arn?)?,
             method: http.method,
             path,
             authorization: named_authorization(self.headers.unwrap_or_default()).collect(),
-            address: http.source_ip.and_then(|address| address.parse().ok()),
+            source: http.source_ip.and_then(|source| source.parse().ok()),
         })
     }
 
-    /// Method and path are those of the ARN, which knows neither stages nor the base paths of domains.
+    /// Method and path come from the ARN, which has no base path of a custom domain.
     fn rest_request(self) -> Option<Event> {
         let authorization = match self.multi_value_headers {
             Some(headers) => named_authorization(headers).flatten().collect(),
             None => named_authorization(self.headers.unwrap_or_default()).collect(),
         };
         let identity = self.request_context.and_then(|context| context.identity);
-        let address = identity.and_then(|identity| identity.source_ip?.parse().ok());
-        Some(Event::of_arn(MethodArn::parse(self.method_arn?)?, authorization, address))
+        let source = identity.and_then(|identity| identity.source_ip?.parse().ok());
+        Some(Event::from_arn(MethodArn::parse(self.method_arn?)?, authorization, source))
     }
 
-    /// A `TOKEN` event says no more than the token and the ARN.
+    /// A `TOKEN` event has the token and the ARN, and nothing else.
     fn rest_token(self) -> Option<Event> {
         let authorization = self.authorization_token.into_iter().collect();
-        Some(Event::of_arn(MethodArn::parse(self.method_arn?)?, authorization, None))
+        Some(Event::from_arn(MethodArn::parse(self.method_arn?)?, authorization, None))
     }
 }
 
 impl Event {
-    fn of_arn(arn: MethodArn, authorization: Vec<String>, address: Option<IpAddr>) -> Self {
+    fn from_arn(arn: MethodArn, authorization: Vec<String>, source: Option<IpAddr>) -> Self {
         let (method, path) = (arn.method.clone(), arn.path.clone());
-        Self { api: Api::Rest, arn, method, path, authorization, address }
+        Self { api: Api::Rest, arn, method, path, authorization, source }
     }
 }
 
-/// Whether a path has the segments of the route that API Gateway chose for it (`GET /brands/{brandKey}`): an encoded
-/// slash, which an HTTP API decodes before it shows the path, is one segment there and two here. `$default` and
-/// `{proxy+}` fit every path.
+/// Compares the number of segments of a path and of the route that API Gateway chose for it
+/// (`GET /brands/{brandKey}`). An HTTP API decodes an encoded slash in the path: one segment of the route becomes two.
+/// `$default` and `{proxy+}` fit every path.
 fn fits(route: &str, path: &str) -> bool {
     match route.split_once(' ') {
         Some((_, template)) if !template.contains("+}") => {
@@ -172,7 +173,7 @@ fn fits(route: &str, path: &str) -> bool {
     }
 }
 
-/// The values of headers of that name, in whatever case it was sent.
+/// The values of the Authorization headers, with the name in any case.
 fn named_authorization<V>(headers: HashMap<String, Option<V>>) -> impl Iterator<Item = V> {
     let is_named = |name: &str| name.eq_ignore_ascii_case("authorization");
     headers.into_iter().filter(move |(name, _)| is_named(name)).filter_map(|(_, value)| value)
