@@ -57,7 +57,7 @@ pub const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credent
 
 /// The time at which test clocks start: in 2033, so that nothing that uses the real clock takes a
 /// record or a token for expired.
-const START_SECONDS: u64 = 2_000_000_000;
+pub const START_SECONDS: u64 = 2_000_000_000;
 
 /// A clock that changes only when a test changes it.
 #[derive(Debug, Clone)]

@@ -100,7 +100,7 @@ pub enum GrantType {
 
 impl AccessTokenType {
     /// The value of `typ`.
-    pub(crate) const fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::AtJwt => "at+jwt",
             Self::Jwt => "JWT",
