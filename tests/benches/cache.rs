@@ -18,6 +18,7 @@ use aws_smithy_runtime_api::client::http::{
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::issuer::Issuer;
 use countersign_issuer::random::Random;

@@ -7,8 +7,10 @@
 
 mod subject;
 
-use countersign_issuer::http::Request;
-use countersign_issuer::lambda;
+use std::hint::black_box;
+
+use countersign_issuer::http::{self, Request};
+use countersign_lambda::{Context, Guard};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 use subject::Subject;
@@ -37,13 +39,20 @@ fn main() {
         return;
     };
     let clock = countersign_tests::TestClock::at(Timestamp::from_seconds(2_000_000_000)).clock();
-    let subject = Subject::new(&clock);
-    subject::start_the_log(clock, std::io::sink);
+    let audit = subject::start_the_log(clock.clone(), std::io::sink);
+    let subject = Subject::new(&clock, audit.clone());
+    let guard = Guard::new(|request| http::token(&subject.world.issuer, request), clock, audit);
     let mut work: Box<dyn FnMut()> = match what.as_str() {
         "mint" => Box::new(subject.mint()),
         "token" => {
             let event = event(&Subject::token_request());
-            Box::new(subject.token(move || lambda::request(&event).unwrap()))
+            let guard = &guard;
+            let runtime = &subject.runtime;
+            Box::new(move || {
+                let answer = runtime.block_on(guard.respond(&event, Context::default()));
+                let answer = serde_json::to_string(&answer).unwrap();
+                assert!(black_box(answer).starts_with(r#"{"statusCode":200,"#));
+            })
         }
         other => unreachable!("{other} is neither mint nor token"),
     };

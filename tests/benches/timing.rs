@@ -11,6 +11,7 @@
 
 use std::time::Duration;
 
+use countersign_issuer::audit::AuditLog;
 use countersign_tests::TestClock;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED};
 use countersign_verify::Timestamp;

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use argon2::{Algorithm, Argon2, Params, Version};
 use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::records::Principal;
 use countersign_tests::AUDIENCE;
@@ -34,6 +35,14 @@ use subject::Subject;
 const LOGINS: [&str; 2] = ["password", "operator_password"];
 
 impl Subject {
+    /// Calls the token endpoint with a request that `request` builds anew for each call.
+    fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
+        move || {
+            let answer = self.runtime.block_on(http::token(&self.world.issuer, request()));
+            assert!(black_box(answer).status().is_success());
+        }
+    }
+
     fn answer(&self, request: Request) -> Value {
         let answer = self.runtime.block_on(http::token(&self.world.issuer, request));
         assert!(answer.status().is_success(), "{}", answer.body());
@@ -172,8 +181,14 @@ fn raw_argon2id() -> impl FnMut() {
     }
 }
 
+/// Starts the log, which is discarded.
+fn start_the_log() -> AuditLog {
+    let sink = Arc::new(File::options().write(true).open("/dev/null").unwrap());
+    subject::start_the_log(Clock::system(), sink)
+}
+
 fn measure(criterion: &mut Criterion) {
-    let subject = Subject::new(&Clock::system());
+    let subject = Subject::new(&Clock::system(), start_the_log());
     let mut group = criterion.benchmark_group("tokens");
     group.bench_function("mint", |bencher| bencher.iter(subject.mint()));
     group.bench_function("authenticate", |bencher| bencher.iter(subject.authenticate()));
@@ -194,19 +209,18 @@ criterion_group!(benches, measure);
 
 fn main() {
     let is_bench = std::env::args().any(|argument| argument == "--bench");
-    let subject = Subject::new(&Clock::system());
-    subject.verify_a_token();
     let request = Subject::token_request();
     let copy = || drop(black_box(request.clone()));
-    let token = || subject.token(|| request.clone());
     if is_bench {
         // Runs before the subscriber is installed, which cannot be removed.
-        let signature = || subject.raw_signature();
-        ratio::print("client_credentials without a log", None, token(), signature());
+        let subject = Subject::new(&Clock::system(), AuditLog::new(|_| {}));
+        let token = || subject.token(|| request.clone());
+        ratio::print("client_credentials without a log", None, token(), subject.raw_signature());
         Subject::print_allocations("client_credentials without a log", token(), copy);
     }
-    let sink = Arc::new(File::options().write(true).open("/dev/null").unwrap());
-    subject::start_the_log(Clock::system(), sink);
+    let subject = Subject::new(&Clock::system(), start_the_log());
+    subject.verify_a_token();
+    let token = || subject.token(|| request.clone());
     benches();
     Criterion::default().configure_from_args().final_summary();
     // `cargo test --benches` only checks that it runs.

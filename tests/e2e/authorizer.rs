@@ -4,11 +4,10 @@
 use std::fs;
 use std::path::Path;
 
+use authorizer::{Authorizer, AuthorizerConfig, AuthorizerSetupError};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::Authorizer;
-use countersign_issuer::AuthorizerConfig;
-use countersign_issuer::AuthorizerSetupError;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::random::Random;
 use countersign_issuer::store::dynamodb;
 use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
@@ -23,8 +22,8 @@ fn authorizer(issuer: &TestIssuer, caching: &str, policy: &str) -> Result<Author
         _ => issuer.variable(name),
     };
     let config = AuthorizerConfig::from_lookup(lookup).unwrap();
-    let db = dynamodb(&config.store.aws);
-    Authorizer::new(&config, policy, &db, issuer.clock.clock(), Random::system())
+    let db = dynamodb(&config.issuer.store.aws);
+    Authorizer::new(&config, policy, &db, issuer.clock.clock(), Random::system(), AuditLog::tracing())
 }
 
 /// Reads an event file and puts this request into it.

@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::audit::AuditLog;
-use countersign_issuer::http::{self, Response};
+use countersign_issuer::http;
 use countersign_issuer::issuer::{Issuer, Publisher};
-use countersign_issuer::lambda;
 use countersign_issuer::random::Random;
 use countersign_issuer::store::dynamodb;
+use countersign_lambda::{Context, Guard};
 use countersign_tests::TestIssuer;
+use countersign_verify::Clock;
 use serde_json::Value;
 
 fn event_files() -> Vec<PathBuf> {
@@ -63,13 +64,17 @@ impl Functions {
         }
     }
 
-    async fn answer(&self, event: &Value) -> Response {
-        let request = lambda::request(&event.to_string()).unwrap();
-        match event["rawPath"].as_str().unwrap() {
-            "/oauth/token" => http::token(&self.issuer, request).await,
-            path if path.starts_with("/oauth/") => http::refresh_function(&self.issuer, request).await,
+    /// The answer to an event: its status and its body.
+    async fn answer(&self, event: &Value) -> (u64, String) {
+        let endpoint = async |request: http::Request| match event["routeKey"].as_str().unwrap() {
+            "POST /oauth/token" => http::token(&self.issuer, request).await,
+            route if route.contains("/oauth/") => http::refresh_function(&self.issuer, request).await,
             _ => http::jwks_function(&self.publisher, request).await,
-        }
+        };
+        let guard = Guard::new(endpoint, Clock::system(), AuditLog::tracing());
+        let answer = guard.respond(&event.to_string(), Context::default()).await;
+        let answer = serde_json::to_value(answer).unwrap();
+        (answer["statusCode"].as_u64().unwrap(), answer["body"].as_str().unwrap().to_owned())
     }
 }
 
@@ -80,14 +85,15 @@ async fn every_event_is_answered_in_text_and_in_base64() {
     let files = event_files();
     assert!(files.len() >= 19, "{files:?}");
     for file in files {
-        let login = functions.answer(&event(&file.with_file_name("token-password.json"), "", "")).await;
-        let login: Value = serde_json::from_str(login.body()).unwrap();
+        let (_, login) = functions.answer(&event(&file.with_file_name("token-password.json"), "", "")).await;
+        let login: Value = serde_json::from_str(&login).unwrap();
         let token = |name: &str| login[name].as_str().unwrap().to_owned();
-        let response = functions.answer(&event(&file, &token("refresh_token"), &token("access_token"))).await;
-        assert_eq!(response.status(), 200, "{}: {}", file.display(), response.body());
+        let event = event(&file, &token("refresh_token"), &token("access_token"));
+        let (status, body) = functions.answer(&event).await;
+        assert_eq!(status, 200, "{}: {body}", file.display());
 
         let name = file.file_stem().unwrap().to_str().unwrap();
-        let body: Value = serde_json::from_str(response.body()).unwrap();
+        let body: Value = serde_json::from_str(&body).unwrap();
         match name.trim_end_matches("-base64") {
             "revoke" => assert_eq!(body, serde_json::json!({})),
             "introspect" => assert_eq!(body["active"], true),
@@ -108,13 +114,12 @@ async fn a_stage_before_the_path_is_dropped_and_a_repeated_header_is_refused() {
     let mut staged = event(&file, "garbage", "");
     staged["rawPath"] = "/prod/oauth/refresh".into();
     staged["requestContext"]["stage"] = "prod".into();
-    let request = lambda::request(&staged.to_string()).unwrap();
-    let answer = http::refresh_function(&functions.issuer, request).await;
-    assert!(answer.body().contains("invalid_grant"), "{}", answer.body());
+    let (_, body) = functions.answer(&staged).await;
+    assert!(body.contains("invalid_grant"), "{body}");
 
     let mut repeated = event(&file, "garbage", "");
     let header = repeated["headers"]["authorization"].as_str().unwrap().to_owned();
     repeated["headers"]["authorization"] = format!("{header},{header}").into();
-    let answer = functions.answer(&repeated).await;
-    assert!(answer.body().contains("invalid_request"), "{}", answer.body());
+    let (_, body) = functions.answer(&repeated).await;
+    assert!(body.contains("invalid_request"), "{body}");
 }

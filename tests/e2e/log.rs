@@ -2,26 +2,33 @@
 
 use std::time::Duration;
 
-use countersign_issuer::lambda;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::records::Client;
-use countersign_tests::canaries;
+use countersign_lambda::Logging;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
-use countersign_verify::Clock;
+use countersign_tests::{TestClock, canaries};
+use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
-use tracing::subscriber::DefaultGuard;
 
 const CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
-/// Collects the log of a function, with metrics, for as long as the guard lives.
-fn listen() -> (Log, DefaultGuard) {
-    canaries::watch();
+/// The audit log of a function, with metrics, and its lines.
+fn audit_log() -> (AuditLog, Log) {
     let log = Log::default();
     let writer = log.clone();
     let lookup = |name: &str| (name == "COUNTERSIGN_METRICS").then(|| "on".to_owned());
-    let (subscriber, _) = lambda::subscriber(Clock::system(), lookup, move || writer.clone());
-    (log, tracing::subscriber::set_default(subscriber))
+    let audit = Logging::from_lookup(lookup).audit_log(Clock::system(), move || writer.clone());
+    (audit, log)
+}
+
+/// An issuer that writes that log.
+async fn start() -> (InProcess, TestClock, Log) {
+    canaries::watch();
+    let (audit, log) = audit_log();
+    let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
+    (InProcess::start_with_audit(&clock.clock(), &[], audit).await, clock, log)
 }
 
 fn lines(log: &Log, event: &str) -> Vec<Value> {
@@ -31,8 +38,7 @@ fn lines(log: &Log, event: &str) -> Vec<Value> {
 
 #[tokio::test(start_paused = true)]
 async fn a_stale_ring_is_logged_and_counted_like_a_stale_client() {
-    let (log, _listening) = listen();
-    let (world, clock) = InProcess::start_with_clock(&[]).await;
+    let (world, clock, log) = start().await;
     let service = Post::new("/oauth/token", "service", SERVICE_SECRET, CREDENTIALS);
     service.to(&world.issuer).await.ok();
     world.store.fail_with(Fault::Throttled);
@@ -53,8 +59,7 @@ async fn a_stale_ring_is_logged_and_counted_like_a_stale_client() {
 
 #[tokio::test(start_paused = true)]
 async fn if_basic_has_two_interpretations_a_refusal_names_that_of_the_rfc() {
-    let (log, _listening) = listen();
-    let (world, _) = InProcess::start_with_clock(&[]).await;
+    let (world, _, log) = start().await;
     let clients = world.table::<Client>();
     for name in ["x-y", "x%2Dy"] {
         let mut client = clients.get("service").await.unwrap().unwrap();

@@ -6,13 +6,12 @@ use std::sync::Arc;
 use ::http::{HeaderName, Method};
 use argon2::password_hash::phc::PasswordHash;
 use argon2::{Algorithm, Argon2, Params, PasswordHasher, Version};
+use authorizer::{Authorizer, AuthorizerConfig};
 use aws_sdk_dynamodb::Client as DynamoDb;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_dev::create_tables;
-use countersign_issuer::Authorizer;
-use countersign_issuer::AuthorizerConfig;
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::context::SourceAddress;
@@ -146,11 +145,11 @@ impl InProcess {
     /// An authorizer of the API [`AUDIENCE`] with `policy`, whose calls the network names after
     /// `caller`.
     pub fn authorizer(&self, caller: &'static str, policy: &str, clock: &Clock) -> Authorizer {
-        let Config { issuer, store, authentication } = self.config.clone();
-        let db = self.store.as_caller(caller).client(&store.aws);
-        let audience = AUDIENCE.to_owned();
-        let config = AuthorizerConfig { issuer, audience, caching: false, store, authentication };
-        Authorizer::new(&config, policy, &db, clock.clone(), Random::system()).unwrap()
+        let db = self.store.as_caller(caller).client(&self.config.store.aws);
+        let (issuer, audience) = (self.config.clone(), AUDIENCE.to_owned());
+        let config = AuthorizerConfig { issuer, audience, caching: false };
+        let (clock, audit) = (clock.clone(), self.audit.clone());
+        Authorizer::new(&config, policy, &db, clock, Random::system(), audit).unwrap()
     }
 
     /// A publisher of the key set.

@@ -3,10 +3,11 @@
 use std::hint::black_box;
 use std::sync::Arc;
 
-use countersign_issuer::http::{self, Request};
+use countersign_issuer::audit::AuditLog;
+use countersign_issuer::http::Request;
 use countersign_issuer::keys::SigningKey;
-use countersign_issuer::lambda;
-use countersign_issuer::records::{AccessTokenType, Client};
+use countersign_issuer::records::Client;
+use countersign_lambda::Logging;
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_verify::{Claims, Clock};
@@ -28,10 +29,10 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    pub(crate) fn new(clock: &Clock) -> Self {
+    pub(crate) fn new(clock: &Clock, audit: AuditLog) -> Self {
         let runtime = Builder::new_current_thread().enable_all().build().unwrap();
         let (world, key) = runtime.block_on(async {
-            let world = InProcess::start_with_audit(clock, &[], audit.clone()).await;
+            let world = InProcess::start_with_audit(clock, &[], audit).await;
             let table = world.table::<Client>();
             let mut client = table.get("service").await.unwrap().unwrap();
             client.scopes = ["reports:read", "reports:write", "calls:read"].map(Into::into).into();
@@ -49,34 +50,28 @@ impl Subject {
         Post::new("/oauth/token", "service", SERVICE_SECRET, FORM).from("203.0.113.7").request()
     }
 
-    /// Calls the token endpoint with a request that `request` builds anew for each call.
-    pub(crate) fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
-        move || {
-            let answer = self.runtime.block_on(http::token(&self.world.issuer, request()));
-            assert!(black_box(answer).status().is_success());
-        }
-    }
-
     /// Signs the claims of a token and does nothing else.
     pub(crate) fn mint(&self) -> impl FnMut() {
         let claims = claims();
-        move || drop(black_box(self.key.access_token(AccessTokenType::AtJwt, black_box(&claims)).unwrap()))
+        move || drop(black_box(self.key.sign("at+jwt", black_box(&claims)).unwrap()))
     }
 }
 
-/// Logs as the functions do, to `writer`.
-pub(crate) fn start_the_log<W>(clock: Clock, writer: W)
+/// Starts the log of a function, with metrics, and returns its audit log. Both write to `writer`.
+pub(crate) fn start_the_log<W>(clock: Clock, writer: W) -> AuditLog
 where
-    W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
+    W: for<'writer> MakeWriter<'writer> + Clone + Send + Sync + 'static,
 {
     let production = |name: &str| match name {
         "COUNTERSIGN_METRICS" => Some("on".to_owned()),
         "AWS_LAMBDA_FUNCTION_NAME" => Some("countersign-token".to_owned()),
         _ => None,
     };
-    let (subscriber, not_understood) = lambda::subscriber(clock, production, writer);
-    assert!(not_understood.is_empty());
-    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let logging = Logging::from_lookup(production);
+    assert!(logging.problems().is_empty());
+    // Fails if an earlier call has set it.
+    let _ = tracing::subscriber::set_global_default(logging.diagnostics(writer.clone()));
+    logging.audit_log(clock, writer)
 }
 
 /// The claims of the token that the request gets.

@@ -4,9 +4,9 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
+use authorizer::Authorizer;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_issuer::Authorizer;
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::{self, Request};
 use countersign_issuer::issuer::Publisher;
