@@ -47,7 +47,7 @@ pub(crate) struct Arguments {
     #[command(subcommand)]
     command: Command,
     /// Print JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 900)]
     json: bool,
     #[command(flatten)]
     target: Target,

@@ -8,7 +8,7 @@ use countersign_lambda::Logging;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
-use countersign_tests::{TestClock, canaries};
+use countersign_tests::{START_SECONDS, TestClock, canaries};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn audit_log() -> (AuditLog, Log) {
 async fn start() -> (InProcess, TestClock, Log) {
     canaries::watch();
     let (audit, log) = audit_log();
-    let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
+    let clock = TestClock::at(Timestamp::from_seconds(START_SECONDS));
     (InProcess::start_with_audit(&clock.clock(), &[], audit).await, clock, log)
 }
 

@@ -41,6 +41,8 @@ Exit code: 0 if the file is a valid policy, 1 if it is not.")]
         file: PathBuf,
     },
     /// Explain the decision on a request: the rule that matches, its requirements, and the token's claims
+    #[command(override_usage = "countersign policy explain [OPTIONS] --token <TOKEN> \\
+           <FILE> <METHOD> <PATH>")]
     #[command(after_help = "\
 Examples:
   countersign policy explain policy.toml GET /brands/acme/reports \\

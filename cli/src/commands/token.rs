@@ -149,7 +149,8 @@ mod tests {
              exp        2026-11-22T00:22:12Z (59 min 59 s left)"
         );
 
-        for absent in ["scope", "roles", "operator", "brandKey"] {
+        claims["roles"] = json!([]);
+        for absent in ["scope", "operator", "brandKey"] {
             claims.as_object_mut().unwrap().remove(absent);
         }
         let text = describe(&serde_json::from_value(claims).unwrap(), "3NrjDqz", false, now).join("\n");

@@ -157,14 +157,17 @@ async fn a_token_is_verified_offline_from_a_saved_key_set() {
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     for expected in [
-        "demo-service",
-        "reports:read",
-        "reporting",
-        "alice.ops",
-        "acme",
-        "not checked",
-        "until",
-        &issuer.url,
+        "valid\n",
+        &format!("\niss        {}\n", issuer.url),
+        "\nsub        demo-service\n",
+        "\nclient_id  demo-service\n",
+        "\naud        https://api.example.com (not checked: no --audience)\n",
+        "\nscope      reports:read reports:write\n",
+        "\nroles      reporting\n",
+        "\noperator   alice.ops\n",
+        "\nbrandKey   acme\n",
+        "\niat        ",
+        "\nexp        ",
     ] {
         assert!(text.contains(expected), "{expected} in {text}");
     }
@@ -219,7 +222,7 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     for consequence in
-        ["log in again", "no verifier that reaches the issuer knows the key any more", successor]
+        ["log in again", "every verifier that reaches the issuer has dropped the key", successor]
     {
         assert!(text.contains(consequence), "{consequence} in {text}");
     }

@@ -72,7 +72,7 @@ async fn a_healthy_issuer_is_reported_as_healthy() {
         assert!(checks.contains(&check), "{check} in {checks:?}");
     }
     let text = run(&issuer, &[], &["doctor"]);
-    assert!(String::from_utf8(text.stdout).unwrap().contains("has every key that it must"));
+    assert!(String::from_utf8(text.stdout).unwrap().contains("has every key that it must have"));
 
     let (healthy, findings) = doctor(&issuer, &[("COUNTERSIGN_ISSUER", ""), ("COUNTERSIGN_LOCAL_KEY", "")]);
     assert!(healthy, "without a setting there is nothing to check: {findings:#?}");
@@ -192,7 +192,7 @@ async fn clients_without_a_live_secret_now_or_soon_are_found() {
     let text: Vec<String> = findings.iter().map(ToString::to_string).collect();
     let text = text.join("\n");
     assert!(
-        text.contains("the last secret of demo-app ends at") && text.contains("secret add demo-app"),
+        text.contains("the last secret of demo-app expires at") && text.contains("secret add demo-app"),
         "{text}"
     );
     assert!(text.contains("demo-voice has no live secret"), "{text}");
@@ -205,7 +205,7 @@ async fn clients_without_a_live_secret_now_or_soon_are_found() {
             client.secrets.push(other);
         })
         .await;
-    let beside_another = ["clients", "a secret of demo-app ends at", "secret list demo-app"];
+    let beside_another = ["clients", "a secret of demo-app expires at", "secret list demo-app"];
     assert_found(&issuer, &[], "warning", &beside_another);
 
     let broken = AttributeValue::S("broken".into());
@@ -257,9 +257,9 @@ async fn published_documents_are_checked_as_clients_fetch_them() {
     let url = impostor("500 Oops", LONG_AGO, |_| String::new());
     found(&url, &["published", "answers 500"]);
     let url = impostor("200 OK", LONG_AGO, |_| metadata("https://other.example.com"));
-    found(&url, &["says that the issuer is https://other.example.com", "DomainName"]);
+    found(&url, &["names the issuer https://other.example.com", "DomainName"]);
     let url = impostor("200 OK", LONG_AGO, |_| "not JSON".into());
-    found(&url, &["says that the issuer is nothing"]);
+    found(&url, &["names no issuer"]);
     let url =
         impostor(
             "200 OK",
@@ -274,7 +274,7 @@ async fn published_documents_are_checked_as_clients_fetch_them() {
     found(&url, &["/jwks lacks", kid.as_str().unwrap()]);
     assert!(!findings.is_empty());
     let url = impostor("200 OK", LONG_AGO, |own| if own == "jwks" { "[]".into() } else { metadata(own) });
-    found(&url, &["no key set that a verifier can use"]);
+    found(&url, &["is not a key set that a verifier can use"]);
 }
 
 #[test]

@@ -223,10 +223,10 @@ async fn every_error_in_a_row_is_reported_with_its_line_and_stops_no_other_row()
         (5, "client id: 1 to 128"),
         (6, "client id: 1 to 128"),
         (7, "access_token_validity: not a number of seconds"),
-        (8, "a quotation mark stands in the middle"),
+        (8, "a quotation mark in the middle of a quoted value is not doubled"),
         (9, "client_secret bcrypt: too costly"),
         (10, "client_secret is plain text"),
-        (11, "client_id: there is none"),
+        (11, "client_id: missing"),
         (12, "grant: none of its grants is served here"),
         (14, "client id: 1 to 128"),
         (15, "iconv -f ISO-8859-1 -t UTF-8"),
@@ -290,7 +290,7 @@ async fn an_export_is_imported_into_another_stack() {
     .unwrap();
     let report = import(&to_shell, &format!("user import {}", hostile.display()), 4).to_string();
     assert!(
-        report.contains("password_hash: of no kind, or too costly")
+        report.contains("password_hash: has an unknown form or is too costly to verify")
             && report.contains("principal: not a key"),
         "{report}"
     );
@@ -338,10 +338,11 @@ async fn a_lost_connection_ends_the_run_and_the_next_run_continues() {
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
     assert!(
-        error.contains("DynamoDB is out of reach") && error.contains("goes on where this ended"),
+        error.contains("DynamoDB is out of reach")
+            && error.contains("repeat the command to continue from here"),
         "{error}"
     );
-    assert!(error.contains("having read to") && error.contains("dump.csv:"), "{error}");
+    assert!(error.contains("stopped after") && error.contains("dump.csv:"), "{error}");
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
     let verdicts = &report["summary"]["verdicts"];
     assert!(verdicts["failed"].as_u64() > Some(0) && verdicts["refused"].is_null(), "{verdicts}");
@@ -408,7 +409,7 @@ async fn a_secret_in_the_wrong_column_is_not_repeated() {
         ("/grant_types/0", json!(SECRET), "grant_types[0] is not one of `client_credentials`"),
         ("/enabled", json!(SECRET), "enabled is not a boolean"),
         ("/secrets/0", json!({ "id": "x", "hash": SECRET }), "secrets[0] missing field `created`"),
-        ("/secrets/0/hash", json!(SECRET), "a hash is of no kind"),
+        ("/secrets/0/hash", json!(SECRET), "a hash has an unknown form or is too costly to verify"),
     ] {
         let mut spoilt = exported.clone();
         *spoilt.pointer_mut(pointer).unwrap() = value;
@@ -420,15 +421,15 @@ async fn a_secret_in_the_wrong_column_is_not_repeated() {
     for (heading, expected) in [
         (
             "client_id,scope,access_token_validity,authorized_grant_types",
-            "scope: a hash as of client_secret stands there",
+            "scope: contains a hash of client_secret",
         ),
         (
             "scope,client_id,access_token_validity,authorized_grant_types",
-            "client_id: a hash as of client_secret",
+            "client_id: contains a hash of client_secret",
         ),
         (
             "client_id,access_token_validity,client_secret,scope",
-            "access_token_validity: a hash as of client_secret",
+            "access_token_validity: contains a hash of client_secret",
         ),
     ] {
         let text = import("client import spring FILE --audience a", rows(heading));
@@ -436,13 +437,13 @@ async fn a_secret_in_the_wrong_column_is_not_repeated() {
     }
     let text =
         import("user import FILE --brand acme", format!("username,roles,old\nu,{{bcrypt}}{hash},{hash}\n"));
-    assert!(text.contains("roles: a hash as of password stands there"), "{text}");
+    assert!(text.contains("roles: contains a hash of password; are the columns mixed up?"), "{text}");
     for (row, expected) in [
-        ("{MD4}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
-        ("{noop}s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
-        ("{bcrypt}$2a$31$s3cret,x,a,client_credentials", "client_id: a hash as of client_secret"),
-        ("c,x,\"a,{bcrypt}$2a$31$s3cret\",client_credentials", "scope: a hash as of client_secret"),
-        ("c,x,a,{noop}s3cret", "authorized_grant_types: a hash as of client_secret"),
+        ("{MD4}s3cret,x,a,client_credentials", "client_id: contains a hash of client_secret"),
+        ("{noop}s3cret,x,a,client_credentials", "client_id: contains a hash of client_secret"),
+        ("{bcrypt}$2a$31$s3cret,x,a,client_credentials", "client_id: contains a hash of client_secret"),
+        ("c,x,\"a,{bcrypt}$2a$31$s3cret\",client_credentials", "scope: contains a hash of client_secret"),
+        ("c,x,a,{noop}s3cret", "authorized_grant_types: contains a hash of client_secret"),
         ("c,{s3cret}x,a,client_credentials", "client_secret an unknown {id}: hashes of this kind"),
         ("c,{ldap}x,a,client_credentials", "client_secret {ldap}: hashes of this kind"),
     ] {
@@ -450,17 +451,18 @@ async fn a_secret_in_the_wrong_column_is_not_repeated() {
         let text = import("client import spring FILE --audience a", rows);
         assert!(text.contains(expected), "{expected} in {text}");
     }
-    for (row, expected) in
-        [("{noop}s3cret,x,r", "username: a hash as of password"), ("u,x,{MD5}s3cret", "roles: a hash as of")]
-    {
+    for (row, expected) in [
+        ("{noop}s3cret,x,r", "username: contains a hash of password"),
+        ("u,x,{MD5}s3cret", "roles: contains a hash of password"),
+    ] {
         let text = import("user import FILE --brand acme", format!("username,password,roles\n{row}\n"));
         assert!(text.contains(expected), "{expected} in {text}");
     }
     let text = import("user import FILE --brand acme", format!("bob,{SECRET},{SECRET}\n"));
-    assert!(text.contains("its heading has the same name in columns 2 and 3"), "{text}");
+    assert!(text.contains("the heading has the same name in columns 2 and 3"), "{text}");
     let headless = format!("one,{hash},{SECRET}\ntwo,{hash},{SECRET}\n");
     let text = import("client import spring FILE --audience a", headless);
-    assert!(text.contains("client_id: there is none") && text.contains("a CSV needs its heading"), "{text}");
+    assert!(text.contains("client_id: missing") && text.contains("a CSV needs its heading"), "{text}");
     let row =
         format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
     assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
@@ -518,9 +520,9 @@ async fn a_default_applies_only_where_the_dump_has_no_value() {
     assert_eq!(actions[..2], ["explicit created", "silent created"], "{report}");
     assert!(actions[2..].iter().all(|action| action.ends_with("refused")), "{report}");
     for (row, why) in [
-        (2, "brands: neither a text nor a list of texts"),
-        (5, "additional_information: not JSON, and [from] name looks into it"),
-        (6, "name: not a text"),
+        (2, "brands: neither text nor a list of texts"),
+        (5, "additional_information: not JSON, but [from] name reads from it"),
+        (6, "name: not text"),
     ] {
         assert_eq!(report["clients"][row]["reasons"][0], why);
     }
@@ -564,7 +566,10 @@ async fn lists_are_split_as_spring_splits_them() {
         ["spaced refused", "read-write refused", "listed created", "typed created"]
     );
     let why = report["clients"][0]["reasons"][0].as_str().unwrap();
-    assert!(why.contains("role \"Not Admin\"") && why.contains("[roles] in a mapping file"), "{why}");
+    assert!(
+        why.contains("role \"Not Admin\"") && why.contains("a mapping file can rename it in [roles]"),
+        "{why}"
+    );
     import(&shell, &format!("{line} --mapping {}", mapping.display()), 4);
     let show = |id: &str| {
         let client = shell.ok(&format!("client show {id}"), "");
@@ -606,7 +611,7 @@ async fn a_run_reports_what_it_changes_and_what_is_lost() {
     assert!(report.contains("updated: access_ttl, default_scopes, refresh_ttl, scopes, secrets"), "{report}");
     assert!(report.contains("    scope openid: there are no ID tokens here"), "{report}");
     assert!(report.contains("1 updated") && report.contains("2 refused"), "{report}");
-    assert!(report.contains("access-token-time-to-live: not longer than nothing"), "{report}");
+    assert!(report.contains("access-token-time-to-live: not greater than zero"), "{report}");
     assert_eq!(shell.ok("client show both", "")["access_ttl"], 1);
 
     std::fs::write(

@@ -99,8 +99,8 @@ fn a_decision_is_explained() {
     for expected in [
         "request   GET /api/brands/acme/reports\n",
         "rule      line 23: GET /api/brands/{brandKey}/reports\n",
-        "asks      every scope of reports:read\n",
-        "asks      {brandKey} equal to brandKey\n",
+        "requires  every scope of reports:read\n",
+        "requires  {brandKey} equal to brandKey\n",
         "token     sub svc, client_id svc\n",
         "scope reports:read\n",
         "roles reporting\n",

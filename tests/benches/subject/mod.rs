@@ -6,7 +6,7 @@ use std::sync::Arc;
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::http::Request;
 use countersign_issuer::keys::SigningKey;
-use countersign_issuer::records::Client;
+use countersign_issuer::records::{AccessTokenType, Client};
 use countersign_lambda::Logging;
 use countersign_tests::AUDIENCE;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
@@ -53,7 +53,7 @@ impl Subject {
     /// Signs the claims of a token and does nothing else.
     pub(crate) fn mint(&self) -> impl FnMut() {
         let claims = claims();
-        move || drop(black_box(self.key.sign("at+jwt", black_box(&claims)).unwrap()))
+        move || drop(black_box(self.key.sign(AccessTokenType::AtJwt.as_str(), black_box(&claims)).unwrap()))
     }
 }
 
