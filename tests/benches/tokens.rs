@@ -35,6 +35,14 @@ use subject::Subject;
 const LOGINS: [&str; 2] = ["password", "operator_password"];
 
 impl Subject {
+    /// Calls the token endpoint with a request that `request` builds anew for each call.
+    fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
+        move || {
+            let answer = self.runtime.block_on(http::token(&self.world.issuer, request()));
+            assert!(black_box(answer).status().is_success());
+        }
+    }
+
     fn answer(&self, request: Request) -> Value {
         let answer = self.runtime.block_on(http::token(&self.world.issuer, request));
         assert!(answer.status().is_success(), "{}", answer.body());

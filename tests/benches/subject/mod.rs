@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::sync::Arc;
 
 use countersign_issuer::audit::AuditLog;
-use countersign_issuer::http::{self, Request};
+use countersign_issuer::http::Request;
 use countersign_issuer::keys::SigningKey;
 use countersign_issuer::records::{AccessTokenType, Client};
 use countersign_lambda::Logging;
@@ -48,14 +48,6 @@ impl Subject {
     /// A request of the client, in the form in which a function passes it on.
     pub(crate) fn token_request() -> Request {
         Post::new("/oauth/token", "service", SERVICE_SECRET, FORM).from("203.0.113.7").request()
-    }
-
-    /// Calls the token endpoint with a request that `request` builds anew for each call.
-    pub(crate) fn token(&self, request: impl Fn() -> Request) -> impl FnMut() {
-        move || {
-            let answer = self.runtime.block_on(http::token(&self.world.issuer, request()));
-            assert!(black_box(answer).status().is_success());
-        }
     }
 
     /// Signs the claims of a token and does nothing else.
