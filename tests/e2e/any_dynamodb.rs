@@ -14,7 +14,7 @@ use countersign_issuer::store::{Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
     APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
 };
-use countersign_tests::{TestClock, TestResponse, canaries};
+use countersign_tests::{TestClock, TestResponse, prepare_process};
 use countersign_verify::Timestamp;
 
 /// An issuer over new tables, and the embedded store that must live as long.
@@ -27,7 +27,7 @@ struct World {
 
 impl World {
     async fn start() -> Self {
-        canaries::watch();
+        prepare_process();
         #[expect(clippy::disallowed_methods, reason = "the caller chooses the store to test")]
         let given = std::env::var("COUNTERSIGN_TEST_DYNAMODB").ok();
         let embedded = match given {

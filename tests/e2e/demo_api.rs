@@ -92,7 +92,10 @@ async fn a_client_may_call_with_its_id_and_secret() {
     // The client has several brands, and HTTP Basic cannot name one.
     let service = issuer.call_with(Method::GET, "/api/reports", "demo-service", "demo-service-secret").await;
     assert_eq!(service.status, 403);
-    assert!(service.header("www-authenticate").contains("get a token"), "the response contains the remedy");
+    assert!(
+        service.header("www-authenticate").contains("request a token"),
+        "the response contains the remedy"
+    );
 }
 
 #[tokio::test]

@@ -18,14 +18,14 @@ use countersign_issuer::context::SourceAddress;
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::http::{self, Request, Response};
 use countersign_issuer::issuer::{Issuer, Publisher};
-use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey};
+use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey, install_crypto_provider};
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
 use countersign_issuer::store::Table;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::store::FaultyStore;
-use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, canaries, encode};
+use crate::{AUDIENCE, START_SECONDS, TestClock, TestResponse, encode, prepare_process};
 
 /// The password of all users and operators.
 pub const PASSWORD: &str = "correct horse";
@@ -46,13 +46,14 @@ impl InProcess {
     /// Starts an issuer with the records of [`create_records`], the variables of `more`, and
     /// `clock`.
     pub async fn start(clock: &Clock, more: &[(&str, &str)]) -> Self {
-        canaries::watch();
+        prepare_process();
         Self::start_with_audit(clock, more, AuditLog::tracing()).await
     }
 
     /// Like [`start`](Self::start), but with `audit` as the audit log, and nothing searches the log for
     /// secrets.
     pub async fn start_with_audit(clock: &Clock, more: &[(&str, &str)], audit: AuditLog) -> Self {
+        install_crypto_provider().unwrap();
         let config = Config::from_lookup(environment(more)).unwrap();
         let store = FaultyStore::new();
         let envelope = store.envelope(&config.store.aws);

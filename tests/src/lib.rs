@@ -29,7 +29,7 @@ use countersign_dev::{DevServer, Options, start_on};
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
-use countersign_issuer::keys::{KeyEnvelope, Rotator};
+use countersign_issuer::keys::{KeyEnvelope, Rotator, install_crypto_provider};
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Client, Principal, PrincipalKey};
 use countersign_issuer::store::{Record, Table, dynamodb};
@@ -58,6 +58,13 @@ pub const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credent
 /// The time at which test clocks start: in 2033, so that nothing that uses the real clock takes a
 /// record or a token for expired.
 pub const START_SECONDS: u64 = 2_000_000_000;
+
+/// Prepares the process for signing, as `main` does in a function, and lets the canaries watch its
+/// log. [`TestIssuer`] and [`InProcess`](in_process::InProcess) call it.
+pub fn prepare_process() {
+    install_crypto_provider().unwrap();
+    canaries::watch();
+}
 
 /// A clock that changes only when a test changes it.
 #[derive(Debug, Clone)]
@@ -126,7 +133,7 @@ impl TestIssuer {
     }
 
     async fn start_in(folder: TempDir, clock: TestClock, listener: TcpListener) -> Self {
-        canaries::watch();
+        prepare_process();
         let data_dir = Some(folder.path().to_owned());
         let options = Options { port: 0, dynamodb_port: 0, data_dir, rotate_every: None };
         let server = start_on(listener.try_clone().unwrap(), &options, clock.clock(), Random::system());

@@ -15,7 +15,7 @@ use countersign_issuer::issuer::Issuer;
 use countersign_issuer::random::Random;
 use countersign_issuer::store::{Table, dynamodb};
 use countersign_tests::in_process::{APP_SECRET, Post};
-use countersign_tests::{JANE, canaries};
+use countersign_tests::{JANE, canaries, prepare_process};
 use countersign_verify::Clock;
 use serde_json::Value;
 use tokio::net::TcpSocket;
@@ -258,6 +258,7 @@ async fn until(what: &str, is_so: impl Fn() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killing_the_store_under_load_loses_no_acknowledged_write() {
+    prepare_process();
     let folder = tempfile::TempDir::new().unwrap();
     let (port, dynamodb_port) = (ReservedPort::new(), ReservedPort::new());
     let mut store = Server::start(folder.path(), &port.port, &dynamodb_port.port);

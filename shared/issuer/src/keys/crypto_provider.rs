@@ -35,17 +35,24 @@ static PARSED_KEYS: ParsedKeys = ParsedKeys(Mutex::new(Vec::new()));
 )]
 pub struct CryptoProviderConflict;
 
+/// The result of the installation.
+static IS_OURS: OnceLock<bool> = OnceLock::new();
+
 /// Makes jsonwebtoken sign with ring. Every program that signs tokens calls it once in `main`;
-/// without it the first signature panics. A second call does nothing.
+/// without it no signing key can be used. A second call does nothing.
 ///
 /// A library must not call it: there is one provider per process.
 pub fn install_crypto_provider() -> std::result::Result<(), CryptoProviderConflict> {
-    static IS_OURS: OnceLock<bool> = OnceLock::new();
     if *IS_OURS.get_or_init(|| PROVIDER.install_default().is_ok()) {
         Ok(())
     } else {
         Err(CryptoProviderConflict)
     }
+}
+
+/// Reports whether jsonwebtoken signs with ring.
+pub(super) fn is_installed() -> bool {
+    IS_OURS.get() == Some(&true)
 }
 
 /// Parses a P-256 private key in PKCS#8 and remembers it. ring needs the public key inside.

@@ -26,6 +26,10 @@ impl SigningKey {
     /// belongs to the published public key.
     pub(super) fn from_pkcs8(key: &RingKey, pkcs8: &[u8]) -> Result<Self, KeyError> {
         let unusable = |reason| KeyError::Unusable { seq: key.seq, reason };
+        if !crypto_provider::is_installed() {
+            // Without it the first signature would panic.
+            return Err(unusable("main did not install the crypto provider"));
+        }
         let secret =
             SecretKey::from_pkcs8_der(pkcs8).map_err(|_| unusable("not a PKCS#8 P-256 private key"))?;
         if uncompressed_point(&secret) != key.jwk.uncompressed_point() {
@@ -62,8 +66,7 @@ impl SigningKey {
         &self.jwk
     }
 
-    /// Signs a token with the header `typ` and these claims. Panics without
-    /// [`install_crypto_provider`](super::install_crypto_provider).
+    /// Signs a token with the header `typ` and these claims.
     pub fn sign(&self, typ: &'static str, claims: &impl Serialize) -> Result<String, KeyError> {
         let header = Header {
             typ: Some(typ.to_owned()),
