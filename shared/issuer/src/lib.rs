@@ -10,7 +10,7 @@
 //! - `request`: from bytes to types
 //! - [`records`]: clients, users and operators
 //! - [`credentials`]: secrets and passwords
-//! - [`store`]: DynamoDB
+//! - [`store`], which is DynamoDB
 //!
 //! [`audit`], [`context`] and [`random`] are leaves that every layer may use.
 

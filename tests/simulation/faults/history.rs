@@ -239,7 +239,9 @@ impl<'a> History<'a> {
             400 => assert!(form.len() == 2 && may_pass_for(false), "{} {alice:?}", answer.text),
             // The correct secret never waits.
             429 => {
-                assert!(!is_right || self.clients["service"].may_pass_for(false, asked, &self.met, FRESHNESS))
+                assert!(
+                    !is_right || self.clients["service"].may_pass_for(false, asked, &self.met, FRESHNESS)
+                );
             }
             _ => {}
         }

@@ -59,11 +59,7 @@ pub(crate) struct AccessTokens {
 }
 
 impl AccessTokens {
-    #[expect(
-        clippy::missing_panics_doc,
-        clippy::expect_used,
-        reason = "keys and audience are given: nothing is missing"
-    )]
+    #[expect(clippy::expect_used, reason = "keys and audience are given: nothing is missing")]
     pub(crate) fn new(issuer: IssuerUrl, limits: Lifetimes, random: Random, clock: Clock) -> Self {
         let verifier = Verifier::builder(issuer.as_str())
             // Introspection decides by client and audience whose token it is.
