@@ -49,7 +49,7 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Reads `RUST_LOG`, which is `info` unless set, and the variables of [`Metrics`] through `lookup`.
+    /// Reads `RUST_LOG`, which is `info` unless set, and the variables of the metrics through `lookup`.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let mut problems = Vec::new();
         let wanted = lookup("RUST_LOG").filter(|value| !value.is_empty());
