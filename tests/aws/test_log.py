@@ -204,36 +204,51 @@ def test_rotation_reports_the_age_of_the_key(dev, tmp_path):
     assert len(ages) == 1 and 0 <= ages[0] < 600
 
 
+def check_unreadable(answer):
+    """Checks for the OAuth error that answers an event that cannot be read."""
+    status, headers, body = answer
+    assert (status, body["error"]) == (400, "invalid_request"), body
+    assert body["error_description"] == "the event cannot be read"
+    assert headers["content-type"] == "application/json;charset=UTF-8"
+    assert headers["cache-control"] == "no-store"
+
+
 @pytest.mark.parametrize("name", ["token", "refresh", "jwks"])
 @pytest.mark.parametrize("odd", [None, {}, [], "text", event("rotate"), {"Records": [{"eventSource": "aws:sqs"}]}])
-def test_an_event_that_is_not_of_api_gateway_is_a_clear_error(name, odd, dev, tmp_path):
+def test_an_event_that_is_not_of_api_gateway_is_answered_400(name, odd, dev, tmp_path):
     with Function(tmp_path, name, dev.environment) as function:
-        kind, error = function.invoke(odd)
-        assert kind == "error" and "no event of an HTTP API or a REST API" in error["errorMessage"]
+        check_unreadable(function.answer(odd))
+        (line,) = lines(function)
+        assert (line["event"], line["reason"]) == ("refused", "the event cannot be read")
         assert "panic" not in function.output()
         assert function.invoke(event("jwks"))[0] == "response", "the function keeps running"
 
 
 def test_a_body_that_is_declared_base64_and_is_not_is_refused(token):
     for body in ("%", "grant_type=client_credentials", "e30", "\u00e9"):
-        broken = {**event("token-client-credentials-base64"), "body": body}
-        status, _, answer = token.answer(broken)
-        assert (status, answer["error"]) == (400, "invalid_request"), body
+        check_unreadable(token.answer({**event("token-client-credentials-base64"), "body": body}))
 
 
-def test_hosts_paths_and_queries_that_form_no_uri_cause_no_failure(token, dev, tmp_path):
+def test_hosts_paths_and_queries_that_form_no_uri_are_answered_400(token, dev, tmp_path):
+    def with_header(name, value):
+        request = event("token-client-credentials")
+        request["headers"][name] = value
+        return token.answer(request)
+
     for header in ("host", "x-forwarded-proto"):
-        for odd in ("a`b", "a b", "[::1", ":99999999", "\u00e9", "a" * 70000, ""):
-            sent = event("token-client-credentials")
-            sent["headers"][header] = odd
-            assert token.answer(sent)[0] == 200, (header, odd)
+        for odd in ("a`b", "a b", "[::1", ":99999999", "a" * 70000):
+            check_unreadable(with_header(header, odd))
+        assert with_header(header, "\u00e9")[0] == 200
+    check_unreadable(with_header("x-forwarded-proto", ""))
+    assert with_header("host", "")[0] == 200
     for query in ("a=\u0000", "a b", "a" * 70000):
-        status, _, answer = token.answer({**event("token-client-credentials"), "rawQueryString": query})
-        assert (status, answer["error"]) == (400, "invalid_request"), query
+        check_unreadable(token.answer({**event("token-client-credentials"), "rawQueryString": query}))
     with Function(tmp_path, "jwks", dev.environment) as jwks:
-        for path in ("/`", ":99999999", "//", "", None, "a" * 70000, "/.well-known/jwks.json`"):
-            assert jwks.answer({**event("jwks"), "rawPath": path})[0] == 404, path
-        assert jwks.answer({**event("jwks"), "rawQueryString": "a b"})[0] == 200
+        for path in ("/`", ":99999999", "", None, "a" * 70000, "/.well-known/jwks.json`"):
+            check_unreadable(jwks.answer({**event("jwks"), "rawPath": path}))
+        assert jwks.answer({**event("jwks"), "rawPath": "//"})[0] == 404
+        check_unreadable(jwks.answer({**event("jwks"), "rawQueryString": "a b"}))
+        assert jwks.answer(event("jwks"))[0] == 200, "the function keeps running"
 
 
 def test_a_misconfigured_function_names_every_wrong_variable(tmp_path, dev):
