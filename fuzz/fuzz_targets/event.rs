@@ -1,5 +1,6 @@
-//! Any text as the event of a function that serves HTTP: the guard answers it. On the way to the credentials and the
-//! parameters nothing panics, and the only address is the one that API Gateway saw.
+//! Any text as the event of a function that serves HTTP: the guard answers it. On the way to the
+//! credentials and the parameters nothing panics, and the only address is the one that API Gateway
+//! saw.
 
 #![no_main]
 
@@ -19,7 +20,8 @@ static RUNTIME: LazyLock<Runtime> =
     LazyLock::new(|| Builder::new_current_thread().enable_time().build().expect("a runtime"));
 
 fuzz_target!(
-    // libFuzzer's own hook ends the process at any panic, also at one of `lambda_http` that the guard handles.
+    // libFuzzer's own hook ends the process at any panic, also at one of `lambda_http` that the
+    // guard handles.
     init: std::panic::set_hook(Box::new(|panic| {
         let is_ours = panic.location().is_some_and(|location| !location.file().contains("/registry/"));
         if is_ours {
@@ -41,7 +43,8 @@ fuzz_target!(
 
 fn check(request: &Request, event: &str) {
     if let Some(SourceAddress(source)) = request.extensions().get() {
-        // `Value` rejects what the parser of the event skips: a number out of range, half a surrogate pair.
+        // `Value` rejects what the parser of the event skips: a number out of range, half a
+        // surrogate pair.
         if let Ok(event) = serde_json::from_str::<Value>(event) {
             let context = &event["requestContext"];
             let seen = [&context["http"]["sourceIp"], &context["identity"]["sourceIp"]];

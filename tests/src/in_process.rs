@@ -20,7 +20,7 @@ use countersign_issuer::http::{self, Request, Response};
 use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::{KeyEnvelope, KeyTable, Rotator, Signer, SigningKey, install_crypto_provider};
 use countersign_issuer::random::Random;
-use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::records::{Client, GrantType, Principal, PrincipalKey};
 use countersign_issuer::store::Table;
 use countersign_verify::{Clock, Timestamp};
 
@@ -219,25 +219,13 @@ pub async fn create_records(db: &DynamoDb, prefix: &str, now: Timestamp) {
 fn client(id: &str, secret: &str, grants: &[GrantType], now: Timestamp) -> Client {
     let secret = Secret::from_string(secret.into());
     Client {
-        client_id: id.into(),
-        name: id.into(),
         secrets: vec![ClientSecret::new(&secret, now, None, &Random::system()).unwrap()],
         grant_types: grants.to_vec(),
         scopes: vec!["read".into()],
-        default_scopes: None,
-        roles: vec![],
         brands: vec!["acme".into()],
         operators: vec!["alice".into()],
-        require_operator: false,
         audiences: vec![AUDIENCE.into()],
-        access_ttl: 3600,
-        refresh_ttl: 30 * 24 * 3600,
-        typ: AccessTokenType::AtJwt,
-        enabled: true,
-        created: now,
-        updated: now,
-        imported: None,
-        version: 1,
+        ..Client::new(id, now)
     }
 }
 

@@ -9,7 +9,7 @@ pub struct AuthorizerConfig {
     pub issuer: Config,
     /// The API's name: the `aud` that tokens must have. `COUNTERSIGN_AUDIENCE`.
     pub audience: String,
-    /// Reports whether API Gateway caches responses. A response then holds everything that the caller may do.
+    /// Set if API Gateway caches responses: a response then holds everything that the caller may do.
     /// `COUNTERSIGN_AUTHORIZER_CACHING`, `on` or `off`; off unless set.
     pub caching: bool,
 }

@@ -14,8 +14,8 @@ pub(super) struct Event {
     /// The ARN of the method or route, for this request.
     pub(super) arn: MethodArn,
     pub(super) method: String,
-    /// The path without the stage. A REST API leaves it as the client sent it. An HTTP API decodes it, so it must fit the
-    /// route.
+    /// The path without the stage. A REST API leaves it as the client sent it. An HTTP API decodes
+    /// it, so it must fit the route.
     pub(super) path: String,
     /// The values of the Authorization headers; an HTTP API joins several with a comma.
     pub(super) authorization: Vec<String>,
@@ -119,7 +119,8 @@ impl Members {
         let http = context.http?;
         let raw_path = self.raw_path?;
         let route = self.route_key.unwrap_or_default();
-        // With a stage other than `$default` the path starts with the stage, but not behind every custom domain.
+        // With a stage other than `$default` the path starts with the stage, but not behind every
+        // custom domain.
         let prefix = context.stage.map(|stage| format!("/{stage}"));
         let stripped = prefix.and_then(|prefix| raw_path.strip_prefix(&prefix));
         let stripped = stripped.filter(|rest| rest.is_empty() || rest.starts_with('/'));
@@ -136,7 +137,8 @@ impl Members {
         })
     }
 
-    /// Method and path come from the ARN, which has no base path of a custom domain.
+    /// Method and path come from the ARN: its path has neither the stage nor the base path of a
+    /// custom domain.
     fn rest_request(self) -> Option<Event> {
         let authorization = match self.multi_value_headers {
             Some(headers) => named_authorization(headers).flatten().collect(),
@@ -161,9 +163,9 @@ impl Event {
     }
 }
 
-/// Compares the number of segments of a path and of the route that API Gateway chose for it
-/// (`GET /brands/{brandKey}`). An HTTP API decodes an encoded slash in the path: one segment of the route becomes two.
-/// `$default` and `{proxy+}` fit every path.
+/// Compares the number of segments of a path and of the route that API Gateway chose for it, such
+/// as `GET /brands/{brandKey}`. An HTTP API decodes an encoded slash in the path: one segment of
+/// the route becomes two. `$default` and `{proxy+}` fit every path.
 fn fits(route: &str, path: &str) -> bool {
     match route.split_once(' ') {
         Some((_, template)) if !template.contains("+}") => {

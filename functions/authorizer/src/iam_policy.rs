@@ -1,11 +1,12 @@
-//! The policy as an IAM policy for one caller, which API Gateway may cache: ARNs built from the rules and the caller's
-//! claims, and from nothing that stands in the request.
+//! The policy as an IAM policy for one caller, which API Gateway may cache: ARNs built from the
+//! rules and the caller's claims, and from nothing that stands in the request.
 //!
-//! API Gateway caches a response under the Authorization header and applies it to every route. A response about one
-//! request would open or close the other routes, so the response holds the whole policy, as far as IAM can express it.
-//! IAM's `*` matches slashes too: `GET/subscribers/*` also allows `GET/subscribers/17/invoices`. Deeper paths are
-//! therefore denied again. Where that would close the route of another rule, or where the ARN of one rule reaches into
-//! another rule, IAM cannot express the policy, and it is refused at start-up.
+//! API Gateway caches a response under the Authorization header and applies it to every route. A
+//! response about one request would open or close the other routes, so the response holds the whole
+//! policy, as far as IAM can express it. IAM's `*` matches slashes too: `GET/subscribers/*` also
+//! allows `GET/subscribers/17/invoices`. Deeper paths are therefore denied again. Where that would
+//! close the route of another rule, or where the ARN of one rule reaches into another rule, IAM
+//! cannot express the policy, and it is refused at start-up.
 
 use std::collections::HashSet;
 
@@ -14,11 +15,12 @@ use countersign_verify::policy::{Policy, Rule, Segment};
 
 use serde::Serialize;
 
-/// The most bytes of ARNs, with their quotes and commas. API Gateway rejects a response of more than 8 KiB, with 500 for
-/// the caller; the claims and the rest of the document need some of that.
+/// The most bytes of ARNs, with their quotes and commas. API Gateway rejects a response of more
+/// than 8 KiB, with 500 for the caller; the claims and the rest of the document need some of that.
 const MAX_ARN_BYTES: usize = 7 * 1024;
 
-/// Spellings that servers disagree on. The policy refuses such paths too ([`countersign_verify::policy::UnsafePath`]).
+/// Spellings that servers disagree on. The policy refuses such paths too
+/// ([`countersign_verify::policy::UnsafePath`]).
 const UNSAFE: [&str; 8] = ["*%*", "*;*", "*\\*", "*//*", "*/./*", "*/../*", "*/.", "*/.."];
 
 /// An IAM policy for `execute-api:Invoke`.
@@ -38,7 +40,8 @@ struct Statement {
 }
 
 impl PolicyDocument {
-    /// A policy that allows and denies these ARNs. IAM denies everything else, and a denial overrides.
+    /// A policy that allows and denies these ARNs. IAM denies everything else, and a denial
+    /// overrides.
     pub(super) fn new(allowed: Vec<String>, denied: Vec<String>) -> Self {
         let statement = [("Allow", allowed), ("Deny", denied)]
             .into_iter()
@@ -100,19 +103,23 @@ pub(super) fn for_caller(policy: &Policy, claims: &Claims, stage: &str) -> Resul
     }
     let bytes: usize = allowed.iter().chain(&denied).map(|arn| arn.len() + 3).sum();
     if bytes > MAX_ARN_BYTES {
-        return Err(format!("the answer would hold {bytes} bytes of ARNs, and {MAX_ARN_BYTES} have room"));
+        return Err(format!(
+            "the response would hold {bytes} bytes of ARNs, and {MAX_ARN_BYTES} is the limit"
+        ));
     }
     Ok(PolicyDocument::new(allowed, denied))
 }
 
-/// A rule's path for this caller; none if a claim that it needs is absent or cannot stand in an ARN.
+/// A rule's path for this caller; none if a claim that it needs is absent or cannot stand in an
+/// ARN.
 fn resource_path(rule: &Rule, claims: &Claims) -> Option<Vec<String>> {
     let segment = |segment: &Segment| {
         Some(match segment {
             Segment::Literal(text) => text.clone(),
             Segment::Parameter { equal: Some(claim), .. } => {
                 let value = claim.value_in(claims)?;
-                // `*` and `?` would widen the ARN; percent-encoded characters have several spellings.
+                // `*` and `?` would widen the ARN; percent-encoded characters have several
+                // spellings.
                 let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
                 let is_dots = value.bytes().all(|byte| byte == b'.');
                 (value.bytes().all(is_plain) && !is_dots).then(|| value.to_owned())?

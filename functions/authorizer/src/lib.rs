@@ -1,8 +1,9 @@
-//! The authorizer: decides by a policy whether a caller may send a request to an API behind API Gateway. It verifies
-//! Bearer tokens against the published half of the ring; HTTP Basic uses the token endpoint's client authentication.
+//! The authorizer: decides by a policy whether a caller may send a request to an API behind API
+//! Gateway. It verifies Bearer tokens against the published half of the ring; HTTP Basic uses the
+//! token endpoint's client authentication.
 //!
-//! An error is one of its answers: a REST API answers 401 only where the function fails with exactly `Unauthorized`,
-//! and both kinds of API answer 500 where it fails with anything else.
+//! An error is one of its answers: a REST API answers 401 only where the function fails with
+//! exactly `Unauthorized`, and both kinds of API answer 500 where it fails with anything else.
 
 mod config;
 mod event;
@@ -55,7 +56,8 @@ pub enum AuthorizerError {
     /// The event is not an authorizer's.
     #[error("not an authorizer's event: {0}")]
     NotAnAuthorizerEvent(String),
-    /// The keys or the client cannot be read, or the response cannot be built. The detail is in the log.
+    /// The keys or the client cannot be read, or the response cannot be built. The detail is in the
+    /// log.
     #[error("temporarily unavailable")]
     Unavailable,
 }
@@ -67,7 +69,8 @@ pub fn parse_event(event: Value) -> Result<String, AuthorizerError> {
 }
 
 impl Authorizer {
-    /// An authorizer over the tables of `config`, with the policy in `policy`, a TOML text. Reads no table yet.
+    /// An authorizer over the tables of `config`, with the policy in `policy`, a TOML text. Reads
+    /// no table yet.
     pub fn new(
         config: &AuthorizerConfig,
         policy: &str,

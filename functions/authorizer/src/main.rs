@@ -16,6 +16,7 @@ async fn main() -> Result<(), Error> {
     let db = dynamodb(&config.issuer.store.aws);
     let audit = process.audit().clone();
     let authorizer = &Authorizer::new(&config, POLICY, &db, Clock::system(), Random::system(), audit)?;
-    // An error is one of the answers: a REST API answers 401 where the function fails with `Unauthorized`.
+    // An error is one of the answers: a REST API answers 401 where the function fails with
+    // `Unauthorized`.
     process.serve(move |event| authorizer.authorize(event)).await
 }

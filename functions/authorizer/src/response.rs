@@ -43,8 +43,8 @@ impl AuthorizerResponse {
     }
 }
 
-/// The claims in the form that an API's integrations can read: any JSON for an HTTP API, strings and numbers for a
-/// REST API.
+/// The claims in the form that an API's integrations can read: any JSON for an HTTP API, strings
+/// and numbers for a REST API.
 fn context(claims: &Claims, api: Api) -> Map<String, Value> {
     let mut context = match serde_json::to_value(claims) {
         Ok(Value::Object(members)) => members,

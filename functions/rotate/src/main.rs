@@ -22,7 +22,8 @@ struct Report {
     deleted: Vec<String>,
 }
 
-/// Runs a rotation. A failed run fails the invocation, so that the schedule tries again and the alarm rings.
+/// Runs a rotation. A failed run fails the invocation, so that the schedule tries again and the
+/// alarm rings.
 async fn rotate(rotator: &Rotator, audit: &AuditLog) -> Result<Report, KeyError> {
     let rotation = rotator.rotate().await.inspect_err(|error| {
         audit.write(&Record {

@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::random::Random;
-use countersign_issuer::records::{AccessTokenType, Client, GrantType, Principal, PrincipalKey};
+use countersign_issuer::records::{Client, GrantType, Principal, PrincipalKey};
 use countersign_issuer::store::{Table, WriteError};
 use countersign_verify::{Clock, Timestamp};
 
@@ -40,25 +40,12 @@ fn clients_at(now: Timestamp, random: &Random) -> Result<[Client; 3], DevError> 
         |id: &str, name: &str, grant_types: &[GrantType], scopes: &[&str]| -> Result<Client, DevError> {
             let secret = Secret::from_string(format!("{id}-secret"));
             Ok(Client {
-                client_id: id.to_owned(),
                 name: name.to_owned(),
                 secrets: vec![ClientSecret::new(&secret, now, None, random).map_err(DevError::setup)?],
                 grant_types: grant_types.to_vec(),
                 scopes: strings(scopes),
-                default_scopes: None,
-                roles: Vec::new(),
-                brands: Vec::new(),
-                operators: Vec::new(),
-                require_operator: false,
                 audiences: strings(&[AUDIENCE]),
-                access_ttl: 3600,
-                refresh_ttl: 30 * 24 * 3600,
-                typ: AccessTokenType::AtJwt,
-                enabled: true,
-                created: now,
-                updated: now,
-                version: 1,
-                imported: None,
+                ..Client::new(id, now)
             })
         };
     Ok([

@@ -15,7 +15,8 @@ pub fn form(body: &[u8]) -> Result<Vec<Pair>, String> {
     Form::parse(body).map(Form::into_pairs).map_err(|error| error.to_string())
 }
 
-/// The interpretations of an Authorization header with HTTP Basic, or the reason why it was refused.
+/// The interpretations of an Authorization header with HTTP Basic, or the reason why it was
+/// refused.
 pub fn basic(authorization: &str) -> Result<Vec<Pair>, String> {
     let presented = PresentedCredentials::from_basic(authorization).map_err(|error| error.to_string())?;
     Ok(presented.into_pairs())
@@ -27,8 +28,8 @@ pub fn refresh_token(token: &str, keys: &JwkSet) -> Result<serde_json::Value, St
     serde_json::to_value(claims).map_err(|error| error.to_string())
 }
 
-/// The credentials and the parameters of a request for the token or the refresh function, or the reason why it was
-/// refused.
+/// The credentials and the parameters of a request for the token or the refresh function, or the
+/// reason why it was refused.
 pub fn request(request: &Request) -> Result<(Vec<Pair>, Vec<Pair>), String> {
     let (presented, form) = http::parse(request).map_err(|error| error.to_string())?;
     Ok((presented.into_pairs(), form.into_pairs()))

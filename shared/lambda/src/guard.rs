@@ -1,7 +1,8 @@
 //! Reads API Gateway's events with `lambda_http`, and answers 400 to an event that it cannot read.
 //!
-//! A control character in a header fails the whole event there, and odd hosts, paths and queries, false base64 and too
-//! many headers make it panic. Without this guard each of them would be a failed invocation.
+//! A control character in a header fails the whole event there, and odd hosts, paths and queries,
+//! false base64 and too many headers make it panic. Without this guard each of them would be a
+//! failed invocation.
 
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,11 +21,12 @@ use lambda_http::{Adapter, Context, LambdaEvent, RequestExt, Service, service_fn
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-/// Reserved of an invocation's time for the answer: Lambda kills a function that runs out of time, and starts it anew
-/// with cold caches.
+/// Reserved of an invocation's time for the answer: Lambda kills a function that runs out of time,
+/// and starts it anew with cold caches.
 const TIME_TO_ANSWER: Duration = Duration::from_millis(200);
 
-/// Answers events of HTTP APIs (payload 2.0) and REST APIs (payload 1.0) with the responses of an endpoint.
+/// Answers events of HTTP APIs (payload 2.0) and REST APIs (payload 1.0) with the responses of an
+/// endpoint.
 #[derive(Debug)]
 pub struct Guard<E> {
     endpoint: E,
@@ -105,7 +107,8 @@ where
     }
 }
 
-/// The time that the endpoint may take when the invocation ends at `deadline`, in milliseconds since 1970.
+/// The time that the endpoint may take when the invocation ends at `deadline`, in milliseconds
+/// since 1970.
 fn time_left(deadline: u64, now: Timestamp) -> Duration {
     match Timestamp::from_millis(deadline).since(now) {
         // Emulators give no deadline, or one that has passed.
@@ -114,8 +117,8 @@ fn time_left(deadline: u64, now: Timestamp) -> Duration {
     }
 }
 
-/// Drops the single-valued headers of a REST API's event if it has the multi-valued ones too: `lambda_http` would replace a
-/// repeated header by its last value.
+/// Drops the single-valued headers of a REST API's event if it has the multi-valued ones too:
+/// `lambda_http` would replace a repeated header by its last value.
 fn keep_repeated_headers(event: &mut LambdaRequest) {
     if let LambdaRequest::ApiGatewayV1(event) = event
         && !event.multi_value_headers.is_empty()
@@ -174,7 +177,8 @@ fn error_response(status: StatusCode, error: &str, description: &str) -> Respons
     response
 }
 
-/// The members that HTTP APIs and REST APIs both know: which one an unreadable event came from is not known.
+/// The members that HTTP APIs and REST APIs both know: which one an unreadable event came from is
+/// not known.
 fn for_any_api(response: &Response) -> Value {
     let headers = response.headers().iter();
     let headers: Map<String, Value> =
@@ -263,7 +267,8 @@ mod tests {
         request
     }
 
-    /// Checks an answer's error and headers, which are those of every other error, and its audit record.
+    /// Checks an answer's error and headers, which are those of every other error, and its audit
+    /// record.
     fn assert_unreadable(answer: &Value, records: &[Record]) {
         let body = r#"{"error":"invalid_request","error_description":"the event cannot be read"}"#;
         assert_eq!((&answer["statusCode"], &answer["body"]), (&400.into(), &body.into()));
@@ -438,7 +443,8 @@ mod tests {
         }
         assert_eq!(http["headers"]["cache-control"], "no-store");
         assert_eq!(rest["multiValueHeaders"]["cache-control"], json!(["no-store"]));
-        // cargo lambda wants `cookies` from an HTTP API; a REST API rejects members that it does not know.
+        // cargo lambda wants `cookies` from an HTTP API; a REST API rejects members that it does
+        // not know.
         assert_eq!((&http["cookies"], rest.get("cookies")), (&json!([]), None));
     }
 }

@@ -47,7 +47,8 @@ impl Invocations {
         Self { clock, is_first: AtomicBool::new(true) }
     }
 
-    /// Runs `work` as the next invocation: audit lines and diagnostics that it writes have the request id.
+    /// Runs `work` as the next invocation: audit lines and diagnostics that it writes have the
+    /// request id.
     pub(crate) fn run<W: Future>(&self, request_id: String, work: W) -> impl Future<Output = W::Output> {
         // At the highest level, so that no setting of `RUST_LOG` but `off` drops the request id.
         let span = tracing::error_span!("invocation", request_id);

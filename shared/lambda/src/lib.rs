@@ -68,25 +68,26 @@ impl Process {
         Ok(Rotator::new(&dynamodb(&aws), &table_prefix, schedule, envelope, clock, Random::system(), audit))
     }
 
-    /// The audit log, whose records name the invocation that they were written in.
+    /// The audit log. A line has the request id of the invocation in which it was written.
     pub fn audit(&self) -> &AuditLog {
         &self.audit
     }
 
-    /// Answers API Gateway's HTTP requests with `answer` until the runtime ends the process. No invocation fails.
-    pub async fn serve_http<A, F>(&self, answer: A) -> Result<(), Error>
+    /// Serves `endpoint` behind API Gateway until the runtime ends the process. No invocation fails.
+    pub async fn serve_http<E, F>(&self, endpoint: E) -> Result<(), Error>
     where
-        A: Fn(Request) -> F + Send + Sync,
+        E: Fn(Request) -> F + Send + Sync,
         F: Future<Output = Response> + Send,
     {
-        let guard = &Guard::new(answer, self.clock.clone(), self.audit.clone());
+        let guard = &Guard::new(endpoint, self.clock.clone(), self.audit.clone());
         self.run(move |event: LambdaEvent<Box<RawValue>>| async move {
             Ok::<_, Error>(guard.respond(event.payload.get(), event.context).await)
         })
         .await
     }
 
-    /// Handles every event with `handle` until the runtime ends the process. An error fails the invocation.
+    /// Handles every event with `handle` until the runtime ends the process. An error fails the
+    /// invocation.
     pub async fn serve<T, R, E, H, F>(&self, handle: H) -> Result<(), Error>
     where
         T: DeserializeOwned,
@@ -109,7 +110,7 @@ impl Process {
     {
         let invocations = &Invocations::new(self.clock.clone());
         let handle = &handle;
-        // Not `lambda_runtime::run`, whose span is gone where `RUST_LOG` asks for warnings only.
+        // Not `lambda_runtime::run`: at `RUST_LOG=warn` its span, with the request id, is missing.
         Runtime::new(service_fn(move |event: LambdaEvent<T>| {
             let request_id = event.context.request_id.clone();
             // Boxed: the compiler's recursion limit is too low for the layout of the whole future.

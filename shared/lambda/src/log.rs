@@ -1,6 +1,7 @@
 //! The log: one JSON object a line on standard output, which Lambda hands to CloudWatch.
 //!
-//! Diagnostics come from `tracing` through its JSON formatter. An audit record is serialised once, by serde.
+//! Diagnostics come from `tracing` through its JSON formatter. An audit record is serialised once,
+//! by serde.
 
 use std::io::Write;
 
@@ -49,7 +50,8 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Reads `RUST_LOG`, which is `info` unless set, and the variables of the metrics through `lookup`.
+    /// Reads `RUST_LOG`, which is `info` unless set, and the variables of the metrics through
+    /// `lookup`.
     pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Self {
         let mut problems = Vec::new();
         let wanted = lookup("RUST_LOG").filter(|value| !value.is_empty());
@@ -82,7 +84,8 @@ impl Logging {
             // The list has our span with the request id, even within the span of a library.
             .with_current_span(false)
             .with_writer(writer);
-        // No `TRACE`, whatever is asked for: there the runtime shows whole events, secrets included.
+        // No `TRACE`, whatever is asked for: there the runtime shows whole events, secrets
+        // included.
         tracing_subscriber::registry().with(lines).with(self.filter.clone()).with(LevelFilter::DEBUG)
     }
 
@@ -102,8 +105,8 @@ impl Logging {
     }
 }
 
-/// An audit line. With metrics it is a document of CloudWatch's embedded metric format at the same time: one line,
-/// paid for once.
+/// An audit line. With metrics it is a document of CloudWatch's embedded metric format at the same
+/// time: one line, paid for once.
 #[derive(Serialize)]
 struct Line<'a> {
     timestamp: String,

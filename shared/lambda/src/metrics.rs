@@ -1,4 +1,5 @@
-//! CloudWatch metrics in the embedded metric format: the members that turn an audit line into such a document.
+//! CloudWatch metrics in the embedded metric format: the members that turn an audit line into such
+//! a document.
 
 use countersign_issuer::audit::{Event, Record};
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
@@ -17,8 +18,8 @@ struct Counted {
     is_end: bool,
 }
 
-/// A member of the line that metrics are counted by. CloudWatch bills each value of one as a metric, so it must have
-/// few values.
+/// A member of the line that metrics are counted by. CloudWatch bills each value of one as a
+/// metric, so it must have few values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dimension {
     Grant,
@@ -79,8 +80,8 @@ pub(crate) struct Metrics {
 pub(crate) struct UnknownSetting;
 
 impl Metrics {
-    /// Reads `COUNTERSIGN_METRICS`, `COUNTERSIGN_TABLE_PREFIX` and `AWS_LAMBDA_FUNCTION_NAME` through `lookup`. None where
-    /// the first is `off` or not set.
+    /// Reads `COUNTERSIGN_METRICS`, `COUNTERSIGN_TABLE_PREFIX` and `AWS_LAMBDA_FUNCTION_NAME`
+    /// through `lookup`. None where the first is `off` or not set.
     pub(crate) fn from_lookup(
         lookup: impl Fn(&str) -> Option<String>,
     ) -> Result<Option<Self>, UnknownSetting> {
@@ -99,7 +100,8 @@ impl Metrics {
         }))
     }
 
-    /// The members that CloudWatch counts and measures `record` by; none for an event that has no metric.
+    /// The members that CloudWatch counts and measures `record` by; none for an event that has no
+    /// metric.
     pub(crate) fn measure(
         &self,
         record: &Record,
@@ -163,7 +165,8 @@ impl Serialize for Measurements<'_> {
     }
 }
 
-/// The part of a line that describes its metrics. Their values, and those of their dimensions, are members of the line.
+/// The part of a line that describes its metrics. Their values, and those of their dimensions, are
+/// members of the line.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Document<'a> {
