@@ -4,6 +4,7 @@
 //! false base64 and too many headers make it panic. Without this guard each of them would be a
 //! failed invocation.
 
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
@@ -18,7 +19,7 @@ use http::uri::PathAndQuery;
 use http::{StatusCode, Uri};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, Context, LambdaEvent, RequestExt, Service, service_fn};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 /// Reserved of an invocation's time for the answer: Lambda kills a function that runs out of time,
@@ -64,7 +65,7 @@ where
         });
         // The endpoint runs when the call is awaited: only reading the event can panic here.
         let call = catch_unwind(AssertUnwindSafe(|| {
-            let mut event = serde_json::from_str::<LambdaRequest>(event).ok()?;
+            let mut event = parse(event)?;
             if has_fragment(&event) {
                 return None;
             }
@@ -104,6 +105,22 @@ where
     fn log(&self, event: Event, error: &'static str, reason: &str) {
         let (endpoint, error, reason) = (Some("any"), Some(error), Some(reason.to_owned()));
         self.audit.write(&Record { endpoint, error, reason, ..Record::new(event) });
+    }
+}
+
+/// Parses an event by its payload version. `LambdaRequest` would parse every event of an HTTP API as one of a REST API
+/// first, and fail at its end.
+fn parse(event: &str) -> Option<LambdaRequest> {
+    #[derive(Deserialize)]
+    struct Versioned<'a> {
+        #[serde(borrow)]
+        version: Option<Cow<'a, str>>,
+    }
+    let Versioned { version } = serde_json::from_str(event).ok()?;
+    if version.as_deref() == Some("2.0") {
+        serde_json::from_str(event).map(LambdaRequest::ApiGatewayV2).ok()
+    } else {
+        serde_json::from_str(event).map(LambdaRequest::ApiGatewayV1).ok()
     }
 }
 
