@@ -108,8 +108,8 @@ where
     }
 }
 
-/// Parses an event by its payload version. `LambdaRequest` would parse every event of an HTTP API as one of a REST API
-/// first, and fail at its end.
+/// Parses an event by its payload version. `LambdaRequest` would parse every event of an HTTP API
+/// as one of a REST API first, and fail at its end.
 fn parse(event: &str) -> Option<LambdaRequest> {
     #[derive(Deserialize)]
     struct Versioned<'a> {
