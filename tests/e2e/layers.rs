@@ -57,8 +57,8 @@ fn an_upward_import_is_found_however_it_is_written() {
     }
 }
 
-/// Lists the imports below `source` that do not point to a lower layer. `above` names modules that may import
-/// everything and that nothing may import.
+/// Lists the imports below `source` that do not point to a lower layer. `above` names modules that
+/// may import everything and that nothing may import.
 fn upward_imports(source: &str, layers: &[&[&str]], above: &[&str]) -> Vec<String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(source);
     let level: BTreeMap<&str, usize> =

@@ -50,8 +50,8 @@ impl InProcess {
         Self::start_with_audit(clock, more, AuditLog::tracing()).await
     }
 
-    /// Like [`start`](Self::start), but with `audit` as the audit log, and nothing searches the log for
-    /// secrets.
+    /// Like [`start`](Self::start), but with `audit` as the audit log, and nothing searches the log
+    /// for secrets.
     pub async fn start_with_audit(clock: &Clock, more: &[(&str, &str)], audit: AuditLog) -> Self {
         install_crypto_provider().unwrap();
         let config = Config::from_lookup(environment(more)).unwrap();
