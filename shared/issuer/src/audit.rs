@@ -5,7 +5,6 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde::Serialize;
 use tracing::Level;
@@ -190,23 +189,6 @@ impl Record {
     /// A record about `event`, with nothing else in it.
     pub fn new(event: Event) -> Self {
         Self { event, ..Self::default() }
-    }
-
-    /// A cached copy of the record `key`, `age` old, was used. `reason` is the error of the read, where there was one.
-    pub fn served_stale(
-        table: &'static str,
-        key: &str,
-        age: Duration,
-        reason: Option<&dyn fmt::Display>,
-    ) -> Self {
-        let reason = reason.map_or_else(|| "a read failed a moment ago".to_owned(), ToString::to_string);
-        Self {
-            table: Some(table),
-            key: Some(key.to_owned()),
-            age_seconds: Some(age.as_secs()),
-            reason: Some(reason),
-            ..Self::new(Event::ServedStale)
-        }
     }
 
     /// The level that the record is logged at.
