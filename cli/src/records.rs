@@ -1,5 +1,5 @@
-//! What administration does to clients and principals, without arguments and output: `commands`
-//! adds those.
+//! The administration of clients and principals, without arguments and output: `commands` adds
+//! those.
 
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem};

@@ -246,15 +246,16 @@ pub fn router(issuer: Issuer, publisher: Publisher, timeout: Duration) -> Router
     let jwks = any(async move |request| -> RouteResult {
         Ok(respond(http::jwks_function(&publisher, read(request, timeout).await?).await))
     });
-    Router::new()
-        .route("/oauth/token", token)
-        .route("/oauth/refresh", refresh.clone())
-        .route("/oauth/revoke", refresh.clone())
-        .route("/oauth/introspect", refresh)
-        .route("/.well-known/jwks.json", jwks.clone())
-        .route("/.well-known/oauth-authorization-server", jwks.clone())
-        .route("/.well-known/openid-configuration", jwks)
-        .fallback(async || respond(http::not_found()))
+    let mut router = Router::new();
+    for (path, function) in http::ROUTES {
+        let handler = match function {
+            http::Function::Token => &token,
+            http::Function::Refresh => &refresh,
+            http::Function::Jwks => &jwks,
+        };
+        router = router.route(path, handler.clone());
+    }
+    router.fallback(async || respond(http::not_found()))
 }
 
 type RouteResult = Result<axum::response::Response, TooSlow>;

@@ -1,7 +1,5 @@
 //! The callers of an API, for the authorizer: the one door through which it enters the issuer.
 
-use std::borrow::Cow;
-
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::{BuildError, Claims, Clock, JwkSet, TokenError, Verifier};
 
@@ -135,20 +133,9 @@ impl Callers {
         self.audit.write(&cx.audit);
         let granted = without_operator(&client, &TokenRequest::for_resource(&self.audience), cx)
             .map_err(|error| NotIdentified::NeedsToken(error.to_string()))?;
+        let jti = self.random.id().map_err(|error| NotIdentified::Unavailable(error.to_string()))?;
+        // They are valid for this request only.
         let now = cx.now.seconds();
-        Ok(Claims {
-            iss: self.issuer.as_str().to_owned(),
-            sub: granted.sub.into_owned(),
-            aud: granted.audience.into_owned(),
-            // They are valid for this request only.
-            exp: now,
-            iat: now,
-            jti: self.random.id().map_err(|error| NotIdentified::Unavailable(error.to_string()))?,
-            client_id: client.client_id.clone(),
-            scope: granted.scope.into_member(),
-            roles: granted.roles.into_owned(),
-            operator: granted.operator.map(Cow::into_owned),
-            brand_key: granted.brand_key.map(Cow::into_owned),
-        })
+        Ok(granted.into_claims(&self.issuer, &client, jti, now, now))
     }
 }

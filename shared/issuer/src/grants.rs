@@ -79,7 +79,7 @@ impl Grants {
                 self.authorize_login(client, key, operator, terms, cx)?
             }
             Grant::RefreshToken { refresh_token } => {
-                return Box::pin(self.refresh(client, refresh_token, request, cx)).await;
+                return Box::pin(self.refresh(client, refresh_token.expose(), request, cx)).await;
             }
         };
         let key = self.signer.signing_key(cx.now).await?;

@@ -51,6 +51,16 @@ pub fn out_of_time(audit: &AuditLog) -> Response {
     refuse("any", Record::default(), audit, &error)
 }
 
+/// The response to an event that is not a readable request.
+pub fn unreadable(audit: &AuditLog) -> Response {
+    refuse("any", Record::default(), audit, &OAuthError::UnreadableEvent)
+}
+
+/// The response when an endpoint panicked.
+pub fn panicked(audit: &AuditLog) -> Response {
+    refuse("any", Record::default(), audit, &OAuthError::Defect("a panic".into()))
+}
+
 /// Parses as much of a request as needs no lookup.
 pub(crate) fn parse(request: &Request) -> Result<(PresentedCredentials, Form<'_>), OAuthError> {
     if request.method() != Method::POST {

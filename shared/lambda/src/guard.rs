@@ -9,14 +9,14 @@ use std::convert::Infallible;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
-use countersign_issuer::audit::{AuditLog, Event, Record};
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::context::SourceAddress;
-use countersign_issuer::http::{Request, Response, out_of_time};
+use countersign_issuer::http::{Request, Response, out_of_time, panicked, unreadable};
 use countersign_verify::{Clock, Timestamp};
 use futures_util::FutureExt;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderValue, PRAGMA};
+use http::Uri;
+use http::header::{HeaderMap, HeaderValue};
 use http::uri::PathAndQuery;
-use http::{StatusCode, Uri};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, Context, LambdaEvent, RequestExt, Service, service_fn};
 use serde::{Deserialize, Serialize};
@@ -59,7 +59,7 @@ where
         let service = service_fn(move |request| async move {
             let response = match endpoint_request(request) {
                 Some(request) => self.call_endpoint(request, time_left).await,
-                None => self.unreadable(),
+                None => unreadable(&self.audit),
             };
             Ok::<_, Infallible>(response)
         });
@@ -77,7 +77,7 @@ where
                 let Ok(response) = call.await;
                 Answer::Converted(response)
             }
-            Ok(None) | Err(_) => Answer::Unreadable(for_any_api(&self.unreadable())),
+            Ok(None) | Err(_) => Answer::Unreadable(for_any_api(&unreadable(&self.audit))),
         }
     }
 
@@ -86,25 +86,9 @@ where
         let response = AssertUnwindSafe(async { (self.endpoint)(request).await }).catch_unwind();
         match tokio::time::timeout(time_left, response).await {
             Ok(Ok(response)) => response,
-            Ok(Err(_)) => {
-                let error = "server_error";
-                self.log(Event::Failed, error, "defect: a panic");
-                let description = "the server failed; the operator of this server can see why";
-                error_response(StatusCode::INTERNAL_SERVER_ERROR, error, description)
-            }
+            Ok(Err(_)) => panicked(&self.audit),
             Err(_) => out_of_time(&self.audit),
         }
-    }
-
-    fn unreadable(&self) -> Response {
-        let (error, description) = ("invalid_request", "the event cannot be read");
-        self.log(Event::Refused, error, description);
-        error_response(StatusCode::BAD_REQUEST, error, description)
-    }
-
-    fn log(&self, event: Event, error: &'static str, reason: &str) {
-        let (endpoint, error, reason) = (Some("any"), Some(error), Some(reason.to_owned()));
-        self.audit.write(&Record { endpoint, error, reason, ..Record::new(event) });
     }
 }
 
@@ -197,18 +181,6 @@ fn source_address(request: &lambda_http::Request) -> Option<SourceAddress> {
     address?.parse().ok().map(SourceAddress)
 }
 
-/// JSON that no cache may store, as the endpoints answer errors (RFC 6749 section 5.2).
-fn error_response(status: StatusCode, error: &str, description: &str) -> Response {
-    let body = json!({ "error": error, "error_description": description });
-    let mut response = Response::new(body.to_string());
-    *response.status_mut() = status;
-    let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=UTF-8"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.insert(PRAGMA, HeaderValue::from_static("no-cache"));
-    response
-}
-
 /// The members that HTTP APIs and REST APIs both know: which one an unreadable event came from is
 /// not known.
 fn for_any_api(response: &Response) -> Value {
@@ -223,6 +195,7 @@ fn for_any_api(response: &Response) -> Value {
 mod tests {
     use std::sync::{Arc, Mutex};
 
+    use countersign_issuer::audit::{Event, Record};
     use countersign_issuer::http::not_found;
 
     use super::*;

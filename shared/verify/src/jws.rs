@@ -3,8 +3,8 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
 use crate::json::{Object, Unambiguous};
 use crate::{JwkSet, TokenError};
@@ -18,39 +18,12 @@ const SIGNATURE_BYTES: usize = 64;
 
 /// The protected header. Unknown members are rejected, not ignored. This rules out `crit`, `b64`,
 /// `jwk`, `jku`, `x5u` and `x5c` before they can have an effect.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Header<'a> {
     alg: &'a str,
     typ: &'a str,
     kid: &'a str,
-}
-
-/// Returns the encoded protected header for tokens of type `typ` that the key `kid` signs.
-pub fn encode_header(typ: &str, kid: &str) -> String {
-    // A struct of three strings cannot fail to serialise.
-    let json = serde_json::to_vec(&Header { alg: "ES256", typ, kid }).unwrap_or_default();
-    BASE64URL.encode(json)
-}
-
-/// Assembles `header.payload.signature`. `encoded_header` comes from [`encode_header`]; `sign` gets
-/// the signing input (RFC 7515 section 5.1) and returns the 64 bytes r‖s.
-pub fn assemble<S: AsRef<[u8]>, E>(
-    encoded_header: &str,
-    payload: &[u8],
-    sign: impl FnOnce(&[u8]) -> Result<S, E>,
-) -> Result<String, E> {
-    let encoded_length = |bytes: usize| bytes.div_ceil(3) * 4;
-    let mut token = String::with_capacity(
-        encoded_header.len() + encoded_length(payload.len()) + encoded_length(SIGNATURE_BYTES) + 2,
-    );
-    token.push_str(encoded_header);
-    token.push('.');
-    BASE64URL.encode_string(payload, &mut token);
-    let signature = sign(token.as_bytes())?;
-    token.push('.');
-    BASE64URL.encode_string(signature, &mut token);
-    Ok(token)
 }
 
 /// Verifies a token except for the meaning of its claims: the form, `alg`, `typ` (one of `types`),

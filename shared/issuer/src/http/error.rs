@@ -46,6 +46,7 @@ impl From<&OAuthError> for WireError {
             }
             OAuthError::MethodNotAllowed { .. } => (405, "invalid_request", "the method is not allowed here"),
             OAuthError::BodyTooLarge => (413, "invalid_request", "the body is larger than 16 KiB"),
+            OAuthError::UnreadableEvent => (400, "invalid_request", "the event cannot be read"),
             OAuthError::NotFound => (404, "invalid_request", "nothing is served at this path"),
             OAuthError::TooManyFailures { .. } => {
                 (429, "temporarily_unavailable", "there were too many failures; wait before the next attempt")

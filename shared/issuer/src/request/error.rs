@@ -33,6 +33,8 @@ pub(crate) enum OAuthError {
     BodyTooLarge,
     #[error("nothing is served at this path")]
     NotFound,
+    #[error("the event cannot be read")]
+    UnreadableEvent,
     #[error("too many failures")]
     TooManyFailures { wait: Duration },
     #[error("temporarily unavailable: {0}")]

@@ -31,7 +31,7 @@ pub(crate) enum Grant {
     /// The password grant for an operator.
     OperatorPassword(Login),
     /// RFC 6749 section 6.
-    RefreshToken { refresh_token: String },
+    RefreshToken { refresh_token: Secret },
 }
 
 /// A username and a password.
@@ -65,7 +65,9 @@ impl TokenRequest {
                 GrantType::Password => Grant::Password(Login::parse(form)?),
                 GrantType::OperatorPassword => Grant::OperatorPassword(Login::parse(form)?),
                 GrantType::RefreshToken => Grant::RefreshToken {
-                    refresh_token: form.require("refresh_token", "refresh_token is missing")?.into_owned(),
+                    refresh_token: Secret::from_string(
+                        form.require("refresh_token", "refresh_token is missing")?.into_owned(),
+                    ),
                 },
             },
             brand: match form.take("brandKey") {

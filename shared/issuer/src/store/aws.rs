@@ -99,11 +99,5 @@ where
             service.message().unwrap_or("no message")
         );
     }
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
+    countersign_verify::with_causes(error)
 }

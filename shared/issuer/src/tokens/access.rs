@@ -28,6 +28,32 @@ pub(crate) struct Authorization<'client> {
     pub(crate) refresh: Option<RefreshClaims>,
 }
 
+impl Authorization<'_> {
+    /// The claims of an access token with the id `jti` that is valid from `iat` to `exp`, in seconds since 1970.
+    pub(crate) fn into_claims(
+        self,
+        issuer: &IssuerUrl,
+        client: &Client,
+        jti: String,
+        iat: u64,
+        exp: u64,
+    ) -> Claims {
+        Claims {
+            iss: issuer.as_str().to_owned(),
+            sub: self.sub.into_owned(),
+            aud: self.audience.into_owned(),
+            exp,
+            iat,
+            jti,
+            client_id: client.client_id.clone(),
+            scope: self.scope.into_member(),
+            roles: self.roles.into_owned(),
+            operator: self.operator.map(Cow::into_owned),
+            brand_key: self.brand_key.map(Cow::into_owned),
+        }
+    }
+}
+
 /// The successful response.
 #[derive(Serialize)]
 struct TokenResponse<'a> {
@@ -78,26 +104,15 @@ impl AccessTokens {
         &self,
         key: &SigningKey,
         client: &Client,
-        authorization: Authorization<'_>,
+        mut authorization: Authorization<'_>,
         now: u64,
     ) -> Result<IssuedTokens, OAuthError> {
         // The limits of the configuration, and those that the key was made under: the JWKS keeps it for no longer.
         let limits = self.limits.within(key.max_lifetimes());
         let expires_in = client.access_ttl.min(limits.access);
-        let Authorization { sub, roles, operator, brand_key, scope, audience, refresh } = authorization;
-        let claims = Claims {
-            iss: self.issuer.as_str().to_owned(),
-            sub: sub.into_owned(),
-            aud: audience.into_owned(),
-            exp: now.saturating_add(expires_in),
-            iat: now,
-            jti: self.random.id()?,
-            client_id: client.client_id.clone(),
-            scope: scope.into_member(),
-            roles: roles.into_owned(),
-            operator: operator.map(Cow::into_owned),
-            brand_key: brand_key.map(Cow::into_owned),
-        };
+        let refresh = authorization.refresh.take();
+        let exp = now.saturating_add(expires_in);
+        let claims = authorization.into_claims(&self.issuer, client, self.random.id()?, now, exp);
         let access_token = key.sign(client.typ.as_str(), &claims)?;
         let refresh = refresh.map(|refresh| refresh.under(key.seq(), now.saturating_add(limits.refresh)));
         let refresh_token = refresh.as_ref().map(|claims| refresh::sign(key, claims)).transpose()?;
