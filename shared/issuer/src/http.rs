@@ -8,11 +8,9 @@ mod routes;
 mod token;
 
 pub use crate::request::MAX_BODY_BYTES;
-pub use introspect::introspect;
-pub use metadata::{authorization_server_metadata, jwks};
-pub use revoke::revoke;
+pub use metadata::jwks;
 pub use routes::{Function, ROUTES, jwks_function, refresh_function};
-pub use token::{refresh, token};
+pub use token::token;
 
 use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue, PRAGMA};
 use http::{Method, StatusCode};

@@ -45,7 +45,7 @@ impl From<RefreshClaims> for ActiveToken {
 
 /// Reports whether a token would be accepted now. A client sees its own tokens, and access tokens for an API that is
 /// among its audiences; every other token is not active (RFC 7662 section 2.2).
-pub async fn introspect(issuer: &Issuer, request: Request) -> Response {
+pub(super) async fn introspect(issuer: &Issuer, request: Request) -> Response {
     serve("introspect", issuer, request, async |client, mut form, cx| {
         let token = form.require("token", "token is missing")?;
         let found = match issuer.grants().find_access_token(client, &token, cx).await? {

@@ -35,7 +35,7 @@ async fn key_set(publisher: &Publisher, request: &Request) -> Result<Response, O
 
 /// Serves `GET /.well-known/oauth-authorization-server`, and the same document at `/.well-known/openid-configuration`
 /// for verifiers that look nowhere else.
-pub fn authorization_server_metadata(publisher: &Publisher, request: &Request) -> Response {
+pub(super) fn authorization_server_metadata(publisher: &Publisher, request: &Request) -> Response {
     let metadata = Metadata::new(publisher.url());
     let answer =
         require_get(request).and_then(|()| publish(publisher, request, "application/json", &metadata));

@@ -5,7 +5,7 @@ use crate::audit::Event;
 use crate::issuer::Issuer;
 
 /// Revokes the family of a refresh token. Its access tokens are verified offline and expire soon.
-pub async fn revoke(issuer: &Issuer, request: Request) -> Response {
+pub(super) async fn revoke(issuer: &Issuer, request: Request) -> Response {
     serve("revoke", issuer, request, async |client, mut form, cx| {
         let token = form.require("token", "token is missing")?;
         let revoked = issuer.grants().revoke(client, &token, cx).await?;

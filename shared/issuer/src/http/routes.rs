@@ -1,6 +1,10 @@
 //! The one route table.
 
-use super::{Request, Response, authorization_server_metadata, introspect, jwks, not_found, refresh, revoke};
+use super::introspect::introspect;
+use super::metadata::{authorization_server_metadata, jwks};
+use super::revoke::revoke;
+use super::token::refresh;
+use super::{Request, Response, not_found};
 use crate::issuer::{Issuer, Publisher};
 
 pub(super) const TOKEN: &str = "/oauth/token";

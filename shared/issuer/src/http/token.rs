@@ -22,7 +22,7 @@ pub async fn token(issuer: &Issuer, request: Request) -> Response {
 
 /// Serves the refresh grant alone, so that a stampede of refreshes has a separate function; `grant_type` may be
 /// omitted.
-pub async fn refresh(issuer: &Issuer, request: Request) -> Response {
+pub(super) async fn refresh(issuer: &Issuer, request: Request) -> Response {
     serve("refresh", issuer, request, async |client, mut form, cx| {
         if form.take("grant_type").is_some_and(|named| named != GrantType::RefreshToken.as_str()) {
             return Err(OAuthError::UnsupportedGrantType);

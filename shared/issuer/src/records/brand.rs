@@ -25,11 +25,6 @@ impl BrandKey {
     pub fn as_str(&self) -> &str {
         &self.0
     }
-
-    /// The key as text.
-    pub fn into_string(self) -> String {
-        self.0
-    }
 }
 
 impl fmt::Display for BrandKey {
