@@ -1,5 +1,5 @@
 //! The command line: arguments and output.
-#![allow(clippy::doc_markdown, reason = "doc comments are the help text, where a back-tick would be shown")]
+#![allow(clippy::doc_markdown, reason = "doc comments are the help text, which shows backticks")]
 
 mod arguments;
 mod client;

@@ -86,8 +86,8 @@ class Function:
             **environment,
         }
         log, out = os.pipe()
-        # Spawns instead of forking: the CPU that Python uses between a fork and the exec would count
-        # as the function's.
+        # Spawns instead of forking: the CPU that Python uses between a fork and the exec would
+        # count as the function's.
         self.pid = os.posix_spawnp(
             command[0],
             command,

@@ -9,8 +9,8 @@ pub struct AuthorizerConfig {
     pub issuer: Config,
     /// The API's name: the `aud` that tokens must have. `COUNTERSIGN_AUDIENCE`.
     pub audience: String,
-    /// Set if API Gateway caches responses: a response then holds everything that the caller may do.
-    /// `COUNTERSIGN_AUTHORIZER_CACHING`, `on` or `off`; off unless set.
+    /// Set if API Gateway caches responses: a response then holds everything that the caller may
+    /// do. `COUNTERSIGN_AUTHORIZER_CACHING`, `on` or `off`; off unless set.
     pub caching: bool,
 }
 

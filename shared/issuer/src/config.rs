@@ -74,11 +74,11 @@ impl AuthenticationConfig {
     fn read(variables: &mut Variables<'_>) -> Self {
         let max_stale = variables.count("COUNTERSIGN_MAX_STALE", DEFAULT_MAX_STALE_SECONDS);
         let max_stale = Duration::from_secs(max_stale.into());
-        Self { max_stale, throttle: read_guess_limits(variables) }
+        Self { max_stale, throttle: read_throttle_limits(variables) }
     }
 }
 
-fn read_guess_limits(variables: &mut Variables<'_>) -> ThrottleLimits {
+fn read_throttle_limits(variables: &mut Variables<'_>) -> ThrottleLimits {
     let unset = ThrottleLimits::default();
     ThrottleLimits {
         principal_and_address: variables
@@ -106,7 +106,7 @@ impl StoreConfig {
         let aws = AwsConfig::read(variables);
         let table_prefix = variables.optional("COUNTERSIGN_TABLE_PREFIX", table_prefix);
         let is_local = aws.as_ref().is_some_and(AwsConfig::is_local);
-        let schedule = read_timers(variables, is_local);
+        let schedule = read_schedule(variables, is_local);
         Some(Self {
             aws: aws?,
             table_prefix: table_prefix.unwrap_or_else(|| DEFAULT_TABLE_PREFIX.into()),
@@ -115,7 +115,7 @@ impl StoreConfig {
     }
 }
 
-fn read_timers(variables: &mut Variables<'_>, is_local: bool) -> Option<RotationSchedule> {
+fn read_schedule(variables: &mut Variables<'_>, is_local: bool) -> Option<RotationSchedule> {
     let unset = ScheduleSettings::default();
     let mut seconds = |name: &str, unset: u64| {
         let read = variables.optional(name, |value| match value.parse() {

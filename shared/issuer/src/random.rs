@@ -20,7 +20,7 @@ pub struct RandomError(String);
 impl Random {
     /// The operating system's generator.
     pub fn system() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "this is where an `Entropy` gets real randomness from")]
+        #[expect(clippy::disallowed_methods, reason = "the one place that asks for real randomness")]
         Self::new(|bytes| getrandom::fill(bytes).map_err(|error| RandomError(error.to_string())))
     }
 
@@ -44,6 +44,6 @@ impl Random {
 
 impl fmt::Debug for Random {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Entropy")
+        f.write_str("Random")
     }
 }

@@ -73,7 +73,8 @@ impl Process {
         &self.audit
     }
 
-    /// Serves `endpoint` behind API Gateway until the runtime ends the process. No invocation fails.
+    /// Serves `endpoint` behind API Gateway until the runtime ends the process. No invocation
+    /// fails.
     pub async fn serve_http<E, F>(&self, endpoint: E) -> Result<(), Error>
     where
         E: Fn(Request) -> F + Send + Sync,

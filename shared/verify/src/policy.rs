@@ -22,8 +22,8 @@
 //! )?;
 //!
 //! # let claims: Claims = serde_json::from_str(
-//! #     r#"{"iss":"i","sub":"s","aud":"a","exp":1,"iat":1,"jti":"j","client_id":"s","scope":"reports:read",
-//! #         "roles":["billing"],"brandKey":"acme"}"#,
+//! #     r#"{"iss":"i","sub":"s","aud":"a","exp":1,"iat":1,"jti":"j","client_id":"s",
+//! #         "scope":"reports:read","roles":["billing"],"brandKey":"acme"}"#,
 //! # )?;
 //! // `claims` come from `Verifier::verify`. The path is the one that was sent, not decoded yet.
 //! assert_eq!(policy.decide("GET", "/brands/acme/reports", &claims).map(Rule::line), Ok(2));
@@ -31,7 +31,8 @@
 //!     policy.decide("GET", "/brands/globex/reports", &claims),
 //!     Err(Refusal::ParameterDiffers { parameter: "brandKey", .. })
 //! ));
-//! assert!(policy.decide("HEAD", "/whoami", &claims).is_err(), "a request without a rule is refused");
+//! let refused = policy.decide("HEAD", "/whoami", &claims);
+//! assert!(refused.is_err(), "a request without a rule is refused");
 //! # Ok(())
 //! # }
 //! ```

@@ -78,7 +78,7 @@ impl VerifiedSecretCache {
 
 impl fmt::Debug for VerifiedSecretCache {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("RememberedSecrets")
+        f.write_str("VerifiedSecretCache")
     }
 }
 
