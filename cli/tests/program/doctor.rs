@@ -274,7 +274,7 @@ async fn published_documents_are_checked_as_clients_fetch_them() {
     found(&url, &["/jwks lacks", kid.as_str().unwrap()]);
     assert!(!findings.is_empty());
     let url = impostor("200 OK", LONG_AGO, |own| if own == "jwks" { "[]".into() } else { metadata(own) });
-    found(&url, &["is not a key set that a verifier can use"]);
+    found(&url, &["is not a JWKS that a verifier can use"]);
 }
 
 #[test]

@@ -136,7 +136,7 @@ fn is_free(segment: &Segment) -> bool {
     matches!(segment, Segment::Parameter { equal: None, .. })
 }
 
-/// Reports whether the ARNs of both rules match some path, in the loosest reading.
+/// Reports whether the ARNs of both rules match some path, in the lenient interpretation.
 fn overlap(one: &Rule, other: &Rule) -> bool {
     let (one, other) = (matcher(one), matcher(other));
     let (mut seen, mut open) = (HashSet::new(), vec![(0, 0)]);
@@ -190,7 +190,8 @@ impl Characters {
     }
 }
 
-/// The rule's path in the policy's loosest reading: case-insensitive, without a slash at the end.
+/// The rule's path in the policy's lenient interpretation: case-insensitive, without a slash at
+/// the end.
 fn matcher(rule: &Rule) -> Vec<Step> {
     let mut steps = Vec::new();
     let is_final_slash = |segment: &&Segment| matches!(segment, Segment::Literal(text) if text.is_empty());

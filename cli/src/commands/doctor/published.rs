@@ -1,4 +1,4 @@
-//! The metadata and the key set as the issuer publishes them, and this machine's clock compared
+//! The metadata and the JWKS as the issuer publishes them, and this machine's clock compared
 //! with the issuer's.
 
 use std::time::Duration;
@@ -22,7 +22,7 @@ struct Document {
     date: Option<Timestamp>,
 }
 
-/// Fetches the metadata and the key set from `COUNTERSIGN_ISSUER`, as clients and verifiers do.
+/// Fetches the metadata and the JWKS from `COUNTERSIGN_ISSUER`, as clients and verifiers do.
 pub(super) async fn check(lookup: &Lookup, ring: Option<&Ring>, clock: &Clock) -> Vec<Finding> {
     let Some(issuer) = lookup("COUNTERSIGN_ISSUER").filter(|issuer| !issuer.is_empty()) else {
         return vec![Finding::warning(
@@ -103,7 +103,7 @@ fn check_clock(server: Timestamp, now: Timestamp) -> Finding {
     }
 }
 
-/// Returns the address of the key set (RFC 8414 sections 2 and 3.3).
+/// Returns the address of the JWKS (RFC 8414 sections 2 and 3.3).
 fn read_metadata(text: &str, issuer: &str) -> Result<String, Box<Finding>> {
     let metadata: Value = serde_json::from_str(text).unwrap_or_default();
     let named = metadata["issuer"].as_str();
@@ -120,7 +120,7 @@ fn read_metadata(text: &str, issuer: &str) -> Result<String, Box<Finding>> {
         Some(uri) if uri.starts_with(issuer) => Ok(uri.to_owned()),
         _ => Err(Box::new(Finding::broken(
             CHECK,
-            "the metadata names no key set below the issuer's URL",
+            "the metadata names no JWKS below the issuer's URL",
             "another service answers at this address: check the API's routes",
         ))),
     }
@@ -132,7 +132,7 @@ fn check_key_set(text: &str, url: &str, ring: Option<&Ring>, now: Timestamp) -> 
         Err(error) => {
             return Finding::broken(
                 CHECK,
-                format!("{url} is not a key set that a verifier can use: {error}"),
+                format!("{url} is not a JWKS that a verifier can use: {error}"),
                 "another service answers at this address: check the API's routes and any proxy before it",
             );
         }
@@ -153,7 +153,7 @@ fn check_key_set(text: &str, url: &str, ring: Option<&Ring>, now: Timestamp) -> 
             format!("{url} lacks {}", missing.join(", ")),
             "this is normal for five minutes after a rotation; later the jwks function cannot read the keys (see its \
              log), reads those of another stack (check its COUNTERSIGN_TABLE_PREFIX), or a cache before it keeps the \
-             key set too long",
+             JWKS too long",
         )
     }
 }
