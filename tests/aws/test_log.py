@@ -192,6 +192,23 @@ def test_a_line_is_as_long_as_the_cost_estimate_assumes(dev, tmp_path):
         with Function(tmp_path, "token", {**dev.environment, **changes}) as token:
             for _ in range(2):
                 assert token.answer(event("token-client-credentials"))[0] == 200
+def test_a_brand_is_a_dimension_only_if_the_client_lists_it(dev, tmp_path):
+    """A client with `*` may name any text as its brand, and AWS bills every dimension."""
+    program, client, audience = BINARIES / "countersign", "any-brand", "https://api.example.com"
+    create = ["create", client, "--grant", "client_credentials", "--audience", audience, "--brand", "*", "--secret-stdin"]
+    subprocess.run([program, "client", *create], env=dev.environment, input=b"a chosen one", check=True)
+    with Function(tmp_path, "token", {**dev.environment, "COUNTERSIGN_METRICS": "by-brand"}) as token:
+        request = event("token-client-credentials")
+        request["headers"]["authorization"] = basic(f"{client}:a chosen one")
+        request["body"] = "grant_type=client_credentials&brandKey=any-text"
+        assert token.answer(request)[0] == 200
+        token.answer(event("token-client-credentials"))
+        free, listed = lines(token)
+    assert free["brandKey"] == "any-text"
+    assert [by for name, by, _ in metrics(free) if name == "Tokens"] == [(), (("grant", "client_credentials"),)]
+    assert ("Tokens", (("brandKey", listed["brandKey"]),), 1) in metrics(listed)
+
+
             line = token.output().splitlines()[1]
         assert abs(len(line) - int(length)) < 10, f"{setting}: {len(line)}"
 

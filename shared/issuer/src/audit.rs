@@ -117,6 +117,9 @@ pub struct Record {
     /// The brand: one of the client's.
     #[serde(rename = "brandKey", skip_serializing_if = "Option::is_none")]
     pub brand_key: Option<String>,
+    /// Set where the client's record lists that brand, and not only `*`. No member of the line.
+    #[serde(skip)]
+    pub brand_is_listed: bool,
     /// `sub` of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sub: Option<String>,

@@ -84,7 +84,7 @@ impl Grants {
         };
         let key = self.signer.signing_key(cx.now).await?;
         let issued = self.access_tokens.issue(&key, client, authorization, cx.now.seconds())?;
-        Ok(issued.record(client.secret(), cx))
+        Ok(issued.record(client, client.secret(), cx))
     }
 
     /// Authorizes a login. A refresh token goes with it where the client may use one.
@@ -134,7 +134,7 @@ impl Grants {
         let key = self.signer.signing_key(cx.now).await?;
         let issued = self.access_tokens.issue(&key, client, authorization, cx.now.seconds())?;
         match self.refresh_tokens.redeem(&used).await {
-            Ok(()) => Ok(issued.record(client.secret(), cx)),
+            Ok(()) => Ok(issued.record(client, client.secret(), cx)),
             Err(error) => {
                 if matches!(error, OAuthError::InvalidGrant(_)) {
                     record_refresh_token(&used, cx);

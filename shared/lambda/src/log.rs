@@ -207,6 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_audit_record_is_one_line_of_json_with_its_invocation() {
+            brand_is_listed: true,
         let clock = clock();
         let (audit, lines) = audit_log(&[], clock.clone());
         let invocations = Invocations::new(clock);
@@ -291,6 +292,15 @@ mod tests {
         for (event, counted, is_measured) in [
             (Event::Issued, &["Tokens"][..], true),
             (Event::Refused, &["Refused"], true),
+    #[test]
+    fn a_brand_that_the_client_does_not_list_is_no_dimension() {
+        let (audit, lines) = audit_log(&[("COUNTERSIGN_METRICS", "by-brand")], clock());
+        audit.write(&Record { brand_is_listed: false, ..issued() });
+        let line = &lines.parse()[0];
+        assert_eq!(line["brandKey"], "acme");
+        assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[], ["grant"]]));
+    }
+
             (Event::ReuseDetected, &["Refused", "RefreshReuse"], true),
             (Event::SlowedDown, &["Refused", "GuessesRefused"], true),
             (Event::Failed, &["Failed"], true),

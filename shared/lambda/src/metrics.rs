@@ -24,7 +24,8 @@ struct Counted {
 enum Dimension {
     Grant,
     Error,
-    /// Only where it was asked for: there may be many brands.
+    /// Only where it was asked for, and the client's record lists the brand: a client with `*` may
+    /// name any text.
     Brand,
 }
 
@@ -62,7 +63,7 @@ impl Dimension {
         match self {
             Self::Grant => record.grant.is_some(),
             Self::Error => record.error.is_some(),
-            Self::Brand => record.brand_key.is_some(),
+            Self::Brand => record.brand_key.is_some() && record.brand_is_listed,
         }
     }
 }

@@ -142,7 +142,12 @@ impl AccessTokens {
 
 impl IssuedTokens {
     /// Records what was issued, and with which secret, and returns the response.
-    pub(crate) fn record(self, secret: Option<&ClientSecret>, cx: &mut RequestContext) -> String {
+    pub(crate) fn record(
+        self,
+        client: &Client,
+        secret: Option<&ClientSecret>,
+        cx: &mut RequestContext,
+    ) -> String {
         let audit = &mut cx.audit;
         if let Some(secret) = secret {
             audit.secret_expires = secret.expires.map(Timestamp::seconds);
@@ -150,6 +155,8 @@ impl IssuedTokens {
         }
         audit.sub = Some(self.claims.sub);
         audit.operator = self.claims.operator;
+        audit.brand_is_listed =
+            self.claims.brand_key.as_ref().is_some_and(|brand| client.brands.contains(brand));
         audit.brand_key = self.claims.brand_key;
         audit.scope = self.claims.scope;
         audit.jti = Some(self.claims.jti);
