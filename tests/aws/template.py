@@ -3,6 +3,7 @@ AWS."""
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -69,3 +70,24 @@ def functions(translated):
 
 def environment(function):
     return function["Properties"]["Environment"]["Variables"]
+
+
+def crash_pattern():
+    """Returns the pattern of the log lines that the alarm `function-errors` counts."""
+    filters = resources(translate(TEXT), "AWS::Logs::MetricFilter")
+    return filters["TokenCrashes"]["Properties"]["FilterPattern"]
+
+
+def matches(pattern, line):
+    """Returns whether a line of JSON matches a filter pattern of CloudWatch Logs. It knows the one
+    form that the template has: a member, or another one, that equals a text."""
+    terms = pattern.strip("{} ").split(" || ")
+    alternatives = [re.fullmatch(r'\(\$((?:\.\w+)+) = "([^"]*)"\)', term) for term in terms]
+    assert all(alternatives), pattern
+    for alternative in alternatives:
+        value = line
+        for member in alternative[1].removeprefix(".").split("."):
+            value = value.get(member) if isinstance(value, dict) else None
+        if value == alternative[2]:
+            return True
+    return False

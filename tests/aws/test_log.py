@@ -9,6 +9,7 @@ import urllib.request
 
 import pytest
 from processes import BINARIES, EVENTS, Dev, Function, event
+from template import crash_pattern, matches
 
 DECISION = {"client_id", "request_id", "cold_start", "duration_ms"}
 
@@ -77,7 +78,8 @@ def test_every_decision_is_one_line_with_the_facts_for_an_operator(token):
         assert line["request_id"] == "8476a536-e9f4-11e8-9739-2dfe598c3fcd"
 
 
-def test_the_reuse_of_a_refresh_token_is_one_warning(token, database):
+def reuse_a_refresh_token(token, database):
+    """Uses a refresh token twice, the first time long ago. Returns its family."""
     _, _, login = token.answer(event("token-password"))
     refresh = event_with("token-refresh-token", REFRESH_TOKEN=login["refresh_token"])
     assert token.answer(refresh)[0] == 200
@@ -87,6 +89,11 @@ def test_the_reuse_of_a_refresh_token_is_one_warning(token, database):
     item = database.get_item(TableName=table, Key={"family": {"S": family}})["Item"]
     database.put_item(TableName=table, Item={**item, "rotated_at": {"N": "0"}})
     assert token.answer(refresh)[0] == 400
+    return family
+
+
+def test_the_reuse_of_a_refresh_token_is_one_warning(token, database):
+    family = reuse_a_refresh_token(token, database)
     *_, reuse = lines(token)
     assert (reuse["level"], reuse["event"], reuse["client_id"]) == ("WARN", "reuse detected", "demo-app")
     assert (reuse["family"], reuse["generation"]) == (family, 0)
@@ -185,13 +192,6 @@ def test_a_brand_is_a_dimension_only_with_by_brand(setting, is_dimension, dev, t
         assert any(by == (("brandKey", "acme"),) for _, by, _ in metrics(line)) == is_dimension
 
 
-def test_a_line_is_as_long_as_the_cost_estimate_assumes(dev, tmp_path):
-    estimate = re.search(r"(\d+) bytes, and (\d+) with metrics", (EVENTS.parent / "docs/cost.md").read_text())
-    for setting, length in (("off", estimate[1]), ("on", estimate[2])):
-        changes = {"COUNTERSIGN_METRICS": setting, "AWS_LAMBDA_FUNCTION_NAME": "countersign-token"}
-        with Function(tmp_path, "token", {**dev.environment, **changes}) as token:
-            for _ in range(2):
-                assert token.answer(event("token-client-credentials"))[0] == 200
 def test_a_brand_is_a_dimension_only_if_the_client_lists_it(dev, tmp_path):
     """A client with `*` may name any text as its brand, and AWS bills every dimension."""
     program, client, audience = BINARIES / "countersign", "any-brand", "https://api.example.com"
@@ -209,6 +209,13 @@ def test_a_brand_is_a_dimension_only_if_the_client_lists_it(dev, tmp_path):
     assert ("Tokens", (("brandKey", listed["brandKey"]),), 1) in metrics(listed)
 
 
+def test_a_line_is_as_long_as_the_cost_estimate_assumes(dev, tmp_path):
+    estimate = re.search(r"(\d+) bytes, and (\d+) with metrics", (EVENTS.parent / "docs/cost.md").read_text())
+    for setting, length in (("off", estimate[1]), ("on", estimate[2])):
+        changes = {"COUNTERSIGN_METRICS": setting, "AWS_LAMBDA_FUNCTION_NAME": "countersign-token"}
+        with Function(tmp_path, "token", {**dev.environment, **changes}) as token:
+            for _ in range(2):
+                assert token.answer(event("token-client-credentials"))[0] == 200
             line = token.output().splitlines()[1]
         assert abs(len(line) - int(length)) < 10, f"{setting}: {len(line)}"
 
@@ -219,6 +226,10 @@ def test_rotation_reports_the_age_of_the_key(dev, tmp_path):
         (line,) = lines(rotate)
     ages = [value for name, by, value in metrics(line) if (name, by) == ("KeyAge", (("function", "rotate"),))]
     assert len(ages) == 1 and 0 <= ages[0] < 600
+
+
+def check_no_panic_logged(function):
+    assert "a panic" not in function.output(), "an alarm counts these lines"
 
 
 def check_unreadable(answer):
@@ -237,44 +248,64 @@ def test_an_event_that_is_not_of_api_gateway_is_answered_400(name, odd, dev, tmp
         check_unreadable(function.answer(odd))
         (line,) = lines(function)
         assert (line["event"], line["reason"]) == ("refused", "the event cannot be read")
-        assert "panic" not in function.output()
+        check_no_panic_logged(function)
         assert function.invoke(event("jwks"))[0] == "response", "the function keeps running"
 
 
 def test_a_body_that_is_declared_base64_and_is_not_is_refused(token):
     for body in ("%", "grant_type=client_credentials", "e30", "\u00e9"):
         check_unreadable(token.answer({**event("token-client-credentials-base64"), "body": body}))
+    check_no_panic_logged(token)
 
 
-def test_hosts_paths_and_queries_that_form_no_uri_are_answered_400(token, dev, tmp_path):
-    def with_header(name, value):
-        request = event("token-client-credentials")
-        request["headers"][name] = value
-        return token.answer(request)
-
+def test_a_host_changes_nothing(token):
     for header in ("host", "x-forwarded-proto"):
-        for odd in ("a`b", "a b", "[::1", ":99999999", "a" * 70000):
-            check_unreadable(with_header(header, odd))
-        assert with_header(header, "\u00e9")[0] == 200
-    check_unreadable(with_header("x-forwarded-proto", ""))
-    assert with_header("host", "")[0] == 200
-    for query in ("a=\u0000", "a b", "a" * 70000):
+        for odd in ("", "a`b", "a b", "[::1", ":99999999", "a#b", "a?b=", "u@a", "a" * 70000, "\u00e9"):
+            request = event("token-client-credentials")
+            request["headers"][header] = odd
+            assert token.answer(request)[0] == 200, f"{header}: {odd[:99]}"
+    # A parameter in the query is refused, and no host hides the query.
+    request = {**event("token-client-credentials"), "rawQueryString": "client_secret=a"}
+    request["headers"]["host"] = "a#"
+    assert token.answer(request)[0] == 400
+    check_no_panic_logged(token)
+
+
+def test_a_path_or_query_that_is_not_one_of_a_uri_is_answered_400(token, dev, tmp_path):
+    for query in ("a=\u0000", "a b", "a=b#c", "a" * 70000):
         check_unreadable(token.answer({**event("token-client-credentials"), "rawQueryString": query}))
     with Function(tmp_path, "jwks", dev.environment) as jwks:
-        for path in ("/`", ":99999999", "", None, "a" * 70000, "/.well-known/jwks.json`"):
+        for path in ("/`", ":99999999", "", None, "a" * 70000, "/.well-known/jwks.json`", "/.well-known/jwks.json#"):
             check_unreadable(jwks.answer({**event("jwks"), "rawPath": path}))
         assert jwks.answer({**event("jwks"), "rawPath": "//"})[0] == 404
         check_unreadable(jwks.answer({**event("jwks"), "rawQueryString": "a b"}))
         assert jwks.answer(event("jwks"))[0] == 200, "the function keeps running"
+        check_no_panic_logged(jwks)
 
 
-def test_a_misconfigured_function_names_every_wrong_variable(tmp_path, dev):
+@pytest.mark.parametrize("name", ["token", "refresh", "jwks", "authorizer"])
+def test_a_misconfigured_function_names_every_wrong_variable_in_a_line_that_an_alarm_counts(name, tmp_path, dev):
     wrong = {**dev.environment, "COUNTERSIGN_ISSUER": "", "COUNTERSIGN_MAX_ACCESS_TTL": "1h", "AWS_REGION": ""}
-    with Function(tmp_path, "token", wrong) as token:
-        token.child.wait(20)
-        assert token.child.returncode != 0
-        for name in ("COUNTERSIGN_ISSUER", "COUNTERSIGN_MAX_ACCESS_TTL", "AWS_REGION"):
-            assert name in token.output()
+    with Function(tmp_path, name, {**wrong, "RUST_LOG": "error"}) as function:
+        function.child.wait(20)
+        assert function.child.returncode != 0
+        (line,) = [json.loads(line) for line in function.output().splitlines()]
+    assert line["level"] == "ERROR" and matches(crash_pattern(), line)
+    for variable in ("COUNTERSIGN_ISSUER", "COUNTERSIGN_MAX_ACCESS_TTL", "AWS_REGION"):
+        assert variable in line["error"]
+
+
+@pytest.mark.parametrize("level", ["error", "warn", "off"])
+def test_no_level_silences_the_metrics_that_alarms_count(level, dev, database, tmp_path):
+    environment = {**dev.environment, "COUNTERSIGN_METRICS": "on", "RUST_LOG": level}
+    with Function(tmp_path, "token", environment) as token:
+        reuse_a_refresh_token(token, database)
+        counted = {name for line in lines(token) for name, _, _ in metrics(line)}
+    assert counted >= {"Tokens", "RefreshReuse"}
+    with Function(tmp_path, "rotate", environment) as rotate:
+        rotate.invoke(event("rotate"))
+        (line,) = lines(rotate)
+    assert "KeyAge" in {name for name, _, _ in metrics(line)}
 
 
 def send_over_http(base, sent):

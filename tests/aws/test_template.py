@@ -4,7 +4,7 @@ import re
 import tomllib
 
 import pytest
-from template import ROOT, TEXT, Invalid, environment, functions, lint, resources, translate
+from template import ROOT, TEXT, Invalid, crash_pattern, environment, functions, lint, resources, translate
 
 TRANSLATED = translate(TEXT)
 
@@ -90,4 +90,57 @@ def test_the_code_writes_every_metric_of_the_alarms_and_the_dashboard():
     (dashboard,) = resources(TRANSLATED, "AWS::CloudWatch::Dashboard").values()
     body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
     own |= set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"\$\{Prefix\}issuer", "(\w+)"', body))
-    assert own and own <= written
+    counted = {"Crashes"}
+    assert own and own <= written | counted
+
+
+def test_one_pattern_counts_the_crashes_of_every_function_that_answers():
+    filters = [one["Properties"] for one in resources(TRANSLATED, "AWS::Logs::MetricFilter").values()]
+    groups = {one["LogGroupName"]["Ref"] for one in filters}
+    assert groups == {"TokenLogs", "RefreshLogs", "JwksLogs", "AuthorizerLogs"}
+    assert {one["FilterPattern"] for one in filters} == {crash_pattern()}
+    metric = {"MetricNamespace": {"Fn::Sub": "${Prefix}issuer"}, "MetricName": "Crashes", "MetricValue": "1"}
+    assert all(one["MetricTransformations"] == [metric] for one in filters)
+    source = "\n".join(file.read_text() for file in (ROOT / "shared/lambda/src").glob("*.rs"))
+    for message in ("a panic", "the function stopped"):
+        assert f'"{message}"' in crash_pattern() and f'"{message}");' in source
+
+
+def sums():
+    """Yields each alarm that counts several metrics, with its expression and their ids."""
+    for name, alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").items():
+        metrics = alarm["Properties"].get("Metrics", [])
+        ids = [one["Id"] for one in metrics if "MetricStat" in one]
+        if len(ids) > 1:
+            yield name, next(one["Expression"] for one in metrics if "Expression" in one), metrics
+
+
+def test_a_sum_of_an_alarm_counts_a_metric_without_data_as_none():
+    watched = {}
+    for name, expression, metrics in sums():
+        stats = {one["Id"]: one["MetricStat"]["Metric"] for one in metrics if "MetricStat" in one}
+        assert expression == " + ".join(f"FILL({one}, 0)" for one in stats), name
+        watched[name] = {
+            (one["MetricName"], one.get("Dimensions", [{"Value": {"Ref": ""}}])[0]["Value"]["Ref"])
+            for one in stats.values()
+        }
+    endpoints = ["TokenFunction", "RefreshFunction", "JwksFunction"]
+    assert watched == {
+        "ThrottlesAlarm": {("Throttles", one) for one in [*endpoints, "AuthorizerFunction"]},
+        "FunctionErrorsAlarm": {("Errors", one) for one in endpoints} | {("Crashes", "")},
+    }
+
+
+def test_the_cost_estimate_counts_the_metrics_of_the_alarms():
+    """AWS bills an alarm for each metric that it watches."""
+    alarms = [alarm["Properties"] for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values()]
+    watched = sum(sum("MetricStat" in one for one in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    estimate = re.search(r"(\d+) alarms, which watch (\d+) metrics × \$0\.10 \| (\d+\.\d\d)", (ROOT / "docs/cost.md").read_text())
+    assert (int(estimate[1]), int(estimate[2]), float(estimate[3])) == (len(alarms), watched, watched / 10)
+
+
+def test_every_alarm_has_its_response_in_the_runbook():
+    runbook = (ROOT / "docs/operate.md").read_text()
+    for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values():
+        name = alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${Prefix}")
+        assert f"`{name}`" in runbook, name

@@ -5,7 +5,9 @@
 //! failed invocation.
 
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::convert::Infallible;
+use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use countersign_issuer::http::{Request, Response, out_of_time, panicked, unreada
 use countersign_verify::{Clock, Timestamp};
 use futures_util::FutureExt;
 use http::Uri;
-use http::header::{HeaderMap, HeaderValue};
+use http::header::{HOST, HeaderMap};
 use http::uri::PathAndQuery;
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, Context, LambdaEvent, RequestExt, Service, service_fn};
@@ -56,32 +58,27 @@ where
     /// Answers one event. Never fails and never panics, whatever the event is.
     pub async fn respond(&self, event: &str, context: Context) -> impl Serialize + use<E, F> {
         let time_left = time_left(context.deadline, self.clock.now());
-        let service = service_fn(move |request| async move {
-            let response = match endpoint_request(request) {
-                Some(request) => self.call_endpoint(request, time_left).await,
-                None => unreadable(&self.audit),
-            };
-            Ok::<_, Infallible>(response)
-        });
         // The endpoint runs when the call is awaited: only reading the event can panic here.
-        let call = catch_unwind(AssertUnwindSafe(|| {
+        let call = without_panic(|| {
             let mut event = parse(event)?;
-            if has_fragment(&event) || has_odd_authority(&event) {
-                return None;
-            }
-            keep_repeated_headers(&mut event);
+            let path_and_query = take_path_and_query(&mut event)?;
+            let service = service_fn(move |request| {
+                let request = endpoint_request(request, path_and_query.clone());
+                async move { Ok::<_, Infallible>(self.call_endpoint(request, time_left).await) }
+            });
             Some(Adapter::from(service).call(LambdaEvent::new(event, context)))
-        }));
+        });
         match call {
-            Ok(Some(call)) => {
+            Some(call) => {
                 let Ok(response) = call.await;
                 Answer::Converted(response)
             }
-            Ok(None) | Err(_) => Answer::Unreadable(for_any_api(&unreadable(&self.audit))),
+            None => Answer::Unreadable(for_any_api(&unreadable(&self.audit))),
         }
     }
 
-    /// The endpoint's response; another one if it panics or runs out of time.
+    /// The endpoint's response; another one if it panics or runs out of time. The invocation does
+    /// not fail then: an alarm counts the line of the panic instead.
     async fn call_endpoint(&self, request: Request, time_left: Duration) -> Response {
         let response = AssertUnwindSafe(async { (self.endpoint)(request).await }).catch_unwind();
         match tokio::time::timeout(time_left, response).await {
@@ -90,6 +87,23 @@ where
             Err(_) => out_of_time(&self.audit),
         }
     }
+}
+
+thread_local! {
+    static IS_READING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Reports whether this thread is reading an event. A panic means no defect then.
+pub(crate) fn is_reading() -> bool {
+    IS_READING.get()
+}
+
+/// Reads with `read`; none if it panics.
+fn without_panic<T>(read: impl FnOnce() -> Option<T>) -> Option<T> {
+    IS_READING.set(true);
+    let read = catch_unwind(AssertUnwindSafe(read));
+    IS_READING.set(false);
+    read.ok().flatten()
 }
 
 /// Parses an event by its payload version. `LambdaRequest` would parse every event of an HTTP API
@@ -118,48 +132,46 @@ fn time_left(deadline: u64, now: Timestamp) -> Duration {
     }
 }
 
-/// Drops the single-valued headers of a REST API's event if it has the multi-valued ones too:
-/// `lambda_http` would replace a repeated header by its last value.
-fn keep_repeated_headers(event: &mut LambdaRequest) {
-    if let LambdaRequest::ApiGatewayV1(event) = event
-        && !event.multi_value_headers.is_empty()
-    {
-        event.headers = HeaderMap::new();
-    }
-}
-
-/// A fragment would hide the query, or a part of it, from the endpoint.
-fn has_fragment(event: &LambdaRequest) -> bool {
+/// Takes the path and the query out of an event, as they came in; none if they are not those of a
+/// URI. `lambda_http` would build a URL from them and from two headers: it resolves dot segments,
+/// and an odd host would move the query.
+fn take_path_and_query(event: &mut LambdaRequest) -> Option<PathAndQuery> {
     let (path, query) = match event {
-        LambdaRequest::ApiGatewayV1(event) => (event.path.as_deref(), None),
-        LambdaRequest::ApiGatewayV2(event) => (event.raw_path.as_deref(), event.raw_query_string.as_deref()),
-        _ => (None, None),
+        LambdaRequest::ApiGatewayV1(event) => {
+            // `lambda_http` would replace a repeated header by its last value.
+            if !event.multi_value_headers.is_empty() {
+                event.headers = HeaderMap::new();
+            }
+            drop_url_headers(&mut event.headers);
+            drop_url_headers(&mut event.multi_value_headers);
+            let single = mem::take(&mut event.query_string_parameters);
+            let multiple = mem::take(&mut event.multi_value_query_string_parameters);
+            let query = if multiple.is_empty() { single } else { multiple };
+            (event.path.take(), query.to_query_string())
+        }
+        LambdaRequest::ApiGatewayV2(event) => {
+            drop_url_headers(&mut event.headers);
+            (event.raw_path.take(), event.raw_query_string.take().unwrap_or_default())
+        }
+        _ => return None,
     };
-    path.is_some_and(|path| path.contains('#')) || query.is_some_and(|query| query.contains('#'))
+    let mut text = path.unwrap_or_default();
+    if !query.is_empty() {
+        text.push('?');
+        text.push_str(&query);
+    }
+    // A fragment would hide the query, or a part of it, from the endpoint.
+    if text.contains('#') { None } else { PathAndQuery::try_from(text).ok() }
 }
 
-/// A delimiter in one of the headers of which `lambda_http` builds the URL would move the query.
-fn has_odd_authority(event: &LambdaRequest) -> bool {
-    let headers = match event {
-        LambdaRequest::ApiGatewayV1(event) => [Some(&event.headers), Some(&event.multi_value_headers)],
-        LambdaRequest::ApiGatewayV2(event) => [Some(&event.headers), None],
-        _ => [None, None],
-    };
-    let is_odd = |value: &HeaderValue| value.as_bytes().iter().any(|byte| b"#?/\\@".contains(byte));
-    let names = ["host", "x-forwarded-proto"];
-    headers
-        .into_iter()
-        .flatten()
-        .any(|headers| names.iter().any(|name| headers.get_all(*name).iter().any(is_odd)))
+fn drop_url_headers(headers: &mut HeaderMap) {
+    headers.remove(HOST);
+    headers.remove("x-forwarded-proto");
 }
 
-/// The request for the endpoint; none if its path is not one of a URI.
-fn endpoint_request(request: lambda_http::Request) -> Option<Request> {
+/// The request for the endpoint.
+fn endpoint_request(request: lambda_http::Request, path_and_query: PathAndQuery) -> Request {
     let source = source_address(&request);
-    // The path as it came in: that of the URI has its dot segments resolved.
-    let query = request.uri().query().map(|query| format!("?{query}")).unwrap_or_default();
-    let path_and_query = PathAndQuery::try_from(format!("{}{query}", request.raw_http_path())).ok()?;
-
     let (parts, body) = request.into_parts();
     let mut request = Request::new(body.to_vec());
     *request.method_mut() = parts.method;
@@ -168,7 +180,7 @@ fn endpoint_request(request: lambda_http::Request) -> Option<Request> {
     if let Some(source) = source {
         request.extensions_mut().insert(source);
     }
-    Some(request)
+    request
 }
 
 /// The address that API Gateway saw; never one that a header names.
@@ -331,6 +343,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn no_host_changes_the_path_or_the_query() {
+        let http = changed(changed(http_api(), "/rawPath", "/oauth/token"), "/rawQueryString", "a=b");
+        let long = "a".repeat(70_000);
+        let odd =
+            ["", "a`b", "a b", "[::1", ":99999999", "a#b", "a?b=", "a/b", "u@a", "a\\b", "\u{e9}", &long];
+        for odd in odd {
+            for name in ["host", "x-forwarded-proto"] {
+                let mut http = http.clone();
+                http["headers"][name] = odd.into();
+                let mut rest = rest_api();
+                rest["multiValueHeaders"][name] = json!([odd]);
+                for (event, query) in [(http, "a=b"), (rest, "scope=a")] {
+                    let request = request(&event).await.unwrap();
+                    assert_eq!(request.uri().path(), "/oauth/token", "{name}: {odd:.99}");
+                    assert!(request.uri().query().unwrap().contains(query), "{name}: {odd:.99}");
+                    assert_eq!(request.headers().get(name), None);
+                }
+            }
+        }
+    }
+
+    #[tokio::test]
     async fn a_header_may_hold_any_text() {
         let event = changed(http_api(), "/headers/user-agent", "\u{e9}\t\u{2028}");
         let request = request(&event).await.unwrap();
@@ -352,9 +386,6 @@ mod tests {
         let many: Map<String, Value> = (0..40_000).map(|n| (format!("h{n}"), "a".into())).collect();
         let long = "a".repeat(70_000);
         let mut events = Vec::new();
-        for odd in ["a`b", "a b", "[::1", ":99999999", "a#b", "a?b=", "a/b", "u@a", &long] {
-            events.push(changed(http.clone(), "/headers/host", odd));
-        }
         for odd in ["a\nb", "\0", "\u{7f}"] {
             events.push(changed(http.clone(), "/headers/user-agent", odd));
             events.push(changed(rest.clone(), "/multiValueHeaders/X-Forwarded-For", json!([odd])));

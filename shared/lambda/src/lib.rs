@@ -11,6 +11,8 @@ pub use guard::Guard;
 pub use lambda_http::{Context, Error};
 pub use log::Logging;
 
+use std::process::ExitCode;
+
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
 use countersign_issuer::http::{Request, Response};
@@ -34,15 +36,22 @@ pub struct Process {
     audit: AuditLog,
 }
 
-impl Process {
-    /// Starts logging to standard output. Every `main` begins with it.
-    pub fn start() -> Self {
-        let clock = Clock::system();
-        let audit = log::start(clock.clone());
-        Self { clock, audit }
+/// Starts logging to standard output, and runs `serve`. Every `main` is a call of it.
+pub async fn run(serve: impl AsyncFnOnce(Process) -> Result<(), Error>) -> ExitCode {
+    let clock = Clock::system();
+    let audit = log::start(clock.clone());
+    match serve(Process { clock, audit }).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // `TokenCrashes` in template.yaml, and its like, count these lines for an alarm.
+            tracing::error!(%error, "the function stopped");
+            ExitCode::FAILURE
+        }
     }
+}
 
-    /// The issuer that the environment describes, with the crypto provider that it signs with.
+impl Process {
+    /// The issuer that the environment describes. Installs the crypto provider that it signs with.
     pub fn issuer(&self) -> Result<Issuer, Error> {
         install_crypto_provider()?;
         let (config, envelope) = Config::with_envelope_from_lookup(variable)?;

@@ -4,6 +4,7 @@
 //! by serde.
 
 use std::io::Write;
+use std::panic::PanicHookInfo;
 
 use countersign_issuer::audit::{AuditLog, Record};
 use countersign_verify::Clock;
@@ -16,11 +17,8 @@ use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::invocation;
 use crate::metrics::{Measurements, Metrics};
-
-/// The target that `RUST_LOG` knows audit records by.
-const AUDIT: &str = "audit";
+use crate::{guard, invocation};
 
 /// Most audit lines are shorter.
 const LINE_BYTES: usize = 1024;
@@ -30,15 +28,21 @@ pub(crate) fn start(clock: Clock) -> AuditLog {
     let logging = Logging::from_lookup(crate::variable);
     // Fails only where a subscriber is set already, which then logs.
     let _ = logging.diagnostics(std::io::stdout).try_init();
-    std::panic::set_hook(Box::new(|panic| {
-        // Without the message: where the conversion of an event panics, it may repeat a credential.
-        let location = panic.location().map(ToString::to_string);
-        tracing::error!(location, "a panic");
-    }));
+    std::panic::set_hook(Box::new(log_panic));
     for problem in logging.problems() {
         tracing::warn!("{problem}");
     }
     logging.audit_log(clock, std::io::stdout)
+}
+
+/// Logs a panic, which is a defect; not that of an event that cannot be read.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    if !guard::is_reading() {
+        // Without the message, which may repeat a credential. `TokenCrashes` in template.yaml, and its
+        // like, count these lines for an alarm.
+        let location = panic.location().map(ToString::to_string);
+        tracing::error!(location, "a panic");
+    }
 }
 
 /// The settings of the log.
@@ -89,18 +93,17 @@ impl Logging {
         tracing_subscriber::registry().with(lines).with(self.filter.clone()).with(LevelFilter::DEBUG)
     }
 
-    /// Writes audit records to `writer`, with metrics where they are on.
+    /// Writes audit records to `writer`, with metrics where they are on. `RUST_LOG` does not filter
+    /// them: the alarms count their metrics.
     pub fn audit_log<W>(&self, clock: Clock, writer: W) -> AuditLog
     where
         W: for<'writer> MakeWriter<'writer> + Send + Sync + 'static,
     {
-        let Self { filter, metrics, .. } = self.clone();
+        let metrics = self.metrics.clone();
         AuditLog::new(move |record| {
-            if filter.would_enable(AUDIT, &record.level()) {
-                let line = line(record, metrics.as_ref(), &clock);
-                // If stdout is gone, there is nowhere to report it.
-                let _ = writer.make_writer().write_all(&line);
-            }
+            let line = line(record, metrics.as_ref(), &clock);
+            // If stdout is gone, there is nowhere to report it.
+            let _ = writer.make_writer().write_all(&line);
         })
     }
 }
@@ -147,10 +150,13 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use countersign_issuer::audit::Event;
+    use countersign_issuer::http::Response;
     use countersign_verify::Timestamp;
+    use lambda_http::Context;
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::Guard;
     use crate::invocation::Invocations;
 
     /// Keeps the lines that are written to it or to a clone of it.
@@ -201,13 +207,13 @@ mod tests {
             secret_ends_soon: Some(true),
             grant: Some("password"),
             brand_key: Some("acme".into()),
+            brand_is_listed: true,
             ..Record::new(Event::Issued)
         }
     }
 
     #[tokio::test]
     async fn an_audit_record_is_one_line_of_json_with_its_invocation() {
-            brand_is_listed: true,
         let clock = clock();
         let (audit, lines) = audit_log(&[], clock.clone());
         let invocations = Invocations::new(clock);
@@ -287,12 +293,6 @@ mod tests {
     }
 
     #[test]
-    fn each_event_is_counted_or_only_measured_or_neither() {
-        let (audit, lines) = audit_log(&[("COUNTERSIGN_METRICS", "on")], clock());
-        for (event, counted, is_measured) in [
-            (Event::Issued, &["Tokens"][..], true),
-            (Event::Refused, &["Refused"], true),
-    #[test]
     fn a_brand_that_the_client_does_not_list_is_no_dimension() {
         let (audit, lines) = audit_log(&[("COUNTERSIGN_METRICS", "by-brand")], clock());
         audit.write(&Record { brand_is_listed: false, ..issued() });
@@ -301,6 +301,12 @@ mod tests {
         assert_eq!(line["_aws"]["CloudWatchMetrics"][0]["Dimensions"], json!([[], ["grant"]]));
     }
 
+    #[test]
+    fn each_event_is_counted_or_only_measured_or_neither() {
+        let (audit, lines) = audit_log(&[("COUNTERSIGN_METRICS", "on")], clock());
+        for (event, counted, is_measured) in [
+            (Event::Issued, &["Tokens"][..], true),
+            (Event::Refused, &["Refused"], true),
             (Event::ReuseDetected, &["Refused", "RefreshReuse"], true),
             (Event::SlowedDown, &["Refused", "GuessesRefused"], true),
             (Event::Failed, &["Failed"], true),
@@ -330,21 +336,15 @@ mod tests {
     }
 
     #[test]
-    fn rust_log_decides_what_is_written() {
-        for (level, events) in [
-            ("", &["issued", "slowed down", "failed"][..]),
-            ("audit=info", &["issued", "slowed down", "failed"]),
-            ("warn", &["slowed down", "failed"]),
-            ("info,audit=error", &["failed"]),
-            ("countersign_issuer=info", &[]),
-            ("off", &[]),
-        ] {
+    fn no_level_silences_an_audit_record() {
+        for level in ["", "error", "warn", "info,audit=error", "countersign_issuer=info", "off"] {
             let (audit, lines) = audit_log(&[("RUST_LOG", level)], clock());
-            for event in [Event::Issued, Event::SlowedDown, Event::Failed] {
+            let events = [Event::Issued, Event::ServedStale, Event::Rotation];
+            for event in events {
                 audit.write(&Record::new(event));
             }
             let written: Vec<_> = lines.parse().iter().map(|line| line["event"].clone()).collect();
-            assert_eq!(written, events, "{level}");
+            assert_eq!(written, ["issued", "served stale", "rotation"], "{level}");
         }
     }
 
@@ -367,6 +367,31 @@ mod tests {
         );
         assert_eq!(line["spans"][0], json!({ "name": "invocation", "request_id": "id" }), "{line}");
         assert!(line["target"].is_string() && line["timestamp"].is_string(), "{line}");
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_one_line_without_its_message_unless_an_event_cannot_be_read() {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = logging(&[("RUST_LOG", "error")]).diagnostics(move || writer.clone());
+        let _guard = tracing::subscriber::set_default(subscriber);
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(log_panic));
+        let endpoint = async |_| -> Response { panic!("the password is hunter2") };
+        let guard = Guard::new(endpoint, clock(), AuditLog::new(|_| {}));
+        let mut event: Value = serde_json::from_str(include_str!("../../../events/jwks.json")).unwrap();
+        let _ = guard.respond(&event.to_string(), Context::default()).await;
+        let after_a_defect = lines.parse();
+        event["body"] = "%".into();
+        event["isBase64Encoded"] = true.into();
+        let _ = guard.respond(&event.to_string(), Context::default()).await;
+        std::panic::set_hook(before);
+
+        let [line] = after_a_defect.as_slice() else { panic!("{after_a_defect:?}") };
+        assert_eq!((&line["level"], &line["message"]), (&json!("ERROR"), &json!("a panic")));
+        assert!(line["location"].as_str().unwrap().contains("log.rs:"), "{line}");
+        assert!(!line.to_string().contains("hunter2"), "{line}");
+        assert_eq!(lines.parse().len(), 1);
     }
 
     #[test]
