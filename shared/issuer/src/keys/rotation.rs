@@ -6,7 +6,9 @@ use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_verify::{Clock, Timestamp};
 
 use crate::audit::{self, AuditLog};
-use crate::keys::{KeyEnvelope, KeyError, KeyLifecycle, KeyTable, Ring, RingKey, RotationSchedule};
+use crate::keys::{
+    EnvelopeError, KeyEnvelope, KeyError, KeyLifecycle, KeyTable, Ring, RingKey, RotationSchedule,
+};
 use crate::random::Random;
 
 /// The changes that a run has to make.
@@ -166,6 +168,12 @@ impl Rotator {
             rotation.deleted.push(lifecycle.key.jwk.kid().to_owned());
         }
         Ok(rotation)
+    }
+
+    /// Checks that the key which encrypts the signing keys can be used. A run that makes no key would
+    /// not notice.
+    pub async fn check_envelope(&self) -> Result<(), EnvelopeError> {
+        self.envelope.check().await
     }
 
     /// Activates the announced successor and announces the next key. The previous key stays
