@@ -8,7 +8,7 @@ import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 from permissions import as_list, resource_name, rows, statements
-from template import TEXT, resources, translate
+from template import TEXT, functions, resources, translate
 
 PREFIX = "countersign-"
 TRANSLATED = translate(TEXT)
@@ -53,7 +53,7 @@ class Gate:
                     owner == identity
                     and action in as_list(statement["Action"])
                     and resource in map(resource_name, as_list(statement["Resource"]))
-                    and holds(statement.get("Condition", {}), context_of(request))
+                    and holds(statement.get("Condition", {}), context_of(request, identity))
                     for owner, statement in statements(TRANSLATED)
                 ):
                     gate.used.add((action, resource))
@@ -90,10 +90,12 @@ class Gate:
         self.server.server_close()
 
 
-def context_of(request):
+def context_of(request, identity):
     """Returns the condition keys of a request. A Query's attributes are those of its projection,
-    its key and its filter."""
+    its key and its filter. A function's credentials name the function."""
     context = {f"kms:EncryptionContext:{name}": [value] for name, value in request.get("EncryptionContext", {}).items()}
+    if identity in functions(TRANSLATED):
+        context["lambda:SourceFunctionArn"] = [f"{identity.capitalize()}Function"]
     if "Select" in request:
         context["dynamodb:Select"] = [request["Select"]]
     names = request.get("ExpressionAttributeNames", {})
@@ -111,11 +113,11 @@ def holds(conditions, context):
         for key, wanted in pairs.items():
             values = {physical_name(value) for value in as_list(wanted)}
             match operator:
-                case "StringEquals" if not values & set(context.get(key, [])):
+                case "StringEquals" | "ArnEquals" if not values & set(context.get(key, [])):
                     return False
                 case "ForAllValues:StringEquals" if not set(context.get(key, [])) <= values:
                     return False
-                case "StringEquals" | "ForAllValues:StringEquals":
+                case "StringEquals" | "ArnEquals" | "ForAllValues:StringEquals":
                     pass
                 case _:
                     raise AssertionError(f"this gate does not support the condition operator {operator}")

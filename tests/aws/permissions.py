@@ -13,24 +13,35 @@ class Row(NamedTuple):
     condition: str
 
 
+# People's policies, by their names in the template.
+PEOPLE = {
+    "AdministratorPolicy": "an administrator",
+    "KeyAdministratorPolicy": "a key administrator",
+    "ReaderPolicy": "a reader",
+}
+
+
 def statements(translated):
     """Yields each identity with a statement: functions in the order of the template, the schedule,
-    administrators."""
+    people."""
     for name, function in template.functions(translated).items():
-        role = translated["Resources"][function["Properties"]["Role"]["Fn::GetAtt"][0]]
-        yield from ((name, statement) for statement in statements_of_role(role))
+        yield from statements_of_role(translated, name, function["Properties"]["Role"])
     for schedule in template.resources(translated, "AWS::Scheduler::Schedule").values():
-        role = translated["Resources"][schedule["Properties"]["Target"]["RoleArn"]["Fn::GetAtt"][0]]
-        yield from (("the schedule", statement) for statement in statements_of_role(role))
-    for policy in template.resources(translated, "AWS::IAM::ManagedPolicy").values():
-        document = policy["Properties"]["PolicyDocument"]
-        yield from (("an administrator", statement) for statement in document["Statement"])
+        yield from statements_of_role(translated, "the schedule", schedule["Properties"]["Target"]["RoleArn"])
+    for name, policy in template.resources(translated, "AWS::IAM::ManagedPolicy").items():
+        yield from ((PEOPLE[name], one) for one in policy["Properties"]["PolicyDocument"]["Statement"])
 
 
-def statements_of_role(role):
-    properties = role["Properties"]
+def statements_of_role(translated, identity, reference):
+    """Yields an identity with each statement of its role: of the role itself, and of policies that
+    stand apart."""
+    role = reference["Fn::GetAtt"][0]
+    properties = translated["Resources"][role]["Properties"]
     assert "ManagedPolicyArns" not in properties, "the matrix cannot show what a managed policy allows"
-    return [one for policy in properties["Policies"] for one in policy["PolicyDocument"]["Statement"]]
+    apart = template.resources(translated, "AWS::IAM::Policy").values()
+    policies = properties["Policies"] + [
+        policy["Properties"] for policy in apart if {"Ref": role} in policy["Properties"]["Roles"]]
+    yield from ((identity, one) for policy in policies for one in policy["PolicyDocument"]["Statement"])
 
 
 def rows(translated):
@@ -42,13 +53,20 @@ def rows(translated):
                 yield Row(identity, action, resource_name(resource), conditions(statement))
 
 
-def key_policy_rows(translated):
-    """Yields the permissions of the KMS key's policy. IAM must grant each of them as well."""
+def key_policy(translated):
+    """Returns the statements of the KMS key's policy."""
     (key,) = template.resources(translated, "AWS::KMS::Key").values()
-    for statement in key["Properties"]["KeyPolicy"]["Statement"]:
-        assert statement["Effect"] == "Allow" and statement["Resource"] == "*", statement
-        for action in as_list(statement["Action"]):
-            yield Row(resource_name(statement["Principal"]["AWS"]), action, "WrappingKey", conditions(statement))
+    return key["Properties"]["KeyPolicy"]["Statement"]
+
+
+def key_policy_rows(translated, effect):
+    """Yields what the KMS key's policy allows or denies. IAM must grant as well what it allows."""
+    for statement in key_policy(translated):
+        assert statement["Effect"] in ("Allow", "Deny") and statement["Resource"] == "*", statement
+        if statement["Effect"] == effect:
+            for action in as_list(statement["Action"]):
+                principal = resource_name(statement["Principal"]["AWS"])
+                yield Row(principal, action, "WrappingKey", conditions(statement))
 
 
 def invocation_rows(translated):
@@ -99,14 +117,25 @@ PYTHONPATH=tests/aws target/venvs/aws/bin/python tests/aws/permissions.py >docs/
 ```
 
 Resources have their names from the template. A function's role has nothing else: no managed policy, and no permission
-beyond this table.
+beyond this table. The policies of people are apart by task: a person can have several.
 """
 
 KEY_POLICY = """
 ## The KMS key
 
-The key's policy applies together with IAM: an action needs both. Only the roles below the path `${Prefix}signers/`, those
-of `token` and `refresh`, may decrypt, whatever else IAM allows.
+The key's policy applies together with IAM: an action needs both.
+"""
+
+DENIED = """
+It denies, to administrators too:
+"""
+
+LIMITS = """
+So the roles of `token` and `refresh` alone may decrypt, whatever else IAM allows, and only from their own function
+(`lambda:SourceFunctionArn`). This is a boundary for everybody who cannot change it. Somebody who may change the key's policy, a
+role of the two, or the code or configuration of their functions can still get at the private keys, and somebody who may write
+the `signing-keys` table needs none of them: a key of their own will do. [SECURITY.md](../SECURITY.md#assets-and-attackers) says
+what remains, and [operate.md](operate.md#has-somebody-changed-who-may-sign) lists the CloudTrail events of each of these ways.
 """
 
 INVOCATIONS = """
@@ -118,14 +147,15 @@ The schedule above, every principal that the account's IAM allows `lambda:Invoke
 
 def table(found):
     lines = ["", "| who | action | resource | condition |", "|---|---|---|---|"]
-    lines += [f"| {row.identity} | `{row.action}` | {row.resource.replace('*', chr(92) + '*')} | {row.condition} |" for row in found]
+    lines += [f"| {row.identity.replace('*', chr(92) + '*')} | `{row.action}` | {row.resource.replace('*', chr(92) + '*')} | {row.condition} |" for row in found]
     return "\n".join(lines) + "\n"
 
 
 def document(translated):
     """Returns the text of docs/permissions.md."""
-    return (HEAD + table(rows(translated)) + KEY_POLICY + table(key_policy_rows(translated)) + INVOCATIONS
-            + table(invocation_rows(translated)))
+    allowed, denied = key_policy_rows(translated, "Allow"), key_policy_rows(translated, "Deny")
+    return (HEAD + table(rows(translated)) + KEY_POLICY + table(allowed) + DENIED + table(denied) + LIMITS
+            + INVOCATIONS + table(invocation_rows(translated)))
 
 
 if __name__ == "__main__":

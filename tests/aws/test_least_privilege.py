@@ -115,17 +115,28 @@ def test_a_function_with_the_role_of_another_is_refused(ring, gated, tmp_path):
     assert gate.used == {("dynamodb:Query", "SigningKeysTable")}
 
 
-def test_an_administrator_has_exactly_the_permissions_that_the_program_uses(ring, database, gated, kms):
-    gate, environment = gated("an administrator")
-    # The ring of the running server is no longer that of the table.
-    environment.pop("COUNTERSIGN_ISSUER")
+@pytest.fixture
+def people(gated):
+    """Opens a gate for a person. Returns it with the `countersign` program behind it."""
 
-    def countersign(line, stdin=""):
-        command = [BINARIES / "countersign", "--json", *line.split()]
-        done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=60)
-        assert done.returncode == 0, (line, done.stderr)
-        return json.loads(done.stdout)
+    def open_gate(identity):
+        gate, environment = gated(identity)
+        # The ring of the running server is no longer that of the table.
+        environment.pop("COUNTERSIGN_ISSUER")
 
+        def countersign(line, stdin="", succeeds=True):
+            command = [BINARIES / "countersign", "--json", *line.split()]
+            done = subprocess.run(command, env=environment, input=stdin, capture_output=True, text=True, timeout=60)
+            assert (done.returncode == 0) == succeeds, (line, done.stdout, done.stderr)
+            return json.loads(done.stdout) if done.stdout else done.stderr
+
+        return gate, countersign
+
+    return open_gate
+
+
+def test_an_administrator_has_exactly_the_permissions_that_the_program_uses(ring, database, people):
+    gate, countersign = people("an administrator")
     countersign("client create billing --name B --grant client_credentials --scope a --audience https://a.example")
     countersign("client update billing --name Billing")
     countersign("client list")
@@ -134,23 +145,71 @@ def test_an_administrator_has_exactly_the_permissions_that_the_program_uses(ring
     countersign("user update bob --brand acme --role x")
     countersign("user list")
     countersign("user delete bob --brand acme --yes")
+    assert gate.refused == []
+    assert gate.used == allowed_to("an administrator", database)
+    for line in ("key list", "key rotate"):
+        assert "AccessDenied" in str(countersign(line, succeeds=False))
+
+
+def test_a_key_administrator_has_exactly_the_permissions_that_the_program_uses(ring, database, people):
+    gate, countersign = people("a key administrator")
     _, _, activate = ring
     activate(1, 200 * DAY)
     activate(2, 190 * DAY)
     assert len(countersign("key rotate")["deleted"]) == 1
     (signing,) = [key["kid"] for key in countersign("key list") if key["state"] == "signing"]
     countersign(f"key withdraw {signing} --force --yes")
-    report = countersign("doctor")
-    assert f"{kms.key_id} is enabled" in str(report)
     assert gate.refused == []
-    assert gate.used == allowed_to("an administrator", database)
+    assert gate.used == allowed_to("a key administrator", database)
+    for line in ("client list", "user list"):
+        assert "AccessDenied" in str(countersign(line, succeeds=False))
 
+
+def test_a_reader_has_exactly_the_permissions_that_the_program_uses(ring, database, people, kms):
+    gate, countersign = people("a reader")
+    for line in ("client list", "client show demo-app", "user list", "operator list", "key list"):
+        countersign(line)
+    assert f"{kms.key_id} is enabled" in str(countersign("doctor"))
     kms.client.disable_key(KeyId=kms.key_id)
     try:
-        command = [BINARIES / "countersign", "--json", "doctor"]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        report = countersign("doctor", succeeds=False)
     finally:
         kms.client.enable_key(KeyId=kms.key_id)
-    (finding,) = [one for one in json.loads(done.stdout)["findings"] if one["check"] == "kms"]
-    assert done.returncode == 1 and finding["state"] == "broken"
+    (finding,) = [one for one in report["findings"] if one["check"] == "kms"]
+    assert finding["state"] == "broken"
     assert "is Disabled" in finding["found"] and "enable-key" in finding["remedy"]
+    assert gate.refused == []
+    assert gate.used == allowed_to("a reader", database)
+    (signing,) = [key["kid"] for key in countersign("key list") if key["state"] == "signing"]
+    for line in ("client delete demo-app --yes", f"key withdraw {signing} --force --yes"):
+        assert "AccessDenied" in str(countersign(line, succeeds=False))
+
+
+def schedule_deletion(kms):
+    kms.client.schedule_key_deletion(KeyId=kms.key_id, PendingWindowInDays=7)
+
+
+def cancel_deletion(kms):
+    kms.client.cancel_key_deletion(KeyId=kms.key_id)
+    kms.client.enable_key(KeyId=kms.key_id)
+
+
+@pytest.mark.parametrize(
+    ("break_key", "mend_key", "state"),
+    [
+        (lambda kms: kms.client.disable_key(KeyId=kms.key_id), lambda kms: kms.client.enable_key(KeyId=kms.key_id), "Disabled"),
+        (schedule_deletion, cancel_deletion, "PendingDeletion"),
+    ],
+)
+def test_rotate_fails_while_the_kms_key_is_not_enabled(break_key, mend_key, state, ring, gated, kms, tmp_path):
+    """Although the ring needs no new key: the alarm rings before a caller notices."""
+    _, environment = gated("rotate")
+    with Function(tmp_path, "rotate", environment) as rotate:
+        break_key(kms)
+        try:
+            kind, _ = rotate.invoke(event("rotate"))
+        finally:
+            mend_key(kms)
+        assert kind == "error"
+        assert f"is {state}" in rotate.output()
+        assert rotate.invoke(event("rotate"))[0] == "response"

@@ -2,7 +2,7 @@
 keep."""
 
 import pytest
-from permissions import document, key_policy_rows, rows
+from permissions import document, rows
 from template import ROOT, TEXT, functions, resources, translate
 
 TRANSLATED = translate(TEXT)
@@ -26,7 +26,9 @@ def test_every_function_has_its_own_role():
     assert len(set(roles)) == len(roles)
     unlisted = resources(TRANSLATED, "AWS::IAM::Role").keys() - {*roles, "RotationRole"}
     assert not unlisted, "the matrix does not show these roles"
-    assert not resources(TRANSLATED, "AWS::IAM::Policy") and not resources(TRANSLATED, "AWS::IAM::RolePolicy")
+    apart = resources(TRANSLATED, "AWS::IAM::Policy").values()
+    assert all(len(policy["Properties"]["Roles"]) == 1 for policy in apart)
+    assert not resources(TRANSLATED, "AWS::IAM::RolePolicy")
 
 
 def test_nothing_is_allowed_by_wildcard():
@@ -36,42 +38,50 @@ def test_nothing_is_allowed_by_wildcard():
         assert row.resource != "*" or row.action.startswith("xray:"), row
 
 
-def test_only_an_administrator_writes_clients_and_principals():
-    writers = {
+def writers(*tables):
+    writes = ("Put", "Update", "Delete", "Batch")
+    return {
         row.identity
         for row in rows(TRANSLATED)
-        if row.resource in ("ClientsTable", "PrincipalsTable") and row.action.split(":")[1].startswith(("Put", "Update", "Delete", "Batch"))
+        if row.resource in tables and row.action.split(":")[1].startswith(writes)
     }
-    assert writers == {"an administrator"}
+
+
+def test_each_table_that_people_write_has_its_own_writers():
+    assert writers("ClientsTable", "PrincipalsTable") == {"an administrator"}
+    assert writers("SigningKeysTable") == {"rotate", "a key administrator"}
+    assert "a reader" not in writers(*resources(TRANSLATED, "AWS::DynamoDB::Table"))
 
 
 def test_identities_that_make_private_keys_cannot_decrypt_them():
     kms = {(row.identity, row.action, row.condition) for row in rows(TRANSLATED) if row.action.startswith("kms:")}
     assert kms == {
-        ("token", "kms:Decrypt", THIS_RING),
-        ("refresh", "kms:Decrypt", THIS_RING),
+        ("token", "kms:Decrypt", f"ArnEquals lambda:SourceFunctionArn: TokenFunction; {THIS_RING}"),
+        ("refresh", "kms:Decrypt", f"ArnEquals lambda:SourceFunctionArn: RefreshFunction; {THIS_RING}"),
         ("rotate", "kms:GenerateDataKeyPairWithoutPlaintext", THIS_RING),
-        ("an administrator", "kms:GenerateDataKeyPairWithoutPlaintext", THIS_RING),
-        ("an administrator", "kms:DescribeKey", ""),
+        ("rotate", "kms:DescribeKey", ""),
+        ("a key administrator", "kms:GenerateDataKeyPairWithoutPlaintext", THIS_RING),
+        ("a reader", "kms:DescribeKey", ""),
     }
-    (decrypt,) = [row for row in key_policy_rows(TRANSLATED) if row.action == "kms:Decrypt"]
-    assert decrypt.condition == f"ArnLike aws:PrincipalArn: arn:…:iam::…:role/${{Prefix}}signers/*; {THIS_RING}"
-    signers = {name for name, role in resources(TRANSLATED, "AWS::IAM::Role").items()
-               if role["Properties"].get("Path") == {"Fn::Sub": "/${Prefix}signers/"}}
-    assert signers == {"TokenRole", "RefreshRole"}
 
 
-@pytest.mark.parametrize("function", ["jwks", "authorizer"])
-def test_a_function_that_only_publishes_keys_reads_the_public_attributes_only(function):
-    on_keys = [row for row in rows(TRANSLATED) if row.identity == function and row.resource == "SigningKeysTable"]
-    assert [(row.action, row.condition) for row in on_keys] == [("dynamodb:Query", PUBLIC_ATTRIBUTES)]
+@pytest.mark.parametrize("identity", ["jwks", "authorizer", "a key administrator", "a reader"])
+def test_an_identity_that_does_not_sign_reads_the_public_attributes_only(identity):
+    reads = {
+        (row.action, row.condition)
+        for row in rows(TRANSLATED)
+        if row.identity == identity and row.resource == "SigningKeysTable"
+        and row.action in ("dynamodb:Query", "dynamodb:GetItem", "dynamodb:Scan", "dynamodb:BatchGetItem")
+    }
+    assert reads == {("dynamodb:Query", PUBLIC_ATTRIBUTES)}
 
 
 @pytest.mark.parametrize(
     ("narrow", "wide"),
     [
         ("Action: [dynamodb:GetItem]", "Action: [dynamodb:GetItem, dynamodb:PutItem]"),
-        ("Action: kms:Decrypt\n                Resource: !GetAtt WrappingKey.Arn", 'Action: kms:Decrypt\n                Resource: "*"'),
+        ("Action: kms:Decrypt\n            Resource: !GetAtt WrappingKey.Arn", 'Action: kms:Decrypt\n            Resource: "*"'),
+        ("                lambda:SourceFunctionArn: !GetAtt TokenFunction.Arn\n", "                lambda:SourceFunctionArn: '*'\n"),
         ("                    dynamodb:Select: SPECIFIC_ATTRIBUTES\n", "                    dynamodb:Select: ALL_ATTRIBUTES\n"),
     ],
 )

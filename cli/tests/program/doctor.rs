@@ -169,7 +169,7 @@ async fn an_unreachable_kms_is_found() {
         ("COUNTERSIGN_KMS_KEY_ID", "alias/x"),
         ("AWS_ENDPOINT_URL_KMS", "http://127.0.0.1:1"),
     ];
-    assert_found(&issuer, &kms, "broken", &["kms", "out of reach", "AdministratorPolicy"]);
+    assert_found(&issuer, &kms, "broken", &["kms", "out of reach", "ReaderPolicy"]);
     let both = [("COUNTERSIGN_KMS_KEY_ID", "alias/x")];
     assert_found(&issuer, &both, "warning", &["kms", "exclude each other"]);
 }

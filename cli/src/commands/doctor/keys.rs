@@ -78,7 +78,7 @@ pub(super) async fn check_envelope(lookup: &Lookup, config: &StoreConfig) -> Fin
             CHECK,
             error.to_string(),
             "without its KMS key no cold function can sign: restore the key with `aws kms enable-key` or `aws kms \
-             cancel-key-deletion`; if a permission is missing, attach the stack's AdministratorPolicy",
+             cancel-key-deletion`; if a permission is missing, attach the stack's ReaderPolicy",
         ),
     }
 }

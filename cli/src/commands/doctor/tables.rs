@@ -68,7 +68,7 @@ async fn check_expiry(db: &Client, shape: &TableShape, name: &str) -> Option<Fin
             return Some(Finding::warning(
                 CHECK,
                 format!("the expiry of {name} cannot be checked: {}", with_causes(&error)),
-                "attach the stack's AdministratorPolicy to the user or role that runs this",
+                "attach the stack's ReaderPolicy to the user or role that runs this",
             ));
         }
     };
@@ -104,7 +104,7 @@ fn not_described(error: &dyn std::error::Error, code: Option<&str>, name: &str, 
         Some(code) => Finding::broken(
             CHECK,
             format!("{name} in {place}: {code}: {}", with_causes(error)),
-            "check the credentials, and attach the stack's AdministratorPolicy to the user or role that runs this",
+            "check the credentials, and attach the stack's ReaderPolicy to the user or role that runs this",
         ),
         None => Finding::broken(
             CHECK,
