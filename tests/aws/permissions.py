@@ -117,7 +117,7 @@ PYTHONPATH=tests/aws target/venvs/aws/bin/python tests/aws/permissions.py >docs/
 ```
 
 Resources have their names from the template. A function's role has nothing else: no managed policy, and no permission
-beyond this table. The policies of people are apart by task: a person can have several.
+beyond this table. People have a policy for each task, and can have several.
 """
 
 KEY_POLICY = """
