@@ -313,3 +313,25 @@ async fn thousands_of_guessed_names_evict_no_client() {
         .assert_error(401, "invalid_client");
     assert_eq!(reads(&world), ["clients"]);
 }
+
+/// A read that is cut off early, because another table has just failed, says nothing about the
+/// store. A store that is slow after an outage must not pass for one that is still away.
+#[tokio::test(start_paused = true)]
+async fn after_an_outage_a_slow_store_is_read_again_and_a_disabled_client_is_noticed() {
+    let world = with_expired_copies_and_a_silent_dynamodb().await;
+    for_alice().to(&world.issuer).await.ok();
+    world.store.fail_with(Fault::LateBody);
+    let mut client = world.table::<Client>().get("service").await.unwrap().unwrap();
+    client.enabled = false;
+    world.table::<Client>().save(&mut client).await.unwrap();
+    let ended = Instant::now();
+    // Several times a second, as many callers do.
+    let noticed = async {
+        while for_alice().to(&world.issuer).await.status == 200 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(10 * MINUTE, noticed).await.unwrap();
+    assert!(ended.elapsed() < MINUTE, "noticed after {:?}", ended.elapsed());
+    for_alice().to(&world.issuer).await.assert_error(401, "invalid_client");
+}

@@ -51,7 +51,7 @@ async fn a_user_gets_a_token_with_a_stable_id_and_a_refresh_token() {
     assert_eq!(claims["roles"], json!(["subscriber"]));
     assert_eq!((claims.get("operator"), &claims["brandKey"]), (None, &json!("acme")));
 
-    let refresh = issuer.verify_token_as("rt+jwt", &issuer.url, &answer.refresh_token()).await;
+    let refresh = issuer.verify_refresh_token(&answer.refresh_token()).await;
     assert_eq!(refresh["exp"], issuer.clock.now().seconds() + 30 * 24 * 3600);
     let again = issuer.verify_token(&issuer.token("demo-app", JANE, &[]).await.access_token()).await;
     assert_eq!(again["sub"], claims["sub"]);

@@ -12,7 +12,7 @@ use countersign_issuer::keys::ChangeRefused;
 use countersign_issuer::random::Random;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
 use countersign_tests::store::Fault;
-use countersign_tests::token_verifier::{unverified_kid, unverified_segment};
+use countersign_tests::token_verifier::{unverified_kid, unverified_refresh_claims};
 use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse};
 use serde_json::{Value, json};
 
@@ -168,7 +168,8 @@ async fn a_withdrawn_key_is_neither_published_nor_trusted_and_its_successor_sign
     let items = issuer.dynamodb().scan().table_name(TABLE).send().await.unwrap().items.unwrap();
     let withdrawn = items.iter().find(|item| item["seq"].as_n().unwrap() == "1").unwrap();
     assert!(!withdrawn.contains_key("wrapped"), "its private key is erased");
-    let introspected = issuer.post("/oauth/introspect", "demo-app", &[("token", &refresh_token)]).await;
+    let about = [("token", &*refresh_token), ("token_type_hint", "refresh_token")];
+    let introspected = issuer.post("/oauth/introspect", "demo-app", &about).await;
     assert_eq!(introspected.ok()["active"], false);
     assert!(matches!(issuer.rotator().withdraw(&kids[0], true).await, Err(ChangeRefused::NoSuchKey)));
     assert!(matches!(issuer.rotator().withdraw("nosuch", true).await, Err(ChangeRefused::NoSuchKey)));
@@ -183,17 +184,19 @@ fn forge(world: &InProcess, seq: u64, model: &str) -> String {
     let wrapped: Value = serde_json::from_slice(&wrapped).unwrap();
     let pkcs8 = BASE64.decode(wrapped["pkcs8"].as_str().unwrap()).unwrap();
     let private = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &pkcs8).unwrap();
-    let mut claims = unverified_segment(model, 1);
-    for (name, value) in [("keys", json!([])), ("family", json!("forged")), ("generation", json!(0))] {
+    let mut claims = unverified_refresh_claims(model);
+    for (name, value) in
+        [("key", json!(seq)), ("keys", json!([])), ("family", json!("forged")), ("generation", json!(0))]
+    {
         claims[name] = value;
     }
     for name in ["exp", "auth_time"] {
         claims[name] = json!(4_000_000_000_u64);
     }
-    let header = json!({ "alg": "ES256", "typ": "rt+jwt", "kid": key["kid"]["S"] });
-    let signed = format!("{}.{}", BASE64URL.encode(header.to_string()), BASE64URL.encode(claims.to_string()));
+    let claims = BASE64URL.encode(claims.to_string());
+    let signed = format!("countersign refresh token {claims}");
     let signature = private.sign(&SystemRandom::new(), signed.as_bytes()).unwrap();
-    format!("{signed}.{}", BASE64URL.encode(signature))
+    format!("csgr_{claims}.{}", BASE64URL.encode(signature))
 }
 
 fn login() -> Post {
@@ -212,7 +215,7 @@ async fn descendants_of_a_forged_token_end_with_the_key_even_if_it_never_signed(
     let child = refresh(&forge(&world, 2, &honest)).to(&world.issuer).await.refresh_token();
     let rotator = world.rotator("administrator", &clock_of_tokio());
     let announced = rotator.ring().await.unwrap().lifecycles()[1].key.jwk.kid().to_owned();
-    assert_ne!(unverified_kid(&child), announced);
+    assert_eq!(unverified_refresh_claims(&child)["key"], 1, "an honest key signed the successor");
     rotator.withdraw(&announced, false).await.unwrap();
     tokio::time::sleep(RING_FRESHNESS).await;
     refresh(&child).to(&world.issuer).await.assert_error(400, "invalid_grant");

@@ -292,6 +292,12 @@ impl TestIssuer {
         let jwks = self.get("/.well-known/jwks.json", &[]).await.text;
         expected.verify(&jwks, token).expect("the token is valid").into()
     }
+
+    /// Verifies a refresh token under the published key set and returns its claims.
+    pub async fn verify_refresh_token(&self, token: &str) -> Value {
+        let jwks = self.get("/.well-known/jwks.json", &[]).await.text;
+        token_verifier::verify_refresh_token(&jwks, token).expect("the token is valid").into()
+    }
 }
 
 /// Encodes a form as a browser does.

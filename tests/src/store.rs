@@ -41,6 +41,8 @@ pub enum Fault {
     LostAnswer,
     /// The call is executed, and no response comes.
     SilentAnswer,
+    /// The call is executed, and the body of the response comes after 0.15 seconds.
+    LateBody,
     /// The call is executed, and the body of the response comes after 1.2 seconds.
     SlowBody,
     /// The call is executed, and the body of the response never ends.
@@ -55,11 +57,12 @@ pub enum Fault {
 
 impl Fault {
     /// All faults.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Hang,
         Self::Reset,
         Self::LostAnswer,
         Self::SilentAnswer,
+        Self::LateBody,
         Self::SlowBody,
         Self::EndlessBody,
         Self::Throttled,
@@ -69,7 +72,10 @@ impl Fault {
 
     /// Returns true if the call is executed despite the fault.
     fn is_executed(self) -> bool {
-        matches!(self, Self::LostAnswer | Self::SilentAnswer | Self::SlowBody | Self::EndlessBody)
+        matches!(
+            self,
+            Self::LostAnswer | Self::SilentAnswer | Self::LateBody | Self::SlowBody | Self::EndlessBody
+        )
     }
 }
 
@@ -225,6 +231,7 @@ impl FaultyStore {
         let broken = || ConnectorError::io("connection reset by the test".into());
         match fault {
             None => Ok(response(status, text.into())),
+            Some(Fault::LateBody) => Ok(response(status, late(text, Duration::from_millis(150)))),
             Some(Fault::SlowBody) => Ok(response(status, late(text, Duration::from_millis(1200)))),
             Some(Fault::EndlessBody) => Ok(response(status, late(text, Duration::from_secs(1 << 20)))),
             Some(Fault::Reset | Fault::LostAnswer) => Err(broken()),

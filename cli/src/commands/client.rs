@@ -4,7 +4,7 @@ use clap::{Args, Subcommand};
 use countersign_issuer::records::{Client, GrantType};
 use serde_json::{Value, json};
 
-use super::arguments::{Typ, without_blank};
+use super::arguments::{Typ, parse_duration, without_blank};
 use super::export::ClientExport;
 use super::import::ClientImport;
 use super::secret::{self, SecretCommand, new_secret, show_with_secret};
@@ -135,9 +135,25 @@ pub(super) struct Settings {
     /// Lifetime of refresh tokens, counted from the login [default: 2592000]
     #[arg(long, value_name = "SECONDS")]
     refresh_ttl: Option<u64>,
+    /// Longest time between two refreshes, such as 8h or 7d; a session that is idle for longer ends.
+    /// `off` removes the limit [default: off]
+    #[arg(long, value_name = "DURATION", value_parser = parse_idle)]
+    refresh_idle: Option<Idle>,
     /// Header typ of access tokens [default: at+jwt]
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
+}
+
+/// A limit on idle time in seconds, or none.
+#[derive(Debug, Clone, Copy)]
+struct Idle(Option<u64>);
+
+fn parse_idle(value: &str) -> Result<Idle, String> {
+    if value == "off" {
+        return Ok(Idle(None));
+    }
+    let duration = parse_duration(value).map_err(|expected| format!("{expected}, or off"))?;
+    Ok(Idle(Some(duration.as_secs())))
 }
 
 impl Settings {
@@ -162,6 +178,7 @@ impl Settings {
         set(&mut client.audiences, self.audiences);
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
+        set(&mut client.refresh_idle, self.refresh_idle.map(|Idle(seconds)| seconds));
         set(&mut client.typ, self.typ.map(Into::into));
     }
 }

@@ -23,6 +23,7 @@ pub(super) fn client(client: &Client) -> Value {
         "audiences": client.audiences,
         "access_ttl": client.access_ttl,
         "refresh_ttl": client.refresh_ttl,
+        "refresh_idle": client.refresh_idle,
         "typ": client.typ,
         "secrets": secrets,
         "created": format_time(client.created),

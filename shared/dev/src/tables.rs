@@ -7,10 +7,11 @@ use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata};
 use aws_sdk_dynamodb::operation::create_table::CreateTableError;
 use aws_sdk_dynamodb::types::{
-    AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TableStatus,
-    TimeToLiveSpecification,
+    AttributeDefinition, BillingMode, CreateGlobalSecondaryIndexAction, GlobalSecondaryIndex,
+    GlobalSecondaryIndexUpdate, KeySchemaElement, KeyType, Projection, ProjectionType, ScalarAttributeType,
+    TableStatus, TimeToLiveSpecification,
 };
-use countersign_issuer::store::{TableShape, table_shapes};
+use countersign_issuer::store::{IndexShape, TableShape, table_shapes};
 
 use super::DevError;
 
@@ -45,15 +46,65 @@ async fn create_table(db: &Client, prefix: &str, shape: &TableShape) -> Result<(
             .attribute_definitions(definition.map_err(DevError::setup)?)
             .key_schema(element.map_err(DevError::setup)?);
     }
+    if let Some(index) = shape.index {
+        request = request.attribute_definitions(index_key(index)?).global_secondary_indexes(
+            GlobalSecondaryIndex::builder()
+                .index_name(index.name)
+                .key_schema(hash_key(index.key)?)
+                .projection(projection(index))
+                .build()
+                .map_err(DevError::setup)?,
+        );
+    }
     match request.send().await {
         Ok(_) => Ok(()),
         Err(error)
             if error.as_service_error().is_some_and(CreateTableError::is_resource_in_use_exception) =>
         {
-            Ok(())
+            add_index(db, prefix, shape).await
         }
         Err(error) => Err(failed("create table", error)),
     }
+}
+
+/// Adds the index to a table from before there was one.
+async fn add_index(db: &Client, prefix: &str, shape: &TableShape) -> Result<(), DevError> {
+    let Some(index) = shape.index else { return Ok(()) };
+    let table = format!("{prefix}{}", shape.name);
+    let described = db.describe_table().table_name(&table).send().await;
+    let described = described.map_err(|error| failed("describe table", error))?;
+    let indexes = described.table().map(TableDescription::global_secondary_indexes).unwrap_or_default();
+    if indexes.iter().any(|found| found.index_name() == Some(index.name)) {
+        return Ok(());
+    }
+    let action = CreateGlobalSecondaryIndexAction::builder()
+        .index_name(index.name)
+        .key_schema(hash_key(index.key)?)
+        .projection(projection(index))
+        .build()
+        .map_err(DevError::setup)?;
+    let request = db
+        .update_table()
+        .table_name(table)
+        .attribute_definitions(index_key(index)?)
+        .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build());
+    request.send().await.map_err(|error| failed("add index", error))?;
+    Ok(())
+}
+
+fn index_key(index: IndexShape) -> Result<AttributeDefinition, DevError> {
+    let definition =
+        AttributeDefinition::builder().attribute_name(index.key).attribute_type(ScalarAttributeType::S);
+    definition.build().map_err(DevError::setup)
+}
+
+fn hash_key(attribute: &str) -> Result<KeySchemaElement, DevError> {
+    let element = KeySchemaElement::builder().attribute_name(attribute).key_type(KeyType::Hash);
+    element.build().map_err(DevError::setup)
+}
+
+fn projection(index: IndexShape) -> Projection {
+    Projection::builder().projection_type(ProjectionType::Include).non_key_attributes(index.included).build()
 }
 
 async fn await_active(db: &Client, table: &str) -> Result<(), DevError> {

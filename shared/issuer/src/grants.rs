@@ -1,6 +1,7 @@
 //! The four grants, one file each.
 
 mod client_credentials;
+mod holder;
 mod login;
 mod operator_password;
 mod password;
@@ -17,6 +18,7 @@ use crate::authn::client::AuthenticatedClient;
 use crate::authn::hashing_pool::HashingPool;
 use crate::authn::throttle::LoginThrottle;
 use crate::context::RequestContext;
+use crate::grants::holder::Holders;
 use crate::grants::login::PasswordLogin;
 use crate::grants::terms::{Terms, operator_claim};
 use crate::keys::{KeyError, Signer};
@@ -32,8 +34,9 @@ use crate::tokens::refresh::{RefreshClaims, RefreshTokens, Session};
 #[derive(Debug)]
 pub(crate) struct Grants {
     /// Operators on whose behalf clients act. A principal that logs in or refreshes is read from its table instead.
-    operators: Cache<Principal>,
+    operators: Arc<Cache<Principal>>,
     principals: Table<Principal>,
+    holders: Holders,
     login: PasswordLogin,
     signer: Signer,
     access_tokens: AccessTokens,
@@ -42,6 +45,7 @@ pub(crate) struct Grants {
 
 impl Grants {
     pub(crate) fn new(
+        clients: Arc<Cache<Client>>,
         operators: Cache<Principal>,
         principals: Table<Principal>,
         throttle: Arc<LoginThrottle>,
@@ -51,7 +55,9 @@ impl Grants {
         refresh_tokens: RefreshTokens,
     ) -> Self {
         let login = PasswordLogin::new(principals.clone(), throttle, hashing);
-        Self { operators, principals, login, signer, access_tokens, refresh_tokens }
+        let operators = Arc::new(operators);
+        let holders = Holders::new(clients, Arc::clone(&operators), principals.clone());
+        Self { operators, principals, holders, login, signer, access_tokens, refresh_tokens }
     }
 
     /// Issues the tokens of a request, and returns the response as JSON.
@@ -128,9 +134,9 @@ impl Grants {
         cx: &mut RequestContext,
     ) -> Result<String, OAuthError> {
         let used = self.refresh_tokens.verify(self.signer.ring(), refresh_token, cx.now).await?;
-        let successor = self.refresh_tokens.successor(&used, cx.now)?;
+        let successor = self.refresh_tokens.successor(client, &used, cx.now);
         let authorization =
-            refresh_token::authorize(&self.principals, client, &used, successor, request).await?;
+            refresh_token::authorize(&self.principals, client, &used, successor, request, cx.now).await?;
         let key = self.signer.signing_key(cx.now).await?;
         let issued = self.access_tokens.issue(&key, client, authorization, cx.now.seconds())?;
         match self.refresh_tokens.redeem(&used).await {
@@ -168,8 +174,8 @@ impl Grants {
         }
     }
 
-    /// Finds an access token that is valid now and that the client may see: its own, or one for an API among its
-    /// audiences.
+    /// Finds an access token that is valid now and that the client may see: its own, or one for an
+    /// API among its audiences. A token whose client, user or operator is disabled is not found.
     pub(crate) async fn find_access_token(
         &self,
         client: &Client,
@@ -179,7 +185,8 @@ impl Grants {
         let verified = self.access_tokens.verify(self.signer.ring(), token, cx.now).await?;
         let may_see =
             |claims: &Claims| claims.client_id == client.client_id || client.audiences.contains(&claims.aud);
-        Ok(verified.ok().filter(may_see))
+        let Some(claims) = verified.ok().filter(may_see) else { return Ok(None) };
+        Ok(if self.holders.are_enabled(&claims).await? { Some(claims) } else { None })
     }
 
     /// Finds a refresh token of this client that could be used now.
@@ -190,8 +197,9 @@ impl Grants {
         cx: &RequestContext,
     ) -> Result<Option<RefreshClaims>, OAuthError> {
         let found = async {
-            let claims = self.refresh_tokens.verify(self.signer.ring(), token, cx.now).await?;
-            refresh_token::check_session(&self.principals, client, &claims).await?;
+            let mut claims = self.refresh_tokens.verify(self.signer.ring(), token, cx.now).await?;
+            refresh_token::check_session(&self.principals, client, &claims, cx.now).await?;
+            claims.exp = claims.expires(client);
             Ok(if self.refresh_tokens.is_current(&claims).await? { Some(claims) } else { None })
         };
         match found.await {

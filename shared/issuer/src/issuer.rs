@@ -15,6 +15,7 @@ use crate::context::{RequestContext, SourceAddress};
 use crate::grants::Grants;
 use crate::keys::{KeyEnvelope, KeyError, KeyTable, RingCache, Signer};
 use crate::random::Random;
+use crate::records::Client;
 use crate::request::credentials::PresentedCredentials;
 use crate::request::error::OAuthError;
 use crate::store::Table;
@@ -48,7 +49,7 @@ impl Issuer {
         let schedule = config.store.schedule;
         let limits = schedule.settings().max_lifetimes;
         let breaker = CircuitBreaker::new(clock.clone());
-        let Authenticating { authenticator, throttle, hashing } = Authenticating::new(
+        let Authenticating { authenticator, clients, throttle, hashing } = Authenticating::new(
             &config.authentication,
             db,
             prefix,
@@ -77,8 +78,16 @@ impl Issuer {
         let refresh_tokens =
             RefreshTokens::new(config.issuer.clone(), limits, families, random, clock.clone());
         let principals = Table::new(db.clone(), prefix);
-        let grants =
-            Grants::new(operators, principals, throttle, hashing, signer, access_tokens, refresh_tokens);
+        let grants = Grants::new(
+            clients,
+            operators,
+            principals,
+            throttle,
+            hashing,
+            signer,
+            access_tokens,
+            refresh_tokens,
+        );
         Self { authenticator, grants, audit, clock }
     }
 
@@ -112,6 +121,7 @@ impl Issuer {
 /// Client authentication, and what logins share with it.
 pub(crate) struct Authenticating {
     pub(crate) authenticator: ClientAuthenticator,
+    pub(crate) clients: Arc<Cache<Client>>,
     pub(crate) throttle: Arc<LoginThrottle>,
     pub(crate) hashing: Arc<HashingPool>,
 }
@@ -133,11 +143,16 @@ impl Authenticating {
             breaker,
             audit.clone(),
         );
+        let clients = Arc::new(clients);
         let throttle = Arc::new(LoginThrottle::new(db.clone(), prefix, config.throttle, random.clone()));
         let hashing = Arc::new(HashingPool::new());
-        let authenticator =
-            ClientAuthenticator::new(clients, Arc::clone(&throttle), Arc::clone(&hashing), random);
-        Self { authenticator, throttle, hashing }
+        let authenticator = ClientAuthenticator::new(
+            Arc::clone(&clients),
+            Arc::clone(&throttle),
+            Arc::clone(&hashing),
+            random,
+        );
+        Self { authenticator, clients, throttle, hashing }
     }
 }
 

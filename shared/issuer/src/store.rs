@@ -8,4 +8,4 @@ pub(crate) mod table;
 
 pub use aws::{AwsConfig, dynamodb};
 pub use https::HttpsClient;
-pub use table::{Record, StoreError, Table, TableShape, WriteError, table_shapes};
+pub use table::{IndexShape, Record, StoreError, Table, TableShape, WriteError, table_shapes};

@@ -61,7 +61,7 @@ impl Jwk {
     }
 
     /// Verifies an ES256 signature, which is the 64 bytes r‖s (RFC 7518 section 3.4).
-    pub(crate) fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
+    pub fn verify(&self, message: &[u8], signature: &[u8]) -> Result<(), TokenError> {
         UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &self.point)
             .verify(message, signature)
             .map_err(|_| TokenError::BadSignature)

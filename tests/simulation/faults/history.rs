@@ -14,12 +14,12 @@ use countersign_issuer::store::Table;
 use countersign_tests::TestResponse;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio};
-use countersign_tests::token_verifier::{unverified_kid, unverified_segment};
+use countersign_tests::token_verifier::{unverified_kid, unverified_refresh_claims};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
 
 use super::keys::Keys;
-use super::truth::{self, FRESHNESS, Met, READING_RING, REFUSAL_FRESHNESS, Standing};
+use super::truth::{FRESHNESS, Met, READING_RING, REFUSAL_FRESHNESS, Standing};
 
 /// A refresh token and its place in its family.
 #[derive(Debug, Clone)]
@@ -36,12 +36,12 @@ struct Token {
 
 impl Token {
     fn read(text: &str, session: u64, keys: HashSet<String>) -> Self {
-        let claims = unverified_segment(text, 1);
+        let claims = unverified_refresh_claims(text);
         Self {
             text: text.to_owned(),
             family: claims["family"].as_str().unwrap().to_owned(),
             generation: claims["generation"].as_u64().unwrap(),
-            expires: truth::expiry(text),
+            expires: Timestamp::from_seconds(claims["exp"].as_u64().unwrap()),
             session,
             keys,
         }
@@ -310,7 +310,8 @@ impl<'a> History<'a> {
     async fn introspect(&mut self) {
         let Some(token) = self.any_token() else { return };
         let asked = self.clock.now();
-        let answer = self.send("/oauth/introspect", APP, &[("token", &token.text)]).await;
+        let form = [("token", &*token.text), ("token_type_hint", "refresh_token")];
+        let answer = self.send("/oauth/introspect", APP, &form).await;
         if answer.status == 200 {
             let is_current = match self.family(&token.family).await {
                 Some((stands_at, is_revoked)) => stands_at == token.generation && !is_revoked,
@@ -507,9 +508,10 @@ impl<'a> History<'a> {
 
         self.ask_all(Some(true)).await;
         let login = [("grant_type", self.user.0), ("username", self.user.1), ("password", PASSWORD)];
-        let session = self.send("/oauth/token", APP, &login).await.refresh_token();
+        let tokens = self.send("/oauth/token", APP, &login).await;
+        let session = tokens.refresh_token();
         self.met.fail_all(self.world, self.dice.clone(), READING_RING);
-        self.withdraw_key(&unverified_kid(&session)).await;
+        self.withdraw_key(&unverified_kid(&tokens.access_token())).await;
         minutes(55).await;
         assert_eq!(self.service_token().await.status, 200);
         minutes(5).await;
@@ -519,15 +521,17 @@ impl<'a> History<'a> {
         self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
 
         // A session that has moved to the next key still descends from the withdrawn key.
-        let session = self.send("/oauth/token", APP, &login).await.refresh_token();
+        let tokens = self.send("/oauth/token", APP, &login).await;
         minutes(4 * 60).await;
         self.rotate_now().await;
         minutes(5).await;
-        let child = self.send("/oauth/refresh", APP, &[("refresh_token", &session)]).await.refresh_token();
-        assert_ne!(unverified_kid(&child), unverified_kid(&session));
-        self.withdraw_key(&unverified_kid(&session)).await;
+        let form = [("refresh_token", &*tokens.refresh_token())];
+        let child = self.send("/oauth/refresh", APP, &form).await;
+        let kid = unverified_kid(&tokens.access_token());
+        assert_ne!(unverified_kid(&child.access_token()), kid);
+        self.withdraw_key(&kid).await;
         minutes(5).await;
-        let form = [("refresh_token", child.as_str())];
+        let form = [("refresh_token", &*child.refresh_token())];
         self.send("/oauth/refresh", APP, &form).await.assert_error(400, "invalid_grant");
 
         self.ask_all(Some(true)).await;

@@ -14,7 +14,7 @@ use countersign_issuer::keys::{ChangeRefused, Rotator};
 use countersign_issuer::random::Random;
 use countersign_tests::TestResponse;
 use countersign_tests::in_process::InProcess;
-use countersign_tests::token_verifier::unverified_kid;
+use countersign_tests::token_verifier::{unverified_kid, unverified_refresh_claims};
 use countersign_verify::{Clock, Timestamp};
 use serde_json::Value;
 
@@ -176,7 +176,10 @@ impl History<'_> {
             assert!(set.kids.contains(&kid), "a verifier that asked at {:?} does not know {kid}", set.at);
         }
         if let Some(refresh_token) = answer.json()["refresh_token"].as_str() {
-            assert_eq!(unverified_kid(refresh_token), kid);
+            let number = &unverified_refresh_claims(refresh_token)["key"];
+            let kid_of_number = self.world.store.scan("countersign-signing-keys");
+            let kid_of_number = kid_of_number.iter().find(|key| key["seq"]["N"] == number.to_string());
+            assert_eq!(kid_of_number.unwrap()["kid"]["S"], *kid);
         }
         keys.issued.push(Issued { text, kid: kid.clone(), expires });
         kid

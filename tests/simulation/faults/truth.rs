@@ -57,8 +57,9 @@ impl Met {
         world.store.set_faults(move |made| {
             let fault = made.ends_with(call).then(|| dice.pick(&Fault::ALL))?;
             *met.0.lock().unwrap().entry((made.clone(), fault)).or_default() += 1;
-            // A slow body is only late; the call must fail.
-            Some(if fault == Fault::SlowBody { Fault::EndlessBody } else { fault })
+            // These bodies are only late; the call must fail.
+            let is_late = matches!(fault, Fault::LateBody | Fault::SlowBody);
+            Some(if is_late { Fault::EndlessBody } else { fault })
         });
     }
 

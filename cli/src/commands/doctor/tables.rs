@@ -2,7 +2,9 @@
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
-use aws_sdk_dynamodb::types::{KeySchemaElement, TableDescription, TableStatus, TimeToLiveStatus};
+use aws_sdk_dynamodb::types::{
+    IndexStatus, KeySchemaElement, TableDescription, TableStatus, TimeToLiveStatus,
+};
 use countersign_issuer::config::StoreConfig;
 use countersign_issuer::store::{TableShape, table_shapes};
 use countersign_verify::with_causes;
@@ -52,8 +54,27 @@ async fn check_table(db: &Client, shape: &TableShape, name: &str, place: &str) -
              template.yaml",
         ));
     }
+    findings.extend(check_index(table, shape, name));
     findings.extend(check_expiry(db, shape, name).await);
     findings
+}
+
+fn check_index(table: &TableDescription, shape: &TableShape, name: &str) -> Option<Finding> {
+    let wanted = shape.index?;
+    let index = table.global_secondary_indexes().iter().find(|index| index.index_name() == Some(wanted.name));
+    match index.and_then(|index| index.index_status()) {
+        Some(IndexStatus::Active) => None,
+        Some(status) => Some(Finding::warning(
+            CHECK,
+            format!("the index {} of {name} is {status}", wanted.name),
+            "wait until the index is ACTIVE; until then /oauth/introspect answers 500 for users' tokens",
+        )),
+        None => Some(Finding::broken(
+            CHECK,
+            format!("{name} has no index {}: /oauth/introspect cannot find the user of a token", wanted.name),
+            "deploy the stack again: its template makes the index",
+        )),
+    }
 }
 
 async fn check_expiry(db: &Client, shape: &TableShape, name: &str) -> Option<Finding> {

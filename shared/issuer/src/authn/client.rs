@@ -85,7 +85,7 @@ fn record_refusal(attempts: &[Attempt<'_>], cx: &mut RequestContext) -> ClientRe
 /// Authenticates clients by their secrets, and throttles guesses at them.
 #[derive(Debug)]
 pub(crate) struct ClientAuthenticator {
-    clients: Cache<Client>,
+    clients: Arc<Cache<Client>>,
     throttle: Arc<LoginThrottle>,
     hashing: Arc<HashingPool>,
     verified: VerifiedSecretCache,
@@ -93,7 +93,7 @@ pub(crate) struct ClientAuthenticator {
 
 impl ClientAuthenticator {
     pub(crate) fn new(
-        clients: Cache<Client>,
+        clients: Arc<Cache<Client>>,
         throttle: Arc<LoginThrottle>,
         hashing: Arc<HashingPool>,
         random: &Random,

@@ -1,5 +1,7 @@
 //! `refresh_token` (RFC 6749 section 6).
 
+use countersign_verify::Timestamp;
+
 use crate::grants::terms::operator_claim;
 use crate::records::scope::Scope;
 use crate::records::{Client, GrantType, Principal, PrincipalKey, brand};
@@ -16,8 +18,9 @@ pub(super) async fn authorize(
     used: &RefreshClaims,
     successor: RefreshClaims,
     request: &TokenRequest,
+    now: Timestamp,
 ) -> Result<Authorization<'static>, OAuthError> {
-    let (key, principal) = check_session(principals, client, used).await?;
+    let (key, principal) = check_session(principals, client, used, now).await?;
     if request.brand.as_ref().is_some_and(|brand| Some(brand.as_str()) != used.brand_key.as_deref()) {
         return Err(OAuthError::InvalidGrant(GrantRefusal::ForeignBrand));
     }
@@ -41,10 +44,14 @@ pub(super) async fn check_session(
     principals: &Table<Principal>,
     client: &Client,
     claims: &RefreshClaims,
+    now: Timestamp,
 ) -> Result<(PrincipalKey, Principal), OAuthError> {
     let refused = |reason| Err(OAuthError::InvalidGrant(reason));
     if claims.client_id != client.client_id {
         return refused(GrantRefusal::ForeignClient);
+    }
+    if claims.expires(client) <= now.seconds() {
+        return refused(GrantRefusal::ExpiredForClient);
     }
     let Some(key) = PrincipalKey::parse(&claims.principal) else {
         return refused(GrantRefusal::UnknownPrincipal);
@@ -80,8 +87,11 @@ pub(super) async fn check_session(
     Ok((key, principal))
 }
 
-/// Returns the access token's scope: the requested one, if it was granted at first and the client still has it;
-/// otherwise the rest of the first grant.
+/// Returns the access token's scope: the requested one, if it was granted at first and the client
+/// still has it; otherwise the rest of the first grant.
+///
+/// Where nothing is left of what was granted, the request is refused: a token without any scope is
+/// not what the user agreed to, and `scope` cannot state an empty scope (RFC 6749 section 3.3).
 fn narrow_scope(
     client: &Client,
     claims: &RefreshClaims,
@@ -94,7 +104,13 @@ fn narrow_scope(
         None => Scope::default(),
     };
     match requested {
-        None => Ok(granted.intersection(&client.scopes)),
+        None => {
+            let left = granted.intersection(&client.scopes);
+            if left.is_empty() && !granted.is_empty() {
+                return Err(OAuthError::InvalidScope("no scope is left of those that were granted at first"));
+            }
+            Ok(left)
+        }
         Some(scope) if scope.is_subset_of(&granted) && scope.is_within(&client.scopes) => Ok(scope.clone()),
         Some(_) => Err(OAuthError::InvalidScope("a scope is not one that was granted at first and still is")),
     }

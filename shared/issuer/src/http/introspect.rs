@@ -20,11 +20,14 @@ struct Introspection {
 #[serde(untagged)]
 enum ActiveToken {
     Access {
+        token_use: &'static str,
         token_type: &'static str,
         #[serde(flatten)]
         claims: Claims,
     },
     Refresh {
+        token_use: &'static str,
+        iss: String,
         sub: String,
         client_id: String,
         iat: u64,
@@ -38,19 +41,29 @@ enum ActiveToken {
 
 impl From<RefreshClaims> for ActiveToken {
     fn from(claims: RefreshClaims) -> Self {
-        let RefreshClaims { sub, client_id, iat, exp, scope, brand_key, .. } = claims;
-        Self::Refresh { sub, client_id, iat, exp, scope, brand_key }
+        let RefreshClaims { iss, sub, client_id, iat, exp, scope, brand_key, .. } = claims;
+        Self::Refresh { token_use: "refresh_token", iss, sub, client_id, iat, exp, scope, brand_key }
     }
 }
 
-/// Reports whether a token would be accepted now. A client sees its own tokens, and access tokens for an API that is
-/// among its audiences; every other token is not active (RFC 7662 section 2.2).
+/// Reports whether a token would be accepted now. A client sees its own tokens, and access tokens for
+/// an API that is among its audiences; every other token is not active (RFC 7662 section 2.2).
+///
+/// A refresh token is active only where the hint says `refresh_token`, which departs from RFC 7662
+/// section 2.1: an API that introspects as the client that logs users in would take one for an access
+/// token otherwise.
 pub(super) async fn introspect(issuer: &Issuer, request: Request) -> Response {
     serve("introspect", issuer, request, async |client, mut form, cx| {
         let token = form.require("token", "token is missing")?;
+        let hint = form.take("token_type_hint");
         let found = match issuer.grants().find_access_token(client, &token, cx).await? {
-            Some(claims) => Some(ActiveToken::Access { token_type: "Bearer", claims }),
-            None => issuer.grants().find_refresh_token(client, &token, cx).await?.map(Into::into),
+            Some(claims) => {
+                Some(ActiveToken::Access { token_use: "access_token", token_type: "Bearer", claims })
+            }
+            None if hint.is_some_and(|hint| hint == "refresh_token") => {
+                issuer.grants().find_refresh_token(client, &token, cx).await?.map(Into::into)
+            }
+            None => None,
         };
         let active = found.is_some();
         cx.audit.active = Some(active);

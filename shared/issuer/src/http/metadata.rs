@@ -8,7 +8,7 @@ use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use super::routes::{INTROSPECT, JWKS, REVOKE, TOKEN};
-use super::{Request, Response, refuse};
+use super::{Request, Response, harden, refuse};
 use crate::audit::Record;
 use crate::issuer::Publisher;
 use crate::keys::KeyError;
@@ -103,6 +103,7 @@ fn publish(
     }
     let headers = response.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    harden(headers);
     let max_age = publisher.jwks_max_age().as_secs();
     for (name, value) in [(CACHE_CONTROL, format!("public, max-age={max_age}")), (ETAG, tag)] {
         if let Ok(value) = HeaderValue::try_from(value) {

@@ -60,6 +60,12 @@ pub(super) fn key_pair(pkcs8: &[u8]) -> Result<Arc<EcdsaKeyPair>> {
     PARSED_KEYS.get_or_parse(pkcs8)
 }
 
+/// Signs bytes with a P-256 private key in PKCS#8: ES256 without a JWS around it.
+pub(super) fn sign(pkcs8: &[u8], message: &[u8]) -> Result<Vec<u8>> {
+    let signature = Es256Signer(key_pair(pkcs8)?).try_sign(message);
+    signature.map_err(|error| new_error(ErrorKind::Signing(error.to_string())))
+}
+
 /// Drops the parsed form of a key that is no longer used, so that its private half leaves the
 /// memory. Another signature with the key would parse it again.
 pub(super) fn forget(pkcs8: &[u8]) {

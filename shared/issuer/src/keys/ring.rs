@@ -157,27 +157,18 @@ impl Ring {
         seqs.iter().all(good)
     }
 
-    /// Returns the number of the key with that `kid`.
-    pub(crate) fn seq_of(&self, kid: &str) -> Option<u64> {
-        self.lifecycles
-            .iter()
-            .find(|lifecycle| lifecycle.key.jwk.kid() == kid)
-            .map(|lifecycle| lifecycle.key.seq)
-    }
-
     /// Returns the public key set.
     pub fn published(&self, now: Timestamp) -> JwkSet {
-        self.jwks(now, &[KeyState::Announced, KeyState::Signing, KeyState::Published])
-    }
-
-    /// Returns the keys that a valid refresh token may be signed with.
-    pub fn accepted_at_refresh(&self, now: Timestamp) -> JwkSet {
-        self.jwks(now, &[KeyState::Announced, KeyState::Signing, KeyState::Published, KeyState::Kept])
-    }
-
-    fn jwks(&self, now: Timestamp, states: &[KeyState]) -> JwkSet {
-        let keys = self.states(now).filter(|(_, state)| states.contains(state));
+        const STATES: [KeyState; 3] = [KeyState::Announced, KeyState::Signing, KeyState::Published];
+        let keys = self.states(now).filter(|(_, state)| STATES.contains(state));
         JwkSet::new(keys.map(|(lifecycle, _)| lifecycle.key.jwk.clone()).collect())
+    }
+
+    /// Returns the key with that number if a valid refresh token may be signed with it: refresh
+    /// tokens live longer than their key is published.
+    pub(crate) fn key_at_refresh(&self, seq: u64, now: Timestamp) -> Option<&Jwk> {
+        let (lifecycle, state) = self.states(now).find(|(lifecycle, _)| lifecycle.key.seq == seq)?;
+        (!matches!(state, KeyState::Withdrawn | KeyState::Gone)).then_some(&lifecycle.key.jwk)
     }
 }
 

@@ -75,6 +75,11 @@ impl SigningKey {
         };
         Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
     }
+
+    /// Signs bytes that cannot be the signing input of a JWS; the caller sees to that.
+    pub(crate) fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
+        Ok(crypto_provider::sign(self.key.as_bytes(), message)?)
+    }
 }
 
 impl Drop for SigningKey {
@@ -146,7 +151,7 @@ mod tests {
         let without = pkcs8_without_public_key([7; 32]);
         for pkcs8 in [with.as_bytes(), &without] {
             let key = SigningKey::from_pkcs8(&ring_key(&secret_7), pkcs8).unwrap();
-            assert_eq!(key.sign("rt+jwt", &()).unwrap().split('.').count(), 3);
+            assert_eq!(key.sign("at+jwt", &()).unwrap().split('.').count(), 3);
             let refused = SigningKey::from_pkcs8(&ring_key(&secret(8)), pkcs8).unwrap_err();
             assert_eq!(
                 refused.to_string(),

@@ -321,9 +321,11 @@ fn simulate(
                 *refresh = (*refresh).max(expires(max_lifetimes.refresh));
             }
             // Refresh tokens live long, so checking now and then is enough.
-            let accepted = dice.one_in(50).then(|| ring.accepted_at_refresh(now));
+            let is_checked = dice.one_in(50);
             for (kid, (_, refresh)) in &expiries {
-                if now < *refresh && accepted.as_ref().is_some_and(|accepted| accepted.find(kid).is_none()) {
+                let key = store.keys.iter().find(|key| key.jwk.kid() == kid);
+                let accepted = key.and_then(|key| ring.key_at_refresh(key.seq, now));
+                if is_checked && now < *refresh && accepted.is_none() {
                     return Some(Fault::RefusedAtRefresh { kid: kid.clone(), at: true_time });
                 }
             }

@@ -42,8 +42,11 @@ pub struct Client {
     pub audiences: Vec<String>,
     /// Lifetime of its access tokens in seconds.
     pub access_ttl: u64,
-    /// Lifetime of its refresh tokens in seconds, from the first of a family.
+    /// Lifetime of its refresh tokens in seconds, counted from the login.
     pub refresh_ttl: u64,
+    /// For how long a refresh token may stay unused, in seconds; without a limit where not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refresh_idle: Option<u64>,
     /// The `typ` header of its access tokens.
     pub typ: AccessTokenType,
     /// A disabled client is refused.
@@ -169,6 +172,7 @@ impl Client {
             audiences: Vec::new(),
             access_ttl: DEFAULT_ACCESS_TTL,
             refresh_ttl: DEFAULT_REFRESH_TTL,
+            refresh_idle: None,
             typ: AccessTokenType::default(),
             enabled: true,
             created: now,
@@ -186,9 +190,11 @@ impl Client {
         problems
             .unless(self.secrets.len() <= MAX_SECRETS, RecordProblem::TooManySecrets { max: MAX_SECRETS });
         for (field, ttl, max) in [
-            (RecordField::AccessTtl, self.access_ttl, limits.access),
-            (RecordField::RefreshTtl, self.refresh_ttl, limits.refresh),
+            (RecordField::AccessTtl, Some(self.access_ttl), limits.access),
+            (RecordField::RefreshTtl, Some(self.refresh_ttl), limits.refresh),
+            (RecordField::RefreshIdle, self.refresh_idle, limits.refresh),
         ] {
+            let Some(ttl) = ttl else { continue };
             problems.unless((1..=max).contains(&ttl), RecordProblem::LifetimeOutOfBounds { field, max });
         }
         self.check_grants(&mut problems);

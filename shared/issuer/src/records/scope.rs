@@ -50,6 +50,10 @@ impl Scope {
         Self(left.collect::<Vec<_>>().join(" "))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The value of a `scope` member; `None` where there are no scopes.
     pub(crate) fn as_member(&self) -> Option<&str> {
         (!self.0.is_empty()).then_some(&self.0)

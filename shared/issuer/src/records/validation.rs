@@ -18,6 +18,8 @@ pub enum RecordField {
     AccessTtl,
     /// The lifetime of refresh tokens.
     RefreshTtl,
+    /// The longest time between two refreshes.
+    RefreshIdle,
     /// The grant types.
     Grant,
     /// The switch that makes an operator mandatory.
@@ -44,6 +46,7 @@ impl fmt::Display for RecordField {
             Self::Secrets => "secrets",
             Self::AccessTtl => "access-ttl",
             Self::RefreshTtl => "refresh-ttl",
+            Self::RefreshIdle => "refresh-idle",
             Self::Grant => "grant",
             Self::RequireOperator => "require-operator",
             Self::Scope => "scope",
@@ -76,7 +79,7 @@ pub enum RecordProblem {
     /// A lifetime is zero or too long.
     #[error("{field}: between 1 and {max} seconds")]
     LifetimeOutOfBounds {
-        /// `AccessTtl` or `RefreshTtl`.
+        /// `AccessTtl`, `RefreshTtl` or `RefreshIdle`.
         field: RecordField,
         /// The longest lifetime in seconds.
         max: u64,

@@ -76,6 +76,8 @@ pub(crate) enum GrantRefusal {
     BadToken(countersign_verify::TokenError),
     #[error("the refresh token has expired")]
     Expired,
+    #[error("the refresh token has expired by the client's refresh-ttl or refresh-idle")]
+    ExpiredForClient,
     #[error("the refresh token belongs to another client")]
     ForeignClient,
     #[error("the refresh token belongs to another brand")]

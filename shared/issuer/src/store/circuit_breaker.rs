@@ -17,7 +17,8 @@ const PAUSE: Duration = Duration::from_secs(5);
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// It waits only this long when a read of another table has just failed. It still reads, because
 /// the fault may be limited to the other table, and a copy must not hide what was revoked in this
-/// one.
+/// one. A read that is cut off so early says nothing about the store: it may just be slower than
+/// this.
 const SHORT_TIMEOUT: Duration = Duration::from_millis(100);
 /// The value of `failed_at` after a success.
 const NEVER: u64 = 0;
@@ -69,30 +70,51 @@ impl CircuitBreaker {
         has_copy: bool,
         read: impl Future<Output = Result<T, E>>,
     ) -> Result<T, E> {
-        let mut attempt = Attempt { breaker: self, was_answered: false };
-        let timeout = match has_copy {
-            false => Duration::MAX,
-            true if self.is_paused_since(&self.any_failed_at) => SHORT_TIMEOUT,
-            true => TIMEOUT,
+        let (timeout, unfinished) = match has_copy {
+            false => (Duration::MAX, Outcome::Failed),
+            true if self.is_paused_since(&self.any_failed_at) => (SHORT_TIMEOUT, Outcome::CutOff),
+            true => (TIMEOUT, Outcome::Failed),
         };
-        let result = tokio::time::timeout(timeout, read).await;
-        let result = result.unwrap_or_else(|_| Err(E::timed_out(timeout)));
-        attempt.was_answered = !result.as_ref().is_err_and(E::is_outage);
+        let mut attempt = Attempt { breaker: self, outcome: unfinished };
+        let Ok(result) = tokio::time::timeout(timeout, read).await else {
+            return Err(E::timed_out(timeout));
+        };
+        let is_outage = result.as_ref().is_err_and(E::is_outage);
+        attempt.outcome = if is_outage { Outcome::Failed } else { Outcome::Answered };
         result
     }
+}
+
+#[derive(Clone, Copy)]
+enum Outcome {
+    Answered,
+    Failed,
+    /// There was no answer within [`SHORT_TIMEOUT`].
+    CutOff,
 }
 
 /// Records the outcome of a call when it is dropped, so that a request which is cancelled at its
 /// deadline counts as a failure.
 struct Attempt<'a> {
     breaker: &'a CircuitBreaker,
-    was_answered: bool,
+    outcome: Outcome,
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let failed_at = if self.was_answered { NEVER } else { self.breaker.clock.now().millis() };
-        self.breaker.failed_at.store(failed_at, Ordering::Relaxed);
-        self.breaker.any_failed_at.store(failed_at, Ordering::Relaxed);
+        let CircuitBreaker { failed_at, any_failed_at, clock } = self.breaker;
+        let now = match self.outcome {
+            Outcome::Answered => NEVER,
+            Outcome::Failed => clock.now().millis(),
+            // This table pauses with the one that failed and no longer. A new failure in its place
+            // would prolong the pause of both, and a store that recovers slowly would never be asked
+            // patiently again.
+            Outcome::CutOff => {
+                failed_at.store(any_failed_at.load(Ordering::Relaxed), Ordering::Relaxed);
+                return;
+            }
+        };
+        failed_at.store(now, Ordering::Relaxed);
+        any_failed_at.store(now, Ordering::Relaxed);
     }
 }

@@ -13,7 +13,8 @@ use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
 use crate::store::aws;
 use crate::store::circuit_breaker::CallError;
 
-/// A table: its name without the prefix, its key, and the attribute that expires its items.
+/// A table: its name without the prefix, its key, the attribute that expires its items, and its
+/// index.
 #[derive(Debug)]
 pub struct TableShape {
     /// Without the prefix.
@@ -23,6 +24,20 @@ pub struct TableShape {
     sort_key: Option<&'static str>,
     /// The attribute that expires its items, in seconds since 1970.
     pub ttl: Option<&'static str>,
+    /// Its global secondary index.
+    pub index: Option<IndexShape>,
+}
+
+/// A global secondary index: its name, its key, which is a string, and the attributes that it holds
+/// beside the keys.
+#[derive(Debug, Clone, Copy)]
+pub struct IndexShape {
+    /// The name.
+    pub name: &'static str,
+    /// The partition key.
+    pub key: &'static str,
+    /// The attributes beside the keys of table and index.
+    pub included: &'static str,
 }
 
 impl TableShape {
@@ -44,13 +59,20 @@ pub(crate) const REFRESH_FAMILIES: &str = "refresh-families";
 pub(crate) const ATTEMPTS: &str = "attempts";
 
 const TABLES: [TableShape; 5] = [
-    TableShape { name: CLIENTS, partition_key: "client_id", sort_key: None, ttl: None },
-    TableShape { name: PRINCIPALS, partition_key: "principal", sort_key: None, ttl: None },
+    TableShape { partition_key: "client_id", ..table(CLIENTS) },
+    TableShape { partition_key: "principal", index: Some(PRINCIPALS_BY_ID), ..table(PRINCIPALS) },
     // Keys never expire by themselves: if one vanished early, its tokens would become invalid.
-    TableShape { name: SIGNING_KEYS, partition_key: "ring", sort_key: Some("seq"), ttl: None },
-    TableShape { name: REFRESH_FAMILIES, partition_key: "family", sort_key: None, ttl: Some("expires") },
-    TableShape { name: ATTEMPTS, partition_key: "attempt", sort_key: None, ttl: Some("expires") },
+    TableShape { partition_key: "ring", sort_key: Some("seq"), ..table(SIGNING_KEYS) },
+    TableShape { partition_key: "family", ttl: Some("expires"), ..table(REFRESH_FAMILIES) },
+    TableShape { partition_key: "attempt", ttl: Some("expires"), ..table(ATTEMPTS) },
 ];
+
+const fn table(name: &'static str) -> TableShape {
+    TableShape { name, partition_key: "", sort_key: None, ttl: None, index: None }
+}
+
+/// Finds a principal by the `sub` of its tokens, which is all that a user's access token says.
+pub(crate) const PRINCIPALS_BY_ID: IndexShape = IndexShape { name: "by-id", key: "id", included: "enabled" };
 
 /// An error of the store. The detail is for the log.
 #[derive(Debug, thiserror::Error)]
@@ -183,6 +205,25 @@ impl<R: Record> Table<R> {
         let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
         let answer = request.send().await.map_err(|error| StoreError::from_sdk(OPERATION, error))?;
         answer.item.map(|item| self.read(item)).transpose()
+    }
+
+    /// Returns the items of the table's index whose index key is `value`, with the attributes that
+    /// the index holds. The index follows the table within a second.
+    pub(crate) async fn find_in_index(
+        &self,
+        index: IndexShape,
+        value: &str,
+    ) -> Result<Vec<HashMap<String, AttributeValue>>, StoreError> {
+        let request = self
+            .db
+            .query()
+            .table_name(&self.name)
+            .index_name(index.name)
+            .key_condition_expression("#key = :value")
+            .expression_attribute_names("#key", index.key)
+            .expression_attribute_values(":value", AttributeValue::S(value.into()));
+        let answer = request.send().await.map_err(|error| StoreError::from_sdk("query index", error))?;
+        Ok(answer.items.unwrap_or_default())
     }
 
     /// Returns all records in no particular order. One that cannot be parsed does not hide the
