@@ -9,17 +9,15 @@ mod refresh_token;
 mod terms;
 
 pub(crate) use client_credentials::without_operator;
+pub(crate) use login::PasswordLogin;
 
 use std::sync::Arc;
 
 use countersign_verify::{Claims, Timestamp};
 
 use crate::authn::client::AuthenticatedClient;
-use crate::authn::hashing_pool::HashingPool;
-use crate::authn::throttle::LoginThrottle;
 use crate::context::RequestContext;
 use crate::grants::holder::Holders;
-use crate::grants::login::PasswordLogin;
 use crate::grants::terms::{Terms, operator_claim};
 use crate::keys::{KeyError, Signer};
 use crate::records::{Client, GrantType, Principal, PrincipalKey};
@@ -48,13 +46,11 @@ impl Grants {
         clients: Arc<Cache<Client>>,
         operators: Cache<Principal>,
         principals: Table<Principal>,
-        throttle: Arc<LoginThrottle>,
-        hashing: Arc<HashingPool>,
+        login: PasswordLogin,
         signer: Signer,
         access_tokens: AccessTokens,
         refresh_tokens: RefreshTokens,
     ) -> Self {
-        let login = PasswordLogin::new(principals.clone(), throttle, hashing);
         let operators = Arc::new(operators);
         let holders = Holders::new(clients, Arc::clone(&operators), principals.clone());
         Self { operators, principals, holders, login, signer, access_tokens, refresh_tokens }

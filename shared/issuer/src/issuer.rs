@@ -12,7 +12,7 @@ use crate::authn::hashing_pool::HashingPool;
 use crate::authn::throttle::LoginThrottle;
 use crate::config::{AuthenticationConfig, Config};
 use crate::context::{RequestContext, SourceAddress};
-use crate::grants::Grants;
+use crate::grants::{Grants, PasswordLogin};
 use crate::keys::{KeyEnvelope, KeyError, KeyTable, RingCache, Signer};
 use crate::random::Random;
 use crate::records::Client;
@@ -78,16 +78,9 @@ impl Issuer {
         let refresh_tokens =
             RefreshTokens::new(config.issuer.clone(), limits, families, random, clock.clone());
         let principals = Table::new(db.clone(), prefix);
-        let grants = Grants::new(
-            clients,
-            operators,
-            principals,
-            throttle,
-            hashing,
-            signer,
-            access_tokens,
-            refresh_tokens,
-        );
+        let login = PasswordLogin::new(principals.clone(), throttle, hashing);
+        let grants =
+            Grants::new(clients, operators, principals, login, signer, access_tokens, refresh_tokens);
         Self { authenticator, grants, audit, clock }
     }
 

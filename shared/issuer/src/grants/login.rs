@@ -14,14 +14,14 @@ use crate::store::Table;
 
 /// Verifies usernames and passwords.
 #[derive(Debug)]
-pub(super) struct PasswordLogin {
+pub(crate) struct PasswordLogin {
     principals: Table<Principal>,
     throttle: Arc<LoginThrottle>,
     hashing: Arc<HashingPool>,
 }
 
 impl PasswordLogin {
-    pub(super) fn new(
+    pub(crate) fn new(
         principals: Table<Principal>,
         throttle: Arc<LoginThrottle>,
         hashing: Arc<HashingPool>,
