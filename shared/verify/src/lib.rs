@@ -1,4 +1,5 @@
-//! Verifies Countersign access tokens ([RFC 9068](https://www.rfc-editor.org/rfc/rfc9068)) offline.
+//! Verifies Countersign access tokens offline: JWTs in the profile of
+//! [RFC 9068](https://www.rfc-editor.org/rfc/rfc9068), signed with ES256.
 //! The issuer's published key set is all that it needs.
 //!
 //! With the feature `fetch`, the verifier downloads the key set from the issuer and caches it for

@@ -66,7 +66,7 @@ impl Verifier {
         }
     }
 
-    /// Verifies a token according to RFC 9068 section 4 and returns its claims. With a fetched key
+    /// Verifies a token according to RFC 9068 section 4, with ES256 alone, and returns its claims. With a fetched key
     /// set, it waits for the network only if no set is cached, the max-age has passed, or the set
     /// lacks the token's key.
     #[cfg_attr(
