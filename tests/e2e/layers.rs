@@ -53,6 +53,8 @@ fn an_upward_import_is_found_however_it_is_written() {
     ] {
         assert!(imports(written, Path::new("store/table.rs")).contains("http"), "{written}");
     }
+    let in_root = imports_through_super("use super::{http::Request, audit};", Path::new("store.rs"));
+    assert_eq!(in_root, BTreeSet::from(["audit".to_owned(), "http".to_owned()]));
     for written in ["use ::http::Request;", "use http::Request;", "// use crate::http::Request;"] {
         assert!(!imports(written, Path::new("store/table.rs")).contains("http"), "{written}");
     }
@@ -74,7 +76,10 @@ fn upward_imports(source: &str, layers: &[&[&str]]) -> Vec<String> {
             found.push(format!("{}: the module has no layer", relative.display()));
             continue;
         };
-        for imported in imports(&fs::read_to_string(&file).unwrap(), &relative) {
+        let text = fs::read_to_string(&file).unwrap();
+        let through_super = imports_through_super(&text, &relative);
+        let through_super = through_super.into_iter().filter(|name| level.contains_key(name.as_str()));
+        for imported in imports(&text, &relative).into_iter().chain(through_super) {
             let is_below = level.get(imported.as_str()).is_some_and(|to| to > from);
             if imported != module && !is_below {
                 found.push(format!("{} imports {imported}", relative.display()));
@@ -86,22 +91,30 @@ fn upward_imports(source: &str, layers: &[&[&str]]) -> Vec<String> {
 
 /// The crate's own modules that a file names.
 fn imports(text: &str, relative: &Path) -> BTreeSet<String> {
-    let code: String =
-        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     // `super` leads out of a folder once for each folder, and once more for a file in it.
     let depth = relative.components().count();
-    let to_root = format!("{}::", vec!["super"; depth].join("::"));
-    // In a file of the root `super` is the root itself, also for a test module in it.
-    let to_root = if depth == 1 { None } else { Some(to_root.as_str()) };
+    let mut found = names_after("crate::", text);
+    if depth > 1 {
+        found.extend(names_after(&format!("{}::", vec!["super"; depth].join("::")), text));
+    }
+    found
+}
+
+/// The names that a file of the root takes from `super`. For the file itself that is the root; for a
+/// test module in it, it is the file, so some of them are no modules.
+fn imports_through_super(text: &str, relative: &Path) -> BTreeSet<String> {
+    if relative.components().count() == 1 { names_after("super::", text) } else { BTreeSet::new() }
+}
+
+fn names_after(prefix: &str, text: &str) -> BTreeSet<String> {
+    let code: String =
+        text.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
     let mut found = BTreeSet::new();
-    for prefix in ["crate::"].into_iter().chain(to_root) {
-        for (at, _) in code.match_indices(prefix) {
-            let is_word =
-                !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
-            let rest = &code[at + prefix.len()..];
-            if is_word {
-                found.extend(heads(rest));
-            }
+    for (at, _) in code.match_indices(prefix) {
+        let is_word =
+            !code[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_' || c == ':' || c == '$');
+        if is_word {
+            found.extend(heads(&code[at + prefix.len()..]));
         }
     }
     found

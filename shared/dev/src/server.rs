@@ -17,7 +17,7 @@ use axum::{Extension, Router};
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::context::SourceAddress;
-use countersign_issuer::http::{self, MAX_BODY_BYTES};
+use countersign_issuer::http::{self, BodyTooLarge, MAX_BODY_BYTES};
 use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::Rotator;
 use countersign_issuer::random::Random;
@@ -264,10 +264,12 @@ type RouteResult = Result<axum::response::Response, TooSlow>;
 /// the endpoint sees that it is too long.
 async fn read(request: Request, timeout: Duration) -> Result<http::Request, TooSlow> {
     let (parts, body) = request.into_parts();
-    let too_long = || vec![0; MAX_BODY_BYTES + 1];
     let read = tokio::time::timeout(timeout, to_bytes(body, MAX_BODY_BYTES)).await.map_err(|_| TooSlow)?;
-    let body = read.map_or_else(|_| too_long(), |bytes| bytes.to_vec());
-    let mut request = http::Request::from_parts(parts, body);
+    let mut request = http::Request::from_parts(parts, Vec::new());
+    match read {
+        Ok(body) => *request.body_mut() = body.to_vec(),
+        Err(_) => _ = request.extensions_mut().insert(BodyTooLarge),
+    }
     if let Some(ConnectInfo(peer)) = request.extensions().get::<ConnectInfo<SocketAddr>>() {
         let address = SourceAddress(peer.ip());
         request.extensions_mut().insert(address);

@@ -7,7 +7,7 @@ mod revoke;
 mod routes;
 mod token;
 
-pub use crate::request::MAX_BODY_BYTES;
+pub use crate::request::{BodyTooLarge, MAX_BODY_BYTES};
 pub use metadata::jwks;
 pub use routes::{Function, ROUTES, jwks_function, refresh_function};
 pub use token::token;
@@ -69,7 +69,8 @@ pub(crate) fn parse(request: &Request) -> Result<(PresentedCredentials, Form<'_>
     }
     form::refuse_query_parameters(request.uri().query())?;
     form::require_form_content_type(request.headers())?;
-    if request.body().len() > MAX_BODY_BYTES {
+    let is_unread = request.extensions().get::<BodyTooLarge>().is_some();
+    if is_unread || request.body().len() > MAX_BODY_BYTES {
         return Err(OAuthError::BodyTooLarge);
     }
     let mut form = Form::parse(request.body())?;

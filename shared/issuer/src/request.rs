@@ -7,3 +7,8 @@ pub(crate) mod token_request;
 
 /// The longest body that is read, in bytes.
 pub const MAX_BODY_BYTES: usize = 16 * 1024;
+
+/// Among the extensions of a request whose body was not read, because it is longer than
+/// [`MAX_BODY_BYTES`].
+#[derive(Debug, Clone, Copy)]
+pub struct BodyTooLarge;

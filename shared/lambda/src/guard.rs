@@ -13,7 +13,9 @@ use std::time::Duration;
 
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::context::SourceAddress;
-use countersign_issuer::http::{Request, Response, out_of_time, panicked, unreadable};
+use countersign_issuer::http::{
+    BodyTooLarge, MAX_BODY_BYTES, Request, Response, out_of_time, panicked, unreadable,
+};
 use countersign_verify::{Clock, Timestamp};
 use futures_util::FutureExt;
 use http::Uri;
@@ -62,8 +64,12 @@ where
         let call = without_panic(|| {
             let mut event = parse(event)?;
             let path_and_query = take_path_and_query(&mut event)?;
+            let too_large = drop_large_body(&mut event);
             let service = service_fn(move |request| {
-                let request = endpoint_request(request, path_and_query.clone());
+                let mut request = endpoint_request(request, path_and_query.clone());
+                if let Some(too_large) = too_large {
+                    request.extensions_mut().insert(too_large);
+                }
                 async move { Ok::<_, Infallible>(self.call_endpoint(request, time_left).await) }
             });
             Some(Adapter::from(service).call(LambdaEvent::new(event, context)))
@@ -162,6 +168,18 @@ fn take_path_and_query(event: &mut LambdaRequest) -> Option<PathAndQuery> {
     }
     // A fragment would hide the query, or a part of it, from the endpoint.
     if text.contains('#') { None } else { PathAndQuery::try_from(text).ok() }
+}
+
+/// Drops a body that is too long before it is decoded.
+fn drop_large_body(event: &mut LambdaRequest) -> Option<BodyTooLarge> {
+    // In base64, which is the longer one of the two forms.
+    const MAX_ENCODED_BYTES: usize = MAX_BODY_BYTES.div_ceil(3) * 4;
+    let body = match event {
+        LambdaRequest::ApiGatewayV1(event) => &mut event.body,
+        LambdaRequest::ApiGatewayV2(event) => &mut event.body,
+        _ => return None,
+    };
+    body.take_if(|body| body.len() > MAX_ENCODED_BYTES).map(|_| BodyTooLarge)
 }
 
 fn drop_url_headers(headers: &mut HeaderMap) {
@@ -297,6 +315,23 @@ mod tests {
         assert_eq!(Value::Object(headers), for_any_api(&not_found())["headers"]);
         let [record] = records else { panic!("{records:?}") };
         assert_eq!((record.event, record.error), (Event::Refused, Some("invalid_request")));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_too_long_is_not_decoded() {
+        for event in [http_api(), rest_api()] {
+            // A last character that is no base64 shows whether the body was decoded.
+            for (length, is_read) in [(16 * 1024, true), (1024 * 1024, false)] {
+                let body = format!("{}!", "A".repeat(length));
+                let event = changed(event.clone(), "/isBase64Encoded", true);
+                let request = request(&changed(event, "/body", body)).await;
+                assert_eq!(request.is_none(), is_read, "decoded, and not base64");
+                if let Some(request) = request {
+                    assert!(request.body().is_empty());
+                    assert!(request.extensions().get::<BodyTooLarge>().is_some());
+                }
+            }
+        }
     }
 
     #[tokio::test]
