@@ -399,10 +399,10 @@ async fn a_retry_is_answered_by_a_clock_that_is_behind_or_ahead_by_less_than_the
         issuer.refresh(&token).await.ok();
         let by = Duration::from_millis(skew_millis.unsigned_abs());
         if skew_millis > 0 {
-            issuer.clock.advance(by)
+            issuer.clock.advance(by);
         } else {
-            issuer.clock.rewind(by)
-        };
+            issuer.clock.rewind(by);
+        }
         let retry = issuer.refresh(&token).await;
         assert_eq!(retry.status == 200, is_answered, "{skew_millis} ms: {}", retry.text);
         if skew_millis < 0 {

@@ -176,10 +176,10 @@ impl History<'_> {
             assert!(set.kids.contains(&kid), "a verifier that asked at {:?} does not know {kid}", set.at);
         }
         if let Some(refresh_token) = answer.json()["refresh_token"].as_str() {
-            let number = &unverified_refresh_claims(refresh_token)["key"];
-            let kid_of_number = self.world.store.scan("countersign-signing-keys");
-            let kid_of_number = kid_of_number.iter().find(|key| key["seq"]["N"] == number.to_string());
-            assert_eq!(kid_of_number.unwrap()["kid"]["S"], *kid);
+            let number = unverified_refresh_claims(refresh_token)["key"].to_string();
+            let items = self.world.store.scan("countersign-signing-keys");
+            let signed_by = items.iter().find(|key| key["seq"]["N"] == *number);
+            assert_eq!(signed_by.unwrap()["kid"]["S"], *kid);
         }
         keys.issued.push(Issued { text, kid: kid.clone(), expires });
         kid
