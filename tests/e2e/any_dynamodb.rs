@@ -95,9 +95,14 @@ async fn a_family_advances_allows_a_retry_and_is_revoked() {
     let world = World::start().await;
     let credentials = [("grant_type", "client_credentials"), ("operator", "alice")];
     Post::new("/oauth/token", "service", SERVICE_SECRET, &credentials).to(&world.issuer).await.ok();
-    let first = world.log_in("jane", PASSWORD).await.refresh_token();
+    let login = world.log_in("jane", PASSWORD).await;
+    let by_index = world.use_token("/oauth/introspect", "token", &login.access_token()).await;
+    assert_eq!(by_index.ok()["active"], true, "the index of the principals has the user");
+    let first = login.refresh_token();
     let active = async |token: &str| {
-        world.use_token("/oauth/introspect", "token", token).await.ok()["active"].as_bool().unwrap()
+        let form = [("token", token), ("token_type_hint", "refresh_token")];
+        let answer = Post::new("/oauth/introspect", "app", APP_SECRET, &form).to(&world.issuer).await;
+        answer.ok()["active"].as_bool().unwrap()
     };
     assert!(active(&first).await);
     let second = world.refresh(&first).await.refresh_token();
