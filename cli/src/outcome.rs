@@ -46,6 +46,12 @@ pub(crate) struct WithRemedy {
     pub(crate) remedy: String,
 }
 
+/// Adds the remedy for a write whose outcome is unknown, because the store did not answer.
+pub(crate) fn with_remedy_if_unanswered(error: AnyError, remedy: String) -> AnyError {
+    let is_unanswered = store_error(&*error).is_some_and(StoreError::is_outage);
+    if is_unanswered { WithRemedy { source: error, remedy }.into() } else { error }
+}
+
 /// The exit code for `error`: that of an [`ExitError`] among its causes, else 1.
 pub(crate) fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> u8 {
     causes(error).find_map(|cause| cause.downcast_ref::<ExitError>()).map_or(1, |exit| exit.code)

@@ -237,6 +237,24 @@ impl<R: Record> Table<R> {
         Ok(records)
     }
 
+    /// Returns one text attribute of every item that has it, with the item's key. Unlike
+    /// [`list`](Self::list) it keeps nothing else of an item in memory.
+    pub async fn list_attribute(&self, name: &str) -> Result<Vec<(String, String)>, StoreError> {
+        let request = self.db.scan().table_name(&self.name).projection_expression("#key, #attribute");
+        let request = request.expression_attribute_names("#key", R::KEY);
+        let request = request.expression_attribute_names("#attribute", name);
+        let mut pages = request.into_paginator().items().send();
+        let mut values = Vec::new();
+        while let Some(item) = pages.next().await {
+            let mut item = item.map_err(|error| StoreError::from_sdk("scan", error))?;
+            let texts = (item.remove(R::KEY), item.remove(name));
+            if let (Some(AttributeValue::S(key)), Some(AttributeValue::S(value))) = texts {
+                values.push((key, value));
+            }
+        }
+        Ok(values)
+    }
+
     fn read(&self, item: HashMap<String, AttributeValue>) -> Result<R, StoreError> {
         let key = item.get(R::KEY).and_then(|key| key.as_s().ok()).cloned().unwrap_or_default();
         from_item(item).map_err(|error| StoreError::Corrupt {
@@ -257,10 +275,12 @@ impl<R: Record> Table<R> {
             .db
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item))
+            .set_item(Some(item.clone()))
             .condition_expression("attribute_not_exists(#key)")
             .expression_attribute_names("#key", R::KEY);
-        if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Exists) }
+        let is_done =
+            was_applied("put item", request.send().await)? || self.is_stored(&record.key(), &item).await?;
+        if is_done { Ok(()) } else { Err(WriteError::Exists) }
     }
 
     /// Writes a record that was read before, on condition that it has not been written since.
@@ -273,23 +293,37 @@ impl<R: Record> Table<R> {
             .db
             .put_item()
             .table_name(&self.name)
-            .set_item(Some(item))
+            .set_item(Some(item.clone()))
             .condition_expression("#version = :read")
             .expression_attribute_names("#version", "version")
             .expression_attribute_values(":read", AttributeValue::N(read_version.to_string()));
-        if was_applied("put item", request.send().await)? { Ok(()) } else { Err(WriteError::Changed) }
+        let is_done =
+            was_applied("put item", request.send().await)? || self.is_stored(&record.key(), &item).await?;
+        if is_done { Ok(()) } else { Err(WriteError::Changed) }
     }
 
-    /// Deletes the record under `key`. Returns false if there was none.
+    /// Returns true if exactly this item is stored. The SDK repeats a write whose answer was lost,
+    /// and the condition of the repeated write fails because of the first one.
+    async fn is_stored(&self, key: &str, item: &HashMap<String, AttributeValue>) -> Result<bool, StoreError> {
+        let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
+        let answer = request.consistent_read(true).send().await;
+        let stored = answer.map_err(|error| StoreError::from_sdk("get item", error))?.item;
+        Ok(stored.as_ref() == Some(item))
+    }
+
+    /// Deletes the record under `key`. Returns false if there was none. It looks before it deletes:
+    /// the SDK repeats a delete whose answer was lost, and the repeated one finds nothing.
     pub async fn delete(&self, key: &str) -> Result<bool, StoreError> {
-        let request = self
-            .db
-            .delete_item()
-            .table_name(&self.name)
-            .key(R::KEY, AttributeValue::S(key.into()))
-            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllOld);
-        let answer = request.send().await.map_err(|error| StoreError::from_sdk("delete item", error))?;
-        Ok(answer.attributes.is_some())
+        let key = || AttributeValue::S(key.into());
+        let request = self.db.get_item().table_name(&self.name).key(R::KEY, key()).consistent_read(true);
+        let request = request.projection_expression("#key").expression_attribute_names("#key", R::KEY);
+        let found = request.send().await.map_err(|error| StoreError::from_sdk("get item", error))?;
+        if found.item.is_none() {
+            return Ok(false);
+        }
+        let request = self.db.delete_item().table_name(&self.name).key(R::KEY, key());
+        request.send().await.map_err(|error| StoreError::from_sdk("delete item", error))?;
+        Ok(true)
     }
 }
 
