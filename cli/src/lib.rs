@@ -28,7 +28,7 @@ pub async fn run() -> ExitCode {
         Err(error) => {
             #[expect(clippy::print_stderr, reason = "a program's errors go to standard error")]
             {
-                eprintln!("error: {error}");
+                eprintln!("error: {}", output::printable_lines(&error.to_string()));
             }
             outcome::exit_code(&*error).into()
         }

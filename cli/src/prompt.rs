@@ -6,6 +6,7 @@ use countersign_issuer::credentials::Secret;
 use serde_json::Value;
 
 use crate::outcome::Outcome;
+use crate::output::printable;
 
 /// Reads standard input to its end, without the last line end.
 pub(crate) fn read_stdin() -> Outcome<String> {
@@ -42,7 +43,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Outcome {
     }
     #[expect(clippy::print_stderr, reason = "a question to the person at the terminal")]
     {
-        eprint!("{question} [y/N] ");
+        eprint!("{} [y/N] ", printable(question));
     }
     let mut answer = String::new();
     std::io::stdin().read_line(&mut answer)?;

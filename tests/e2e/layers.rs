@@ -28,7 +28,8 @@ const CLI: &[&[&str]] = &[
     &["import"],
     &["records"],
     &["context"],
-    &["logging", "output", "prompt"],
+    &["logging", "prompt"],
+    &["output"],
     &["outcome"],
 ];
 

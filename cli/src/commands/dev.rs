@@ -93,5 +93,6 @@ fn introduce(server: &DevServer, data_dir: Option<&Path>) {
         Some(folder) => line(&format!("data is kept in {}", folder.display())),
         None => line("data is in memory and is lost when this stops; keep it with --data-dir DIR"),
     }
-    line(&format!("\n{}", curl_commands(&server.url)));
+    line("");
+    curl_commands(&server.url).lines().for_each(line);
 }

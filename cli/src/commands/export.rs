@@ -10,6 +10,7 @@ use countersign_issuer::records::ANY_BRAND;
 use serde::Serialize;
 
 use crate::outcome::Outcome;
+use crate::output::escape_json;
 use crate::records::{Clients, Principals};
 
 #[derive(Debug, Args)]
@@ -72,7 +73,8 @@ impl Destination {
         let mut separator = "[\n";
         for record in records {
             out.write_all(separator.as_bytes())?;
-            serde_json::to_writer(&mut out, record)?;
+            // Standard output may be a terminal, and escapes change no value.
+            out.write_all(escape_json(&serde_json::to_string(record)?).as_bytes())?;
             separator = ",\n";
         }
         out.write_all(if records.is_empty() { b"[]\n" } else { b"\n]\n" })?;

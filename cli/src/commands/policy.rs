@@ -76,14 +76,18 @@ impl PolicyCommand {
                     let rules = policy.rules().len();
                     let noun = if rules == 1 { "rule" } else { "rules" };
                     let words = format!("{}: {rules} {noun}, no problems", file.display());
-                    line(&if json { json!({ "valid": true, "rules": rules }).to_string() } else { words });
+                    if json {
+                        show(&json!({ "valid": true, "rules": rules }), true)
+                    } else {
+                        line(&words)
+                    }
                     Ok(())
                 }
                 Err(error) => {
                     if json {
                         let problem = |one: &Problem| json!({ "line": one.line(), "problem": one.message() });
                         let problems: Vec<Value> = error.problems().iter().map(problem).collect();
-                        line(&json!({ "valid": false, "problems": problems }).to_string());
+                        show(&json!({ "valid": false, "problems": problems }), true);
                     }
                     Err(located(&file, &error).into())
                 }

@@ -9,7 +9,7 @@ use countersign_verify::{Claims, Clock, JwkSet, Timestamp, Verifier, jws};
 use serde_json::json;
 
 use crate::outcome::Outcome;
-use crate::output::{format_time, line, show};
+use crate::output::{format_time, line, pretty_json, show};
 use crate::prompt::read_token;
 
 pub(super) const EXAMPLES: &str = "\
@@ -56,7 +56,11 @@ impl TokenCommand {
             Self::Inspect => {
                 let (header, claims) = jws::decode_unverified(&read_token()?)?;
                 let shown = json!({ "verified": false, "header": header, "claims": claims });
-                line(&if json { shown.to_string() } else { format!("{shown:#}") });
+                if json {
+                    show(&shown, true)
+                } else {
+                    pretty_json(&shown)
+                }
                 Ok(())
             }
             Self::Verify { jwks, issuer, audience } => {

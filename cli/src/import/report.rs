@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::conversion::Conversion;
 use super::importer::RowOutcome;
 use crate::outcome::{AnyError, ExitError, Outcome};
-use crate::output::line;
+use crate::output::{escape_json, line};
 
 /// The report counts at most this many kinds of dropped values.
 const MAX_DROPPED: usize = 100;
@@ -89,7 +89,7 @@ impl Report {
                 "id": id, "file": file.to_string_lossy(), "line": line_number, "verdict": verdict, "action": action, "differs": differs,
                 "reasons": reasons, "losses": losses, "dropped": names,
             });
-            line(&format!("{separator}{row}"));
+            line(&escape_json(&format!("{separator}{row}")));
         } else if self.dry_run || verdict != READY || !differs.is_empty() {
             let id = if id.is_empty() { "-" } else { &id };
             let first = match action {
@@ -99,9 +99,9 @@ impl Report {
                 "unchanged" => "unchanged".into(),
                 _ => String::new(),
             };
-            line(printable(&format!("{id:<28}  {verdict:<17}  {first}")).trim_end());
+            line(format!("{id:<28}  {verdict:<17}  {first}").trim_end());
             for note in reasons.iter().chain(&losses) {
-                line(&printable(&format!("    {note}")));
+                line(&format!("    {note}"));
             }
         }
         self.last = place;
@@ -142,35 +142,39 @@ impl Report {
                 .collect();
             let summary = json!({ "rows": self.rows, "verdicts": self.verdicts, "actions": self.actions });
             let (dropped, unmatched) = (Value::from(dropped), Value::from(unmatched));
-            line(&format!("],\"dropped\":{dropped},\"unmatched\":{unmatched},\"summary\":{summary}}}"));
+            let end = format!("],\"dropped\":{dropped},\"unmatched\":{unmatched},\"summary\":{summary}}}");
+            line(&escape_json(&end));
         } else {
             if !self.dropped.is_empty() {
-                line("\nLeft out, because it has no use here:");
+                line("");
+                line("Left out, because it has no use here:");
             }
             for ((what, reason), count) in &self.dropped {
-                line(&printable(&format!("    {what} ({count}): {reason}")));
+                line(&format!("    {what} ({count}): {reason}"));
             }
             if !unmatched.is_empty() {
-                line("\nIn the mapping file, but used by no row:");
+                line("");
+                line("In the mapping file, but used by no row:");
             }
             for entry in unmatched {
-                line(&printable(&format!("    {entry}")));
+                line(&format!("    {entry}"));
             }
+            line("");
             if self.dry_run {
                 line(&format!(
-                    "\n{ready} ready, {loss} ready with a loss, {refused} refused{failing}; nothing was written"
+                    "{ready} ready, {loss} ready with a loss, {refused} refused{failing}; nothing was written"
                 ));
             } else {
                 let [created, updated, unchanged] =
                     ["created", "updated", "unchanged"].map(|name| count(&self.actions, name));
                 line(&format!(
-                    "\n{created} created, {updated} updated, {unchanged} unchanged, {refused} refused{failing}"
+                    "{created} created, {updated} updated, {unchanged} unchanged, {refused} refused{failing}"
                 ));
             }
         }
         if let Some(failure) = self.failure {
             let remedy = "written records stay; repeat the command to continue from here";
-            let message = printable(&format!("stopped after {}: {failure}; {remedy}", self.last));
+            let message = format!("stopped after {}: {failure}; {remedy}", self.last);
             return Err(ExitError { code: 1, message, source: Some(failure) }.into());
         }
         if self.rows == 0 {
@@ -182,14 +186,6 @@ impl Report {
             _ => Err(ExitError::new(4, format!("{refused} refused")).into()),
         }
     }
-}
-
-/// Replaces characters that control a terminal.
-fn printable(text: &str) -> String {
-    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section
-    // 2).
-    let is_directional = |c| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    text.replace(|c: char| c.is_control() || is_directional(c), "\u{fffd}")
 }
 
 #[cfg(test)]
@@ -204,10 +200,5 @@ mod tests {
         let mut report = Report::new("clients", false, true);
         report.add(Path::new(OsStr::from_bytes(b"\xFF.csv")), 1, Conversion::<()>::new("x"), None);
         assert_eq!(report.last, "\u{fffd}.csv:1");
-    }
-
-    #[test]
-    fn control_and_directional_characters_are_replaced() {
-        assert_eq!(printable("a\u{1b}b\u{202e}c\u{2066}d é"), "a\u{fffd}b\u{fffd}c\u{fffd}d é");
     }
 }
