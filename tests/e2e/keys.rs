@@ -171,8 +171,36 @@ async fn a_withdrawn_key_is_neither_published_nor_trusted_and_its_successor_sign
     let about = [("token", &*refresh_token), ("token_type_hint", "refresh_token")];
     let introspected = issuer.post("/oauth/introspect", "demo-app", &about).await;
     assert_eq!(introspected.ok()["active"], false);
-    assert!(matches!(issuer.rotator().withdraw(&kids[0], true).await, Err(ChangeRefused::NoSuchKey)));
+    issuer.rotator().withdraw(&kids[0], true).await.expect("it may be repeated");
+    assert_eq!(published(&issuer).await, now, "and then changes nothing");
     assert!(matches!(issuer.rotator().withdraw("nosuch", true).await, Err(ChangeRefused::NoSuchKey)));
+}
+
+/// The key that signs once a withdrawal is over is in no key set that contains the withdrawn one. So a verifier that
+/// fetches the key set only for an unknown key fetches it then, and drops the withdrawn key.
+#[tokio::test]
+async fn hours_after_a_withdrawal_a_key_signs_that_no_verifier_knows_beside_the_withdrawn_one() {
+    let issuer = TestIssuer::start().await;
+    let lead = 3 * HOUR + 2 * MINUTE + Duration::from_secs(5);
+    for state in ["signing", "published", "announced"] {
+        issuer.rotator().rotate().await.unwrap();
+        issuer.clock.advance(4 * HOUR);
+        let signing = signing_kid(&issuer).await;
+        if state == "published" {
+            issuer.rotator().rotate_now().await.unwrap();
+            issuer.clock.advance(4 * HOUR);
+        }
+        let before = published(&issuer).await;
+        let withdrawn = if state == "announced" { before.last().unwrap() } else { &signing };
+        issuer.rotator().withdraw(withdrawn, false).await.unwrap();
+        issuer.clock.advance(lead + RING_FRESHNESS);
+        let kid = signing_kid(&issuer).await;
+        assert!(!before.contains(&kid), "a {state} key was withdrawn");
+        assert!(published(&issuer).await.contains(&kid));
+    }
+    // Once is enough: the key after that one signs for a whole period.
+    let next = issuer.rotator().rotate().await.unwrap().created[0].clone();
+    assert!(next.activates_at > issuer.clock.now().plus(29 * DAY));
 }
 
 /// Forges a refresh token after the model of jane's, as an attacker with the private key can: with

@@ -1,16 +1,18 @@
 //! `countersign key`.
 
+use std::time::Duration;
+
 use clap::Subcommand;
 use countersign_issuer::keys::{
-    ChangeRefused, KeyLifecycle, KeyState, Ring, Rotation, Rotator, format_duration,
+    ChangeRefused, KeyLifecycle, KeyState, Ring, RingChange, Rotation, Rotator, format_duration,
 };
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
 use super::target::Target;
 use crate::logging::log_to_stderr;
-use crate::outcome::{AnyError, Outcome};
-use crate::output::{format_time, line, list, show};
+use crate::outcome::{AnyError, Outcome, with_remedy_if_unanswered};
+use crate::output::{format_time, line, list, show, warn};
 use crate::prompt::confirm;
 
 pub(super) const EXAMPLES: &str = "\
@@ -33,13 +35,16 @@ Example:
 On AWS a schedule rotates the keys; this command is for those who cannot wait for it. It adds keys that the ring lacks: \
 an empty ring gets two. If the successor is too young to sign, the error says from when on it can.")]
     Rotate,
-    /// Withdraw a compromised key at once; tokens that it signed are refused
+    /// Withdraw a compromised key at once; tokens that it signed are refused by whoever reads the
+    /// keys again
     #[command(after_help = "\
 Example:
   countersign key list
   countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE
 
-Functions and verifiers notice the withdrawal when they next read the keys; the command prints by when.")]
+Functions and verifiers notice the withdrawal when they next read the keys. The command prints by when a verifier that \
+reads them again after a time has done so, and from when on the others do. See docs/keys.md for the verifiers that read \
+them only when a token names an unknown key, and for what to do about them. The command may be repeated.")]
     Withdraw {
         /// Id of the key, from `key list`
         #[arg(allow_hyphen_values = true)]
@@ -73,12 +78,14 @@ impl KeyCommand {
                 let now = clock.now();
                 // Complete the ring first; only a complete ring has a successor that may take over.
                 let is_complete = ring.signing(now).is_some() && ring.announced(now).is_some();
-                let rotation = if is_complete {
+                let change = if is_complete {
                     rotator.rotate_now().await.map_err(with_remedy)?
                 } else {
-                    rotator.rotate().await?
+                    RingChange { completion: Ok(rotator.rotate().await?) }
                 };
-                report(&rotator.ring().await?, &rotation, clock.now(), json);
+                let report = Report::read(&rotator, change, clock.now()).await;
+                show(&report.view(), json);
+                report.warn_of_failures("the announced key signs now");
                 Ok(())
             }
             Self::Withdraw { kid, force, yes } => {
@@ -102,44 +109,127 @@ async fn withdraw(
         return Err(with_remedy(ChangeRefused::NoSuchKey));
     };
     confirm(&format!("Withdraw key {kid}? Every token that it signed becomes invalid."), yes)?;
-    let rotation = rotator.withdraw(kid, force).await.map_err(with_remedy)?;
-    let forgotten = rotator.forgotten_after();
-    let by = format_time(clock.now().plus(forgotten));
-    let ring = rotator.ring().await?;
+    let change = rotator.withdraw(kid, force).await.map_err(|refused| {
+        let remedy = "If DynamoDB did not answer, the key may be withdrawn all the same: repeat the command.";
+        with_remedy_if_unanswered(with_remedy(refused), remedy.into())
+    })?;
+    let report = Report::read(rotator, change, clock.now()).await;
+    let withdrawn_at = report.withdrawn_at(kid).unwrap_or_else(|| clock.now());
+    let forgotten_by = withdrawn_at.plus(rotator.forgotten_after());
+    let next = report.announced_since(withdrawn_at);
     if json {
-        let signing = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.jwk.kid());
-        show(&json!({ "withdrawn": kid, "signing": signing, "forgotten_by": by }), true);
-        return Ok(());
-    }
-    report(&ring, &rotation, clock.now(), false);
-    line(&format!("\nwithdrawn  {kid}"));
-    line(
-        "sessions that ever used the key end as soon as a function reads the ring again; their users must log in again",
-    );
-    line(&format!(
-        "access tokens that it signed are refused as soon as a verifier reads the key set again: by {by} ({}) \
-         every verifier that reaches the issuer has dropped the key",
-        format_duration(forgotten),
-    ));
-    line(if state == KeyState::Signing {
-        "functions may sign with it for up to five minutes, until they read the ring again; those tokens are refused too"
+        let next = next.map(|(kid, signs_from)| json!({ "kid": kid, "signs_from": format_time(signs_from) }));
+        let view = json!({
+            "withdrawn": kid, "signing": report.kids(KeyState::Signing).first(),
+            "forgotten_by": format_time(forgotten_by), "next": next,
+        });
+        show(&view, true);
     } else {
-        "access tokens obtained with a forged refresh token are signed by the current key and are valid until they expire"
-    });
+        show(&report.view(), false);
+        line("");
+        line(&format!("withdrawn  {kid}"));
+        consequences(state, forgotten_by, rotator.forgotten_after(), next).iter().for_each(|text| line(text));
+    }
+    report.warn_of_failures("the key is withdrawn");
     Ok(())
 }
 
-fn report(ring: &Ring, rotation: &Rotation, now: Timestamp, json: bool) {
-    let kids = |wanted| {
-        let in_state = ring.states(now).filter(move |(_, state)| *state == wanted);
-        in_state.map(|(lifecycle, _)| lifecycle.key.jwk.kid().to_owned()).collect::<Vec<_>>()
+/// The consequences of a withdrawal, a line each. `state` is the key's state before it, and `next` the key that was
+/// announced after it.
+fn consequences(
+    state: KeyState,
+    forgotten_by: Timestamp,
+    forgotten_after: Duration,
+    next: Option<(&str, Timestamp)>,
+) -> Vec<String> {
+    let sessions = "sessions that ever used the key end as soon as a function reads the ring again; their users must log \
+                    in again";
+    let by_age = format!(
+        "access tokens that it signed are refused by a verifier as soon as it reads the key set again: by {} ({}) if it \
+         reaches the issuer and honours the key set's max-age, or caches it for two hours at most",
+        format_time(forgotten_by),
+        format_duration(forgotten_after),
+    );
+    let on_demand = match next {
+        Some((kid, signs_from)) => format!(
+            "verifiers that read the key set only when a token names an unknown key (go-oidc, zitadel/oidc, \
+             hashicorp/cap, aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key for \
+             longer: until a token under {kid}, which signs from {}, reaches them. Restart those that cannot wait, or \
+             that get few requests; docs/keys.md has another remedy",
+            format_time(signs_from)
+        ),
+        None => "verifiers that read the key set only when a token names an unknown key (go-oidc, zitadel/oidc, \
+                 hashicorp/cap, aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key \
+                 until a key signs that is announced from now on: restart them; docs/keys.md has other remedies"
+            .into(),
     };
-    let created: Vec<&str> = rotation.created.iter().map(|key| key.jwk.kid()).collect();
-    let view = json!({
-        "signing": kids(KeyState::Signing), "announced": kids(KeyState::Announced), "created": created,
-        "deleted": rotation.deleted,
-    });
-    show(&view, json);
+    let signer = match state {
+        KeyState::Signing => {
+            "functions may sign with it for up to five minutes, until they read the ring again; those tokens are refused \
+             too"
+        }
+        _ => {
+            "access tokens obtained with a forged refresh token are signed by the current key and are valid until they \
+             expire"
+        }
+    };
+    vec![sessions.into(), by_age, on_demand, signer.into()]
+}
+
+/// The ring after a change. What could not be read or completed is a warning, because the change was made.
+struct Report {
+    rotation: Rotation,
+    ring: Option<Ring>,
+    now: Timestamp,
+    failures: Vec<String>,
+}
+
+impl Report {
+    async fn read(rotator: &Rotator, change: RingChange, now: Timestamp) -> Self {
+        let mut failures = Vec::new();
+        let rotation = change.completion.unwrap_or_else(|error| {
+            failures.push(format!(
+                "the next key could not be made: {error}; the rotate function makes it within the hour, or run \
+                 `countersign key rotate`"
+            ));
+            Rotation::default()
+        });
+        let ring = rotator.ring().await;
+        let ring =
+            ring.map_err(|error| failures.push(format!("the ring could not be read again: {error}"))).ok();
+        Self { rotation, ring, now, failures }
+    }
+
+    fn kids(&self, wanted: KeyState) -> Vec<&str> {
+        let states = self.ring.iter().flat_map(|ring| ring.states(self.now));
+        states.filter(|(_, state)| *state == wanted).map(|(lifecycle, _)| lifecycle.key.jwk.kid()).collect()
+    }
+
+    fn withdrawn_at(&self, kid: &str) -> Option<Timestamp> {
+        let mut lifecycles = self.ring.as_ref()?.lifecycles().iter();
+        lifecycles.find(|lifecycle| lifecycle.key.jwk.kid() == kid)?.key.withdrawn_at
+    }
+
+    /// The announced key, if no verifier that knows it can know a key that was withdrawn at `withdrawn_at`.
+    fn announced_since(&self, withdrawn_at: Timestamp) -> Option<(&str, Timestamp)> {
+        let announced = self.ring.as_ref()?.announced(self.now)?;
+        let is_newer = announced.key.announced_at >= withdrawn_at;
+        is_newer.then_some((announced.key.jwk.kid(), announced.signs_from))
+    }
+
+    fn view(&self) -> Value {
+        let created: Vec<&str> = self.rotation.created.iter().map(|key| key.jwk.kid()).collect();
+        json!({
+            "signing": self.kids(KeyState::Signing), "announced": self.kids(KeyState::Announced),
+            "created": created, "deleted": self.rotation.deleted,
+        })
+    }
+
+    fn warn_of_failures(&self, done: &str) {
+        for failure in &self.failures {
+            warn(&format!("{done}, but {failure}"));
+        }
+    }
 }
 
 /// Adds the remedy to a refused change.

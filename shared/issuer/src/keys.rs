@@ -16,10 +16,11 @@ pub use crypto_provider::{CryptoProviderConflict, install_crypto_provider};
 pub use envelope::{EnvelopeError, KeyEnvelope, KmsEnvelope, LocalEnvelope};
 pub use ring::{KeyLifecycle, KeyState, Ring, RingKey};
 pub use ring_cache::RingCache;
-pub use rotation::{ChangeRefused, Rotation, Rotator};
+pub use rotation::{ChangeRefused, RingChange, Rotation, Rotator};
 pub use schedule::{InvalidSchedule, RotationSchedule, ScheduleSettings, format_duration};
 pub use signer::Signer;
 pub use signing_key::SigningKey;
+pub(crate) use signing_key::token_len;
 pub use table::KeyTable;
 
 use std::time::Duration;

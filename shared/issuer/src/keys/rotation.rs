@@ -16,6 +16,8 @@ use crate::random::Random;
 pub(crate) struct Plan {
     /// When each new key starts to sign.
     pub(crate) create: Vec<Timestamp>,
+    /// The time that a new successor must be announced before it signs.
+    pub(crate) lead: Duration,
     /// The numbers of keys whose private half is no longer needed.
     pub(crate) erase: Vec<u64>,
     /// The numbers of keys that are no longer needed at all.
@@ -26,6 +28,10 @@ pub(crate) struct Plan {
 /// successor takes over one period after the key before it, but not before it has been announced
 /// for the lead.
 ///
+/// After a withdrawal it takes over as soon as every verifier knows it. A verifier that fetches the
+/// key set only for an unknown key keeps a withdrawn key until a key signs that was announced after
+/// the withdrawal: no key set contains both.
+///
 /// If no key can sign, the new one does not wait for the lead: an outage is worse than verifiers
 /// that have to fetch it.
 pub(crate) fn plan(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Plan {
@@ -35,9 +41,13 @@ pub(crate) fn plan(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> 
     if signing.is_none() {
         plan.create.push(now);
     }
+    let last_withdrawal = ring.lifecycles().iter().filter_map(|lifecycle| lifecycle.key.withdrawn_at).max();
+    let is_urgent = signing.is_some_and(|signing| Some(signing.key.announced_at) < last_withdrawal);
+    plan.lead = if is_urgent { schedule.least_lead() } else { settings.announcement_lead };
     if ring.announced(now).is_none() {
         let started = signing.map_or(now, |lifecycle| lifecycle.signs_from);
-        plan.create.push(started.plus(settings.rotation_period).max(now.plus(settings.announcement_lead)));
+        let due = if is_urgent { now } else { started.plus(settings.rotation_period) };
+        plan.create.push(due.max(now.plus(plan.lead)));
     }
     let is_over = |end: Option<Timestamp>| end.is_some_and(|end| end <= now);
     for lifecycle in ring.lifecycles() {
@@ -59,6 +69,15 @@ pub struct Rotation {
     pub deleted: Vec<String>,
     /// The time that the active key has been signing.
     pub key_age: Duration,
+}
+
+/// A change of the ring that was made, and the run after it that adds the keys which the ring then
+/// lacks.
+#[derive(Debug)]
+pub struct RingChange {
+    /// The outcome of that run. If it failed, the change holds all the same, and the next run makes
+    /// up for it.
+    pub completion: Result<Rotation, KeyError>,
 }
 
 /// Changes the ring.
@@ -86,8 +105,8 @@ pub enum ChangeRefused {
     /// There is no successor.
     #[error("there is no announced successor")]
     NoSuccessor,
-    /// There is no such key, or it has already been withdrawn.
-    #[error("there is no such key in the ring, or it has already been withdrawn")]
+    /// There is no such key.
+    #[error("there is no such key in the ring")]
     NoSuchKey,
     /// The ring could not be read or written.
     #[error(transparent)]
@@ -136,7 +155,7 @@ impl Rotator {
             // KMS may have been slow, and the lead starts when the key can be read.
             let announced_at = self.clock.now();
             let is_successor = activates_at > now;
-            let earliest = announced_at.plus(self.schedule.settings().announcement_lead);
+            let earliest = announced_at.plus(plan.lead);
             let key = RingKey {
                 seq,
                 jwk: pair.jwk,
@@ -179,34 +198,39 @@ impl Rotator {
     /// Activates the announced successor and announces the next key. The previous key stays
     /// published. It is refused until every verifier knows the successor, so that no token is
     /// rejected.
-    pub async fn rotate_now(&self) -> Result<Rotation, ChangeRefused> {
+    pub async fn rotate_now(&self) -> Result<RingChange, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
         let successor = self.successor(&ring, now)?;
         self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
-        Ok(self.rotate().await?)
+        Ok(RingChange { completion: self.rotate().await })
     }
 
-    /// Withdraws a compromised key at once. If it is the active key, its successor takes over.
-    /// `force` allows this even if verifiers may not know the successor yet, or if there is none.
-    pub async fn withdraw(&self, kid: &str, force: bool) -> Result<Rotation, ChangeRefused> {
+    /// Withdraws a compromised key at once. The announced successor takes over if every verifier
+    /// knows it, whichever key is withdrawn: the sooner it signs, the sooner does the key after it
+    /// (see [`plan`]). For the active key this is a condition, unless `force` allows a successor that
+    /// verifiers may not know yet, or none. Withdrawing a key again completes the ring and changes
+    /// nothing else.
+    pub async fn withdraw(&self, kid: &str, force: bool) -> Result<RingChange, ChangeRefused> {
         let ring = self.ring().await?;
         let now = self.clock.now();
         let found = ring.lifecycles().iter().find(|lifecycle| lifecycle.key.jwk.kid() == kid);
-        let Some(lifecycle) = found.filter(|lifecycle| lifecycle.key.withdrawn_at.is_none()) else {
-            return Err(ChangeRefused::NoSuchKey);
-        };
-        if ring.signing(now).is_some_and(|signing| signing.key.seq == lifecycle.key.seq) {
-            let successor = match self.successor(&ring, now) {
-                Err(ChangeRefused::NotYetKnown { .. } | ChangeRefused::NoSuccessor) if force => {
-                    ring.announced(now)
-                }
-                known => Some(known?),
-            };
-            // The successor first: if the withdrawal then fails, this was only an early rotation.
-            if let Some(successor) = successor {
-                self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
+        let lifecycle = found.ok_or(ChangeRefused::NoSuchKey)?;
+        if lifecycle.key.withdrawn_at.is_some() {
+            return Ok(RingChange { completion: self.rotate().await });
+        }
+        let is_active = ring.signing(now).is_some_and(|signing| signing.key.seq == lifecycle.key.seq);
+        let successor = match self.successor(&ring, now) {
+            Ok(successor) => Some(successor),
+            Err(ChangeRefused::NotYetKnown { .. } | ChangeRefused::NoSuccessor) if is_active && force => {
+                ring.announced(now)
             }
+            Err(refused) if is_active => return Err(refused),
+            Err(_) => None,
+        };
+        // The successor first: if the withdrawal then fails, this was only an early rotation.
+        if let Some(successor) = successor.filter(|successor| successor.key.seq != lifecycle.key.seq) {
+            self.table.activate(successor.key.seq, now).await.map_err(KeyError::from)?;
         }
         self.table.withdraw(lifecycle.key.seq, now).await.map_err(KeyError::from)?;
         self.audit.write(&audit::Record {
@@ -214,10 +238,11 @@ impl Rotator {
             seq: Some(lifecycle.key.seq),
             ..audit::Record::new(audit::Event::Withdrawn)
         });
-        Ok(self.rotate().await?)
+        Ok(RingChange { completion: self.rotate().await })
     }
 
-    /// The time after a change in which a cache may still contain the previous ring.
+    /// The time after a change in which a cache of the key set that expires by its age may still
+    /// contain the previous ring.
     pub fn forgotten_after(&self) -> Duration {
         self.schedule.forgotten_after()
     }

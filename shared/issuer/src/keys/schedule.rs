@@ -202,7 +202,9 @@ impl RotationSchedule {
         self.ring_staleness + 2 * self.clock_error
     }
 
-    /// The time after a change of the ring in which a cache may still contain the previous one.
+    /// The time after a change of the ring in which a cache of the key set that expires by its age
+    /// may still contain the previous one. A verifier that fetches the key set only for unknown keys
+    /// may keep it for longer.
     pub fn forgotten_after(&self) -> Duration {
         self.ring_staleness + self.longest_cache()
     }

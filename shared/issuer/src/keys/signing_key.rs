@@ -68,18 +68,26 @@ impl SigningKey {
 
     /// Signs a token with the header `typ` and these claims.
     pub fn sign(&self, typ: &'static str, claims: &impl Serialize) -> Result<String, KeyError> {
-        let header = Header {
-            typ: Some(typ.to_owned()),
-            kid: Some(self.kid().to_owned()),
-            ..Header::new(Algorithm::ES256)
-        };
-        Ok(jsonwebtoken::encode(&header, claims, &self.key)?)
+        Ok(jsonwebtoken::encode(&header(typ, self.kid()), claims, &self.key)?)
     }
 
     /// Signs bytes that cannot be the signing input of a JWS; the caller sees to that.
     pub(crate) fn sign_bytes(&self, message: &[u8]) -> Result<Vec<u8>, KeyError> {
         Ok(crypto_provider::sign(self.key.as_bytes(), message)?)
     }
+}
+
+fn header(typ: &'static str, kid: &str) -> Header {
+    Header { typ: Some(typ.to_owned()), kid: Some(kid.to_owned()), ..Header::new(Algorithm::ES256) }
+}
+
+/// The length of a token with the header `typ` and these claims. It is the same under every key: a
+/// `kid` has 43 characters, and a signature 64 bytes.
+pub(crate) fn token_len(typ: &'static str, claims: &impl Serialize) -> Result<usize, serde_json::Error> {
+    const SIGNATURE: usize = 86;
+    let in_base64url = |bytes: Vec<u8>| (bytes.len() * 4).div_ceil(3);
+    let header = in_base64url(serde_json::to_vec(&header(typ, &"k".repeat(43)))?);
+    Ok(header + 1 + in_base64url(serde_json::to_vec(claims)?) + 1 + SIGNATURE)
 }
 
 impl Drop for SigningKey {
@@ -176,6 +184,7 @@ mod tests {
             let (header, payload) = signed.split_once('.').unwrap();
             assert_eq!(decoded(header), json!({ "typ": "at+jwt", "alg": "ES256", "kid": key.kid() }));
             assert_eq!(decoded(payload), claims);
+            assert_eq!(token_len("at+jwt", &claims).unwrap(), token.len());
             let signature = BASE64URL.decode(signature).unwrap();
             let by_ring = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, uncompressed_point(&secret));
             by_ring.verify(signed.as_bytes(), &signature).unwrap();

@@ -3,8 +3,9 @@
 //!
 //! Processes are cut off from the store and from KMS. Rotation runs are missed, doubled and forced.
 //! Clocks are wrong by up to a minute, and the configuration changes midway. Every token must
-//! verify at every honest verifier until it expires by that verifier's clock. With a lead or a
-//! retention below the minimum, the simulation finds the fault.
+//! verify at every honest verifier until it expires by that verifier's clock, and no verifier knows
+//! a withdrawn key for long. With a lead or a retention below the minimum, the simulation finds the
+//! fault.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -196,6 +197,7 @@ enum Fault {
     RefusedAtRefresh { kid: String, at: u64 },
     ErasedWhileNeeded { seq: u64, at: u64 },
     SignedWhileWithdrawn { kid: String, at: u64 },
+    KnownAfterWithdrawal { kid: String, at: u64 },
     CannotSign { at: u64 },
 }
 
@@ -229,6 +231,8 @@ fn simulate(
         fetched_at: None,
     })
     .into();
+    // Every withdrawn key, and when it was withdrawn.
+    let mut withdrawn: Vec<(String, u64)> = Vec::new();
     // For every kid, when its last access token and its last refresh token expire.
     let mut expiries: BTreeMap<String, (Timestamp, Timestamp)> = BTreeMap::new();
     let mut next_run = start + HOUR;
@@ -251,6 +255,7 @@ fn simulate(
             && let Some(kid) = store.withdraw(ClockError::new(dice).now(true_time))
         {
             expiries.remove(&kid);
+            withdrawn.push((kid, true_time));
         }
         if dice.one_in(5000) {
             // Another configuration that keeps the promises if the given one does.
@@ -332,6 +337,7 @@ fn simulate(
         }
 
         for verifier in &mut verifiers {
+            let now = verifier.clock.now(true_time);
             let age = verifier.fetched_at.map(|at| true_time - at);
             let is_stale = match verifier.policy {
                 FetchPolicy::AfterMaxAge => {
@@ -339,7 +345,10 @@ fn simulate(
                 }
                 FetchPolicy::AfterTwoHours => age.is_none_or(|age| age >= 2 * HOUR),
                 FetchPolicy::ForUnknownKidOnly => {
-                    age.is_none() || expiries.keys().any(|kid| verifier.known.find(kid).is_none())
+                    let is_unknown = |(kid, (access, _)): (&String, &(Timestamp, Timestamp))| {
+                        now < *access && verifier.known.find(kid).is_none()
+                    };
+                    age.is_none() || expiries.iter().any(is_unknown)
                 }
             };
             if is_stale {
@@ -354,11 +363,17 @@ fn simulate(
                 verifier.known = published;
                 verifier.fetched_at = Some(true_time);
             }
-            let now = verifier.clock.now(true_time);
             for (kid, (access, _)) in &expiries {
                 if now < *access && verifier.known.find(kid).is_none() {
                     return Some(Fault::UnknownKey { kid: kid.clone(), at: true_time });
                 }
+            }
+            // Three hours for the key after the successor, and the rest for KMS, because an issuer that
+            // cannot decrypt that key signs nothing under it.
+            let is_over = |at: u64| true_time > at + 12 * HOUR;
+            let kept = withdrawn.iter().find(|(kid, at)| is_over(*at) && verifier.known.find(kid).is_some());
+            if let Some((kid, _)) = kept {
+                return Some(Fault::KnownAfterWithdrawal { kid: kid.clone(), at: true_time });
             }
         }
         let oldest = Timestamp::from_millis(true_time - 10 * MINUTE);
