@@ -4,34 +4,35 @@
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_issuer::config::StoreConfig;
 use countersign_issuer::random::Random;
-use countersign_issuer::records::Lifetimes;
 use countersign_issuer::store::{Record, Table, dynamodb};
+use countersign_issuer::tokens::{ClientRules, IssuerUrl};
 use countersign_verify::Clock;
 
 /// The issuer that a command administers.
 pub(crate) struct Context {
     db: DynamoDb,
     prefix: String,
-    limits: Lifetimes,
+    client_rules: ClientRules,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
 }
 
 impl Context {
-    /// Opens no connection yet.
-    pub(crate) fn new(config: StoreConfig) -> Self {
+    /// Opens no connection yet. The issuer's URL is not needed for administration; without it one rule for clients is
+    /// not checked.
+    pub(crate) fn new(config: StoreConfig, issuer: Option<IssuerUrl>) -> Self {
         Self {
             db: dynamodb(&config.aws),
             prefix: config.table_prefix,
-            limits: config.schedule.settings().max_lifetimes,
+            client_rules: ClientRules::new(config.schedule.settings().max_lifetimes, issuer),
             clock: Clock::system(),
             random: Random::system(),
         }
     }
 
-    /// The longest token lifetimes that a client may have.
-    pub(crate) fn limits(&self) -> Lifetimes {
-        self.limits
+    /// The rules for a client.
+    pub(crate) fn client_rules(&self) -> &ClientRules {
+        &self.client_rules
     }
 
     /// The table of one kind of record.

@@ -64,10 +64,17 @@ pub(crate) async fn import<R: Importable>(
                 conversion.losses.push(CUT_OFF.into());
             }
             if let Some(new) = &conversion.record {
-                let first = *places.entry(new.record.key()).or_insert((file, row.line));
-                if first != (file, row.line) {
-                    let place = format!("{}:{}", files[first.0].display(), first.1);
-                    conversion.reasons.push(format!("given twice; the first is at {place}"));
+                // An id of the right form is no key: it has no `#`.
+                let id = new.given_id.clone().filter(|_| conversion.reasons.is_empty());
+                let named = [(Some(new.record.key()), "given twice"), (id, "id: given twice")];
+                for (name, problem) in named.into_iter().filter_map(|(name, problem)| Some((name?, problem)))
+                {
+                    if let Some((file, line)) = places.get(&name) {
+                        let place = format!("{}:{line}", files[*file].display());
+                        conversion.reasons.push(format!("{problem}; the first is at {place}"));
+                    } else {
+                        places.insert(name, (file, row.line));
+                    }
                 }
             }
             (file, row.line, conversion)

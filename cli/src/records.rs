@@ -2,12 +2,13 @@
 //! those.
 
 use countersign_issuer::credentials::{ClientSecret, Secret};
-use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem};
-use countersign_issuer::store::{Record, Table};
+use countersign_issuer::records::{Client, LargestToken, Principal, PrincipalKey, RecordProblem};
+use countersign_issuer::store::{Record, Table, WriteError};
 use countersign_verify::Clock;
 
 use crate::context::Context;
 use crate::outcome::{AnyError, Outcome, RecordError};
+use crate::output::warn;
 
 /// The two kinds of principals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -81,23 +82,26 @@ impl<'a> Clients<'a> {
 
     /// A client with defaults, not stored yet.
     pub(crate) fn draft(&self, client_id: String) -> Client {
-        let (now, limits) = (self.context.clock.now(), self.context.limits());
+        let (now, limits) = (self.context.clock.now(), self.context.client_rules().limits());
         let mut client = Client::new(client_id, now);
         client.access_ttl = client.access_ttl.min(limits.access);
         client.refresh_ttl = client.refresh_ttl.min(limits.refresh);
         client
     }
 
-    /// Rejects a client that breaks a rule.
+    /// Rejects a client that breaks a rule. Warns of one whose tokens can be large.
     pub(crate) fn ensure_valid(&self, client: &Client) -> Outcome {
-        ensure_valid(&client.problems(self.context.limits()))
+        let rules = self.context.client_rules();
+        ensure_valid(&rules.problems(client))?;
+        if let Some(largest) = rules.large_token(client) {
+            warn(&large_token_warning(largest));
+        }
+        Ok(())
     }
 
     /// Stores a client that does not exist yet.
-    pub(crate) async fn create(&self, client: &Client) -> Outcome {
-        let created = self.table.create(client).await;
-        let record = || format!("client {}", client.client_id);
-        Ok(created.map_err(|source| RecordError { record: record(), source })?)
+    pub(crate) async fn create(&self, client: &Client) -> Result<(), WriteError> {
+        self.table.create(client).await
     }
 
     /// Stores a client that was read before, if it breaks no rule.
@@ -133,6 +137,11 @@ impl<'a> Clients<'a> {
     pub(crate) fn hash_secret(&self, secret: &Secret) -> Outcome<ClientSecret> {
         Ok(ClientSecret::new(secret, self.context.clock.now(), None, &self.context.random)?)
     }
+}
+
+/// The warning for a client whose largest token is large.
+pub(crate) fn large_token_warning(largest: LargestToken) -> String {
+    format!("{largest}; many servers and proxies refuse a request whose headers are longer than 8 KiB")
 }
 
 fn unknown_client(client_id: &str) -> AnyError {

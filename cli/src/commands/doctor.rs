@@ -10,6 +10,7 @@ use clap::Args;
 use countersign_issuer::keys::KeyTable;
 use countersign_issuer::records::Client;
 use countersign_issuer::store::{Table, dynamodb};
+use countersign_issuer::tokens::{ClientRules, IssuerUrl};
 use countersign_verify::Clock;
 use serde_json::{Value, json};
 
@@ -26,7 +27,7 @@ Examples:
   countersign doctor --profile admin --region eu-central-1 \\
       --prefix staging-countersign- --json
 
-Checks the tables and their expiry, the clients' secrets, KMS, the signing keys, this machine's clock, and what the issuer \
+Checks the tables and their expiry, the clients' records and secrets, KMS, the signing keys, this machine's clock, and what the issuer \
 publishes. Changes nothing. First set the variables of the stack output Environment.
 
 Exit code: 0 if nothing is broken, 1 if something is.")]
@@ -72,7 +73,9 @@ async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
     let db = dynamodb(&config.aws);
     let mut findings = tables::check(&db, &config).await;
     let clients = Table::<Client>::new(db.clone(), &config.table_prefix);
-    findings.extend(clients::check(&clients, clock.now()).await);
+    let issuer = lookup("COUNTERSIGN_ISSUER").and_then(|url| url.parse::<IssuerUrl>().ok());
+    let rules = ClientRules::new(config.schedule.settings().max_lifetimes, issuer);
+    findings.extend(clients::check(&clients, &rules, clock.now()).await);
     findings.push(keys::check_envelope(lookup, &config).await);
     let ring = KeyTable::new(db, &config.table_prefix).ring(&config.schedule).await;
     match &ring {

@@ -120,8 +120,8 @@ impl ClientImport {
         match (self.from, self.files) {
             (Some(From::Spring(spring)), _) => spring.run(context, json).await,
             (None, Some(Files { files, dry_run })) => {
-                let limits = context.limits();
-                import(files, move |row| convert_client(row, limits), Vec::new, context, dry_run, json).await
+                let rules = context.client_rules();
+                import(files, |row| convert_client(row, rules), Vec::new, context, dry_run, json).await
             }
             (None, None) => Err("name a file".into()),
         }
@@ -135,8 +135,8 @@ impl Spring {
         mapping.default.operators = self.operators.or(mapping.default.operators);
         mapping.default.audiences = self.audiences.or(mapping.default.audiences);
         let typ = self.typ.map(Typ::into).unwrap_or_default();
-        let (limits, now) = (context.limits(), context.clock.now());
-        let clients = SpringClients { mapping, limits, typ, accepted, now };
+        let (rules, now) = (context.client_rules().clone(), context.clock.now());
+        let clients = SpringClients { mapping, rules, typ, accepted, now };
         let unmatched = || clients.mapping.unmatched(true);
         import(self.files, |row| clients.convert_row(row), unmatched, context, dry_run, json).await
     }

@@ -2,16 +2,18 @@
 //! environment and AWS profiles.
 
 use std::collections::HashMap;
+use std::str::FromStr;
 
 use aws_config::BehaviorVersion;
 use aws_config::Region;
 use aws_sdk_dynamodb::config::ProvideCredentials;
 use clap::Args;
 use countersign_issuer::audit::AuditLog;
-use countersign_issuer::config::{DEFAULT_TABLE_PREFIX, StoreConfig};
+use countersign_issuer::config::{DEFAULT_TABLE_PREFIX, StoreConfig, Variables};
 use countersign_issuer::keys::{KeyTable, Ring, Rotator};
 use countersign_issuer::random::Random;
 use countersign_issuer::store::{HttpsClient, StoreError, dynamodb, table_shapes};
+use countersign_issuer::tokens::IssuerUrl;
 use countersign_verify::{Clock, with_causes};
 
 use crate::context::Context;
@@ -38,7 +40,11 @@ pub(super) type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 impl Target {
     /// The records' store. Needs no access to the key that encrypts signing keys.
     pub(super) async fn context(&self) -> Outcome<Context> {
-        Ok(Context::new(store_config(&self.lookup().await?)?))
+        let lookup = self.lookup().await?;
+        let issuer = Variables::read(&*lookup, |variables| {
+            Some(variables.optional("COUNTERSIGN_ISSUER", IssuerUrl::from_str))
+        })?;
+        Ok(Context::new(store_config(&lookup)?, issuer))
     }
 
     /// Reads the signing keys' public halves. Needs no access to the key that encrypts signing

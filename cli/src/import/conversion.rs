@@ -22,6 +22,8 @@ pub(crate) struct Conversion<R> {
 pub(crate) struct NewRecord<R> {
     pub(super) record: R,
     pub(super) credential: Option<Credential>,
+    /// The `sub` that the file gives the record. No other record may have it.
+    pub(super) given_id: Option<String>,
 }
 
 /// A secret or a password as the file has it.

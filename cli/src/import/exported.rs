@@ -1,8 +1,9 @@
 //! Records as `export` writes them.
 
 use countersign_issuer::credentials::ClientSecret;
-use countersign_issuer::records::{Client, Lifetimes, Principal, PrincipalKey, RecordProblem, Username};
+use countersign_issuer::records::{Client, Principal, PrincipalKey, RecordProblem, Username};
 use countersign_issuer::store::Record;
+use countersign_issuer::tokens::ClientRules;
 use countersign_verify::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -11,11 +12,12 @@ use serde_json::Value;
 use super::conversion::{Conversion, NewRecord};
 use super::rows::Row;
 use super::typed_json;
+use crate::records::large_token_warning;
 
 /// Converts an exported client.
-pub(crate) fn convert_client(row: &Row, limits: Lifetimes) -> Conversion<Client> {
-    convert(row, "client_id", |client: &Client| {
-        let mut problems = as_text(&client.problems(limits));
+pub(crate) fn convert_client(row: &Row, rules: &ClientRules) -> Conversion<Client> {
+    let mut conversion = convert(row, "client_id", |client: &Client| {
+        let mut problems = as_text(&rules.problems(client));
         if !client.secrets.iter().all(ClientSecret::is_verifiable) {
             problems.push("secrets: a hash has an unknown form or is too costly to verify".into());
         }
@@ -28,7 +30,11 @@ pub(crate) fn convert_client(row: &Row, limits: Lifetimes) -> Conversion<Client>
             problems.push("created, updated, expires: beyond the year 9999".into());
         }
         problems
-    })
+    });
+    if let Some(new) = &conversion.record {
+        conversion.losses.extend(rules.large_token(&new.record).map(large_token_warning));
+    }
+    conversion
 }
 
 /// Converts an exported user or operator.
@@ -36,7 +42,7 @@ pub(super) fn convert_principal(
     row: &Row,
     is_of_kind: impl Fn(&PrincipalKey) -> bool,
 ) -> Conversion<Principal> {
-    convert(row, "principal", |principal: &Principal| {
+    let mut conversion = convert(row, "principal", |principal: &Principal| {
         let mut problems = as_text(&principal.problems());
         let key = PrincipalKey::parse(&principal.key());
         let is_right = key.is_some_and(|key| {
@@ -46,6 +52,13 @@ pub(super) fn convert_principal(
         if !is_right {
             problems
                 .push("principal: not a key of this kind, user#BRAND#USERNAME or operator#USERNAME".into());
+        }
+        if !principal.has_generated_id() {
+            problems.push(
+                "id: not a generated one, which is usr_ (a user) or opr_ (an operator) and 22 characters; import the \
+                 person from a CSV, which gives a new id"
+                    .into(),
+            );
         }
         if ![principal.created, principal.updated, principal.sessions_valid_from]
             .into_iter()
@@ -57,7 +70,11 @@ pub(super) fn convert_principal(
             problems.push("password_hash: has an unknown form or is too costly to verify".into());
         }
         problems
-    })
+    });
+    if let Some(new) = &mut conversion.record {
+        new.given_id = Some(new.record.id.clone());
+    }
+    conversion
 }
 
 fn as_text(problems: &[RecordProblem]) -> Vec<String> {
@@ -88,7 +105,7 @@ fn convert<R: DeserializeOwned + Serialize>(
             for member in row.columns.keys().filter(|member| kept.get(member.as_str()).is_none()) {
                 conversion.drop_value(member, "not a member of such a record");
             }
-            conversion.record = Some(NewRecord { record, credential: None });
+            conversion.record = Some(NewRecord { record, credential: None, given_id: None });
         }
         Err(error) => {
             conversion.reasons.push(format!("not a record as `export` writes it: {error}"));

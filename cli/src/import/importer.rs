@@ -1,5 +1,6 @@
 //! Writes converted rows to the store: each record is written whole or not at all.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -8,6 +9,7 @@ use countersign_issuer::random::Random;
 use countersign_issuer::store::{Record, Table, WriteError};
 use countersign_verify::Timestamp;
 use serde_json::Value;
+use tokio::sync::OnceCell;
 
 use super::conversion::{Credential, NewRecord};
 use super::importable::Importable;
@@ -34,6 +36,8 @@ pub(super) struct Importer<R> {
     random: Random,
     dry_run: bool,
     stopped: AtomicBool,
+    /// The key of the record that has an id, as the table was when the first row with an id was imported.
+    owners: OnceCell<HashMap<String, String>>,
 }
 
 impl<R: Importable> Importer<R> {
@@ -44,6 +48,7 @@ impl<R: Importable> Importer<R> {
             random: context.random.clone(),
             dry_run,
             stopped: AtomicBool::new(false),
+            owners: OnceCell::new(),
         }
     }
 
@@ -65,7 +70,13 @@ impl<R: Importable> Importer<R> {
     }
 
     async fn try_import(self: &Arc<Self>, new: NewRecord<R>) -> Result<RowOutcome, AnyError> {
-        let NewRecord { record, credential } = new;
+        let NewRecord { record, credential, given_id } = new;
+        if let Some(owner) = self.other_owner(given_id.as_deref(), &record.key()).await? {
+            return Ok(RowOutcome::Refused(format!(
+                "id: {owner} has it, and the tokens of two people would have the same sub; import the person from a CSV, \
+                 which gives a new id"
+            )));
+        }
         let is_slow =
             credential.as_ref().is_some_and(|credential| !matches!(credential.value, SpringValue::Hash(_)));
         let key = record.key();
@@ -91,6 +102,18 @@ impl<R: Importable> Importer<R> {
             },
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Returns the key of another record that has this id. An id that is generated is random, so only those from a file
+    /// are looked up, and the table is read once for all of them.
+    async fn other_owner(&self, id: Option<&str>, key: &str) -> Result<Option<&str>, AnyError> {
+        let Some(id) = id else { return Ok(None) };
+        let read = || async {
+            let ids = self.table.list_attribute("id").await?;
+            Ok::<_, AnyError>(ids.into_iter().map(|(owner, id)| (id, owner)).collect())
+        };
+        let owner = self.owners.get_or_try_init(read).await?.get(id).map(String::as_str);
+        Ok(owner.filter(|owner| *owner != key))
     }
 
     /// Hashes the credential into the record, on a thread for blocking work. A credential that
@@ -144,14 +167,7 @@ impl<R: Importable> Importer<R> {
         record.mark_imported(version, self.now);
         match self.table.save(&mut record).await {
             Ok(()) => Ok(RowOutcome::Updated(differing)),
-            // The SDK repeats a write whose answer was lost; the repeated write then fails its
-            // condition.
-            Err(WriteError::Changed) => match self.table.get(&record.key()).await? {
-                Some(stored) if differing_members(&record, &stored).is_ok_and(|names| names.is_empty()) => {
-                    Ok(RowOutcome::Updated(differing))
-                }
-                _ => Ok(RowOutcome::Refused(WriteError::Changed.to_string())),
-            },
+            Err(WriteError::Changed) => Ok(RowOutcome::Refused(WriteError::Changed.to_string())),
             Err(error) => Err(error.into()),
         }
     }

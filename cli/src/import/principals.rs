@@ -73,7 +73,7 @@ impl PrincipalRows {
             Some(value) => parse_bool(value).ok_or("enabled: neither true nor false")?,
         };
         conversion.reasons.extend(record.problems().iter().map(ToString::to_string));
-        Ok(NewRecord { record, credential: Some(Credential { value, expires: None }) })
+        Ok(NewRecord { record, credential: Some(Credential { value, expires: None }), given_id: None })
     }
 }
 

@@ -5,9 +5,8 @@
 mod reasons;
 mod settings;
 
-use countersign_issuer::records::{
-    AccessTokenType, Client, GrantType, Lifetimes, RecordField, RecordProblem,
-};
+use countersign_issuer::records::{AccessTokenType, Client, GrantType, RecordField, RecordProblem};
+use countersign_issuer::tokens::ClientRules;
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
@@ -17,11 +16,12 @@ use super::columns::{AcceptedValues, misplaced_hash, required};
 use super::conversion::{Conversion, Credential, NewRecord};
 use super::mapping::{Field, Mapping, RenamedList, list, parse_json};
 use super::rows::Row;
+use crate::records::large_token_warning;
 
 /// Converts rows of clients, with what the columns do not contain.
 pub(crate) struct SpringClients {
     pub(crate) mapping: Mapping,
-    pub(crate) limits: Lifetimes,
+    pub(crate) rules: ClientRules,
     pub(crate) typ: AccessTokenType,
     pub(crate) accepted: AcceptedValues,
     pub(crate) now: Timestamp,
@@ -129,7 +129,7 @@ impl SpringClients {
             check_methods(&take(column("client_authentication_methods")), conversion);
         }
         match &settings {
-            Ok(settings) => settings.report_losses(has_refresh, self.limits, conversion),
+            Ok(settings) => settings.report_losses(has_refresh, self.rules.limits(), conversion),
             Err(reason) => conversion.reasons.push(reason.clone()),
         }
         let settings = settings.unwrap_or_default();
@@ -156,13 +156,14 @@ impl SpringClients {
             brands: take(mapped(Field::Brands, None)),
             operators: take(mapped(Field::Operators, None)),
             audiences: take(mapped(Field::Audiences, Some("resource_ids"))),
-            access_ttl: settings.access_ttl(self.limits),
-            refresh_ttl: settings.refresh_ttl(self.limits),
+            access_ttl: settings.access_ttl(self.rules.limits()),
+            refresh_ttl: settings.refresh_ttl(self.rules.limits()),
             typ: self.typ,
             ..Client::new(client_id, self.now)
         };
         conversion.reasons.append(&mut list_reasons);
-        conversion.reasons.extend(record.problems(self.limits).iter().map(with_remedy));
+        conversion.reasons.extend(self.rules.problems(&record).iter().map(with_remedy));
+        conversion.losses.extend(self.rules.large_token(&record).map(large_token_warning));
         if record.scopes.iter().any(|scope| scope == "openid") {
             conversion.losses.push("scope openid: there are no ID tokens here".into());
         }
@@ -175,7 +176,7 @@ impl SpringClients {
             Err(reason) => conversion.reasons.push(reason),
             Ok(value) => {
                 let credential = Some(Credential { value, expires: settings.secret_expires });
-                conversion.record = Some(NewRecord { record, credential });
+                conversion.record = Some(NewRecord { record, credential, given_id: None });
             }
         }
     }

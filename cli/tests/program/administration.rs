@@ -4,9 +4,11 @@ use std::process::Command;
 
 use crate::shell::Shell;
 use aws_sdk_dynamodb::types::AttributeValue;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
 use countersign_verify::Clock;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CREATE: &str = "client create billing --name Billing --grant client_credentials --scope bills:read \
     --role billing --brand acme --operator alice.ops --audience https://api.example.com --access-ttl 600";
@@ -221,15 +223,166 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
     let output = shell.run(&format!("key withdraw {kid} --force --yes"), "");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
-    for consequence in
-        ["log in again", "every verifier that reaches the issuer has dropped the key", successor]
-    {
-        assert!(text.contains(consequence), "{consequence} in {text}");
-    }
     let listed = shell.ok("key list", "");
     let states: Vec<&str> =
         listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap()).collect();
     assert_eq!(states, ["withdrawn", "signing", "announced"]);
+    let (next, signs_from) = (listed[2]["kid"].as_str().unwrap(), listed[2]["signs_from"].as_str().unwrap());
+    for consequence in [
+        "log in again",
+        "if it reaches the issuer and honours the key set's max-age",
+        "only when a token names an unknown key (go-oidc",
+        &format!("until a token under {next}, which signs from {signs_from}, reaches them"),
+        successor,
+    ] {
+        assert!(text.contains(consequence), "{consequence} in {text}");
+    }
+    let again = shell.ok(&format!("key withdraw {kid} --yes"), "");
+    assert_eq!(
+        (&again["withdrawn"], &again["next"]),
+        (&json!(kid), &json!({ "kid": next, "signs_from": signs_from }))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_text_of_a_record_controls_the_terminal() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let name = "a\u{1b}[2Jb\u{202e}c\u{2066}d\u{7f}e\u{9b}f\nZ\u{2028}h é";
+    issuer.change_client("demo-voice", |client| name.clone_into(&mut client.name)).await;
+    for line in [
+        "client list",
+        "client show demo-voice",
+        "client disable demo-voice",
+        "--json client list",
+        "--json client show demo-voice",
+        "client export",
+    ] {
+        let text = String::from_utf8(shell.run(line, "").stdout).unwrap();
+        let is_hidden =
+            |c: char| (c.is_control() && c != '\n') || matches!(c, '\u{202e}' | '\u{2066}' | '\u{2028}');
+        assert!(!text.contains(is_hidden), "{line}: {text:?}");
+        assert!(text.contains("h é") && !text.contains("\nZ"), "{line}: {text:?}");
+    }
+    assert_eq!(shell.ok("client show demo-voice", "")["name"], name);
+
+    // Claims of a token that is not verified come from anybody.
+    let claims = BASE64URL.encode(json!({ "sub": name }).to_string());
+    let token = format!("{}.{claims}.AA", BASE64URL.encode(r#"{"alg":"ES256"}"#));
+    let text = String::from_utf8(shell.run("token inspect", &token).stdout).unwrap();
+    assert!(text.contains("h é") && !text.contains(['\u{1b}', '\u{202e}', '\u{2066}', '\u{9b}']), "{text:?}");
+    let refused = String::from_utf8(shell.run("client show demo\u{1b}[2J\u{202e}", "").stderr).unwrap();
+    assert!(refused.contains("there is no client demo") && !refused.contains(['\u{1b}', '\u{202e}']));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_issuers_url_is_no_audience() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let (api, url) = ("https://api.example.com", issuer.url.clone());
+    for audience in [url.clone(), format!("{url}/"), url.to_uppercase()] {
+        let create =
+            format!("client create x --grant client_credentials --audience {api} --audience {audience}");
+        let refused = shell.refused(&create, "");
+        assert!(refused.contains(&format!("audience \"{audience}\": the issuer's own URL")), "{refused}");
+        let refused = shell.refused(&format!("client update demo-voice --audience {audience}"), "");
+        assert!(refused.contains("the issuer's own URL"), "{refused}");
+    }
+    let unknown = shell.run_with(&[("COUNTERSIGN_ISSUER", "issuer.example.com")], "client list", "");
+    assert!(String::from_utf8(unknown.stderr).unwrap().contains("COUNTERSIGN_ISSUER must be an https URL"));
+    shell.ok(&format!("client create y --grant client_credentials --audience {url}/api"), "");
+
+    // A record that was written without knowing the URL gets no token for it.
+    issuer.change_client("demo-voice", |client| client.audiences = vec![api.into(), url.clone()]).await;
+    let ask = async |form: &[(&str, &str)]| {
+        issuer.token("demo-voice", &[("grant_type", "client_credentials")], form).await
+    };
+    ask(&[]).await.ok();
+    ask(&[("resource", &url)]).await.assert_error(400, "invalid_target");
+    issuer.change_client("demo-voice", |client| client.audiences.swap(0, 1)).await;
+    ask(&[]).await.assert_error(400, "invalid_target");
+    ask(&[("resource", api)]).await.ok();
+    let doctor = String::from_utf8(shell.run("doctor", "").stdout).unwrap();
+    assert!(
+        doctor.contains("demo-voice: audience") && doctor.contains("countersign client update demo-voice")
+    );
+}
+
+/// Options that give a client `count` scopes of 40 characters.
+fn scopes(count: usize) -> String {
+    (0..count).map(|n| format!(" --scope {}{n:02}", "s".repeat(38))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_largest_token_of_a_client_fits_into_a_header() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let roles: String = (0..100).map(|n| format!(" --role {}{n:02}", "r".repeat(17))).collect();
+    shell
+        .ok(&format!("user create big --brand acme{roles} --password-stdin"), "correct horse battery staple");
+    let settings =
+        "--grant password --grant client_credentials --brand acme --audience https://api.example.com";
+    let create = |name: &str, count: usize| format!("client create {name} {settings}{}", scopes(count));
+    let log_in = async |client: &str, secret: &str| {
+        let form = [
+            ("client_id", client),
+            ("client_secret", secret),
+            ("grant_type", "password"),
+            ("username", "big"),
+            ("password", "correct horse battery staple"),
+        ];
+        issuer.send("/oauth/token", &[], encode(&form)).await.access_token()
+    };
+
+    let output = shell.run(&create("small", 10), "");
+    assert!(output.status.success() && output.stderr.is_empty());
+    let output = shell.run(&format!("--json {}", create("large", 80)), "");
+    let warning = String::from_utf8(output.stderr).unwrap();
+    assert!(warning.starts_with("warning: the client's largest access token would have 7."), "{warning}");
+    let client: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let secret = client["client_secret"].as_str().unwrap().to_owned();
+    let token = log_in("large", &secret).await;
+    assert!((7 * 1024..=8 * 1024).contains(&token.len()), "{}", token.len());
+
+    let too_large = "the client's largest access token would have 8.";
+    for line in [create("huge", 88), format!("client update large{}", scopes(88))] {
+        let refused = shell.refused(&line, "");
+        assert!(refused.contains(too_large) && refused.contains("at most 8 KiB are allowed"), "{refused}");
+    }
+    // A client without logins may have as many: its tokens have only its own roles.
+    let alone = "client create alone --grant client_credentials --audience https://api.example.com";
+    assert!(shell.run(&format!("{alone}{}", scopes(88)), "").status.success());
+
+    // An import takes the same clients.
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("clients.json").display().to_string();
+    let import = |count: usize| {
+        let export = String::from_utf8(shell.run("client export", "").stdout).unwrap();
+        let mut records: Vec<Value> = serde_json::from_str(&export).unwrap();
+        records.retain(|record| record["client_id"] == "large");
+        records[0]["client_id"] = "copy".into();
+        records[0]["scopes"] = (0..count).map(|n| format!("{}{n:02}", "s".repeat(38))).collect();
+        std::fs::write(&file, json!(records).to_string()).unwrap();
+        let output = shell.run(&format!("--json client import {file} --dry-run"), "");
+        let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+        report["clients"][0].clone()
+    };
+    assert_eq!(import(10)["verdict"], "ready");
+    let large = import(80);
+    assert_eq!(large["verdict"], "ready with a loss");
+    assert!(large["losses"][0].as_str().unwrap().contains("largest access token would have 7."), "{large}");
+    let huge = import(88);
+    assert_eq!(huge["verdict"], "refused");
+    assert!(huge["reasons"][0].as_str().unwrap().contains(too_large), "{huge}");
+
+    // Such a token would indeed be too large.
+    issuer
+        .change_client("large", |client| {
+            client.scopes.extend((80..88).map(|n| format!("{}{n:02}", "s".repeat(38))))
+        })
+        .await;
+    let token = log_in("large", &secret).await;
+    assert!(token.len() > 8 * 1024, "{}", token.len());
 }
 
 #[test]

@@ -624,6 +624,64 @@ async fn a_run_reports_what_it_changes_and_what_is_lost() {
     assert!(report.contains("the file does not end with a line end; it may be cut off"), "{report}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_imported_id_is_a_generated_one_that_no_other_record_has() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file");
+    let export = |what: &str| -> Vec<Value> {
+        serde_json::from_slice(&shell.run(&format!("{what} export"), "").stdout).unwrap()
+    };
+    let (jane, alice) = (export("user")[0].clone(), export("operator")[0].clone());
+    let row = |model: &Value, key: &str, id: &str| {
+        let mut row = model.clone();
+        row["principal"] = key.into();
+        row["id"] = id.into();
+        row
+    };
+    let fresh = "usr_AAAAAAAAAAAAAAAAAAAAAA";
+    let long = format!("usr_{}", "x".repeat(5000));
+    let try_import = |what: &str, rows: &[Value]| {
+        std::fs::write(&file, json!(rows).to_string()).unwrap();
+        let run = |more: &str| {
+            let output = shell.run(&format!("--json {what} import {}{more}", file.display()), "");
+            serde_json::from_slice::<Value>(&output.stdout).unwrap()
+        };
+        let (dry, real) = (run(" --dry-run"), run(""));
+        assert_eq!(dry["principals"], real["principals"], "a dry run says what a run does");
+        real["principals"].clone()
+    };
+    let (janes_id, alices_id) = (jane["id"].as_str().unwrap(), alice["id"].as_str().unwrap());
+    for (id, why) in [
+        ("demo-service", "id: not a generated one"),
+        ("", "id: not a generated one"),
+        (&long, "id: not a generated one"),
+        ("usr_AAAAAAAAAAAAAAAAAAAAAB", "id: not a generated one"),
+        ("usr_AAAAAAAAAAAAAAAAAAAAA=", "id: not a generated one"),
+        (alices_id, "id: not a generated one"),
+        (janes_id, "id: user#acme#jane@example.com has it"),
+    ] {
+        let report = try_import("user", &[row(&jane, "user#acme#mallory", id)]);
+        assert_eq!(report[0]["action"], "refused", "{id}");
+        assert!(report[0]["reasons"][0].as_str().unwrap().starts_with(why), "{report}");
+    }
+    let report = try_import("operator", &[row(&alice, "operator#mallory", janes_id)]);
+    assert!(report[0]["reasons"][0].as_str().unwrap().starts_with("id: not a generated one"), "{report}");
+    assert_eq!(issuer.count("principals").await, 2);
+
+    let twice = [row(&jane, "user#acme#one", fresh), row(&jane, "user#acme#two", fresh)];
+    let report = try_import("user", &twice);
+    assert_eq!(report[0]["verdict"], "ready");
+    let why = report[1]["reasons"][0].as_str().unwrap();
+    assert!(why.starts_with("id: given twice; the first is at") && report[1]["action"] == "refused", "{why}");
+
+    // A person who was deleted comes back as the same person.
+    shell.ok("user delete jane@example.com --brand acme --yes", "");
+    assert_eq!(try_import("user", &[jane.clone()])[0]["verdict"], "ready");
+    assert_eq!(shell.ok("user show jane@example.com --brand acme", "")["id"], jane["id"]);
+}
+
 /// A proxy that forwards the first `requests` requests to `endpoint`, and then nothing more.
 async fn breaking_after(requests: usize, endpoint: &str) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

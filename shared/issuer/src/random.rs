@@ -40,6 +40,11 @@ impl Random {
     pub fn id(&self) -> Result<String, RandomError> {
         Ok(BASE64URL.encode(self.bytes::<16>()?))
     }
+
+    /// Reports whether the text has the form of an [`id`](Self::id).
+    pub(crate) fn is_id(text: &str) -> bool {
+        BASE64URL.decode(text).is_ok_and(|bytes| bytes.len() == 16)
+    }
 }
 
 impl fmt::Debug for Random {

@@ -14,4 +14,4 @@ pub use client::{
 };
 pub use lifetimes::Lifetimes;
 pub use principal::{InvalidUsername, Principal, PrincipalKey, Username};
-pub use validation::{RecordField, RecordProblem};
+pub use validation::{LargestToken, RecordField, RecordProblem};

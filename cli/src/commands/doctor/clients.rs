@@ -2,8 +2,9 @@
 
 use countersign_issuer::credentials::SECRET_NOTICE;
 use countersign_issuer::keys::format_duration;
-use countersign_issuer::records::Client;
+use countersign_issuer::records::{Client, RecordProblem};
 use countersign_issuer::store::Table;
+use countersign_issuer::tokens::ClientRules;
 use countersign_verify::Timestamp;
 
 use super::finding::Finding;
@@ -11,8 +12,8 @@ use crate::output::format_time;
 
 const CHECK: &str = "clients";
 
-/// Reports records that cannot be read, and enabled clients without a secret that lasts.
-pub(super) async fn check(clients: &Table<Client>, now: Timestamp) -> Vec<Finding> {
+/// Reports records that cannot be read, and enabled clients that break a rule or have no secret that lasts.
+pub(super) async fn check(clients: &Table<Client>, rules: &ClientRules, now: Timestamp) -> Vec<Finding> {
     let records = match clients.list().await {
         Ok(records) => records,
         Err(error) => {
@@ -23,7 +24,7 @@ pub(super) async fn check(clients: &Table<Client>, now: Timestamp) -> Vec<Findin
     let mut findings: Vec<Finding> = records
         .into_iter()
         .flat_map(|record| match record {
-            Ok(client) => check_client(&client, now),
+            Ok(client) => [check_rules(&client, rules), check_secrets(&client, now)].concat(),
             Err(error) => vec![Finding::broken(
                 CHECK,
                 error.to_string(),
@@ -38,8 +39,20 @@ pub(super) async fn check(clients: &Table<Client>, now: Timestamp) -> Vec<Findin
     findings
 }
 
+/// Reports an enabled client with each rule that it breaks: it was written before the rule, or by other means.
+fn check_rules(client: &Client, rules: &ClientRules) -> Vec<Finding> {
+    if !client.enabled {
+        return Vec::new();
+    }
+    let finding = |problem: &RecordProblem| {
+        let remedy = format!("correct it with `countersign client update {}`", client.client_id);
+        Finding::warning(CHECK, format!("{}: {problem}", client.client_id), remedy)
+    };
+    rules.problems(client).iter().map(finding).collect()
+}
+
 /// Reports an enabled client that has no live secret, or one that expires soon.
-fn check_client(client: &Client, now: Timestamp) -> Vec<Finding> {
+fn check_secrets(client: &Client, now: Timestamp) -> Vec<Finding> {
     if !client.enabled {
         return Vec::new();
     }

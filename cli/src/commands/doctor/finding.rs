@@ -1,7 +1,7 @@
 //! The result of one check.
 
 /// The result of one check, with a remedy unless all is well.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Finding {
     pub(super) check: &'static str,
     pub(super) state: State,

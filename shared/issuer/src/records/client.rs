@@ -150,7 +150,9 @@ pub const DEFAULT_ACCESS_TTL: u64 = 3600;
 pub const DEFAULT_REFRESH_TTL: u64 = 30 * 24 * 3600;
 /// The most secrets of a client.
 pub const MAX_SECRETS: usize = 2;
-/// With the limit on roles this keeps every token below [`countersign_verify::jws::MAX_TOKEN_BYTES`].
+/// With the limit on roles this keeps every token, refresh tokens included, below
+/// [`countersign_verify::jws::MAX_TOKEN_BYTES`]. The limit on access tokens is
+/// [`ClientRules`](crate::tokens::ClientRules)'.
 const MAX_SCOPE_BYTES: usize = 4096;
 
 impl Client {
@@ -182,8 +184,9 @@ impl Client {
         }
     }
 
-    /// Every rule that the record breaks; none if it may be stored.
-    pub fn problems(&self, limits: Lifetimes) -> Vec<RecordProblem> {
+    /// Every rule that the record breaks by itself. [`ClientRules`](crate::tokens::ClientRules) adds those for its
+    /// tokens.
+    pub(crate) fn problems(&self, limits: Lifetimes) -> Vec<RecordProblem> {
         let mut problems = Problems::default();
         problems.unless(is_client_id(&self.client_id), RecordProblem::InvalidClientId);
         problems.unless(is_name(&self.name), RecordProblem::InvalidName);

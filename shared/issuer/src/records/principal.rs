@@ -267,6 +267,17 @@ impl Principal {
         problems.0
     }
 
+    /// Reports whether its id has the form of the generated ones. A token whose `sub` has the form of a client's id, or
+    /// of the other kind of principal, could pass for one of theirs (RFC 9700 section 4.15).
+    pub fn has_generated_id(&self) -> bool {
+        let prefix = match PrincipalKey::parse(&self.key) {
+            Some(PrincipalKey::User { .. }) => USER_ID_PREFIX,
+            Some(PrincipalKey::Operator { .. }) => OPERATOR_ID_PREFIX,
+            None => return false,
+        };
+        self.id.strip_prefix(prefix).is_some_and(Random::is_id)
+    }
+
     /// Reports whether the stored password can be verified, and within the cost limits of a function.
     pub fn has_verifiable_password(&self) -> bool {
         spring::is_verifiable(&self.password_hash)

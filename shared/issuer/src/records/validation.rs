@@ -142,6 +142,41 @@ pub enum RecordProblem {
     /// The client has no audience.
     #[error("audience: at least one is needed; the first is the default")]
     NoAudience,
+    /// An audience is the issuer's URL.
+    #[error("audience {0:?}: the issuer's own URL; name the API that the tokens are meant for")]
+    IssuerAsAudience(String),
+    /// The largest access token of the client is too large for the headers that most servers accept.
+    #[error(
+        "scope: {0}; at most {max} are allowed: give the client fewer or shorter scopes",
+        max = kib(MAX_ACCESS_TOKEN_BYTES)
+    )]
+    TokenTooLarge(LargestToken),
+}
+
+/// The largest access token that a client can obtain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LargestToken {
+    pub(crate) bytes: usize,
+}
+
+impl fmt::Display for LargestToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the client's largest access token would have {}, counted with all its scopes, its longest audience, and \
+             in a login with the {} of roles that a user or operator may have",
+            kib(self.bytes),
+            kib(MAX_ROLE_BYTES)
+        )
+    }
+}
+
+/// Formats a number of bytes, with one decimal unless it is a whole number of KiB.
+fn kib(bytes: usize) -> String {
+    match (bytes / 1024, bytes % 1024 * 10 / 1024) {
+        (whole, 0) => format!("{whole} KiB"),
+        (whole, tenths) => format!("{whole}.{tenths} KiB"),
+    }
 }
 
 impl RecordProblem {
@@ -162,7 +197,8 @@ impl RecordProblem {
             | Self::RepeatedItem { field, .. }
             | Self::TooLong { field, .. } => *field,
             Self::WildcardBesideBrands | Self::NoBrand => RecordField::Brand,
-            Self::NoAudience => RecordField::Audience,
+            Self::NoAudience | Self::IssuerAsAudience(_) => RecordField::Audience,
+            Self::TokenTooLarge(_) => RecordField::Scope,
         }
     }
 }
@@ -200,6 +236,16 @@ impl Problems {
 
 pub(crate) const BRAND_RULE: &str = "1 to 64 of A-Z a-z 0-9 . _ -";
 pub(crate) const MAX_ROLE_BYTES: usize = 2048;
+/// A larger access token does not fit into the header of a request to many servers.
+pub(crate) const MAX_ACCESS_TOKEN_BYTES: usize = 8 * 1024;
+
+/// Roles that take as much room in a token as any that a record may have: as many as it may have,
+/// because each one adds its quotation marks.
+pub(crate) fn largest_roles() -> Vec<String> {
+    let bytes = MAX_ROLE_BYTES - (MAX_ITEMS - 1);
+    let length = |n| bytes / MAX_ITEMS + usize::from(n < bytes % MAX_ITEMS);
+    (0..MAX_ITEMS).map(|n| "r".repeat(length(n))).collect()
+}
 
 #[cfg(test)]
 mod tests {
@@ -216,9 +262,19 @@ mod tests {
         problems.unless(false, RecordProblem::PasswordGrantWithoutBrand);
         problems.unless(true, RecordProblem::NoAudience);
         problems.unless(false, RecordProblem::LifetimeOutOfBounds { field: RecordField::AccessTtl, max: 9 });
-        assert_eq!(problems.0.len(), 6);
+        let largest = LargestToken { bytes: 8_900 };
+        problems.unless(false, RecordProblem::TokenTooLarge(largest));
+        problems.unless(false, RecordProblem::IssuerAsAudience("https://issuer.example.com".into()));
+        assert_eq!(problems.0.len(), 8);
         for problem in problems.0 {
             assert!(problem.to_string().starts_with(&problem.field().to_string()), "{problem}");
         }
+    }
+
+    #[test]
+    fn no_roles_take_more_room_than_the_largest_ones() {
+        let largest = largest_roles();
+        assert_eq!((largest.len(), largest.join(" ").len()), (MAX_ITEMS, MAX_ROLE_BYTES));
+        assert!(largest.iter().all(|role| is_role(role)));
     }
 }

@@ -22,7 +22,7 @@ pub(crate) enum OAuthError {
     UnsupportedGrantType,
     #[error("scope refused: {0}")]
     InvalidScope(&'static str),
-    #[error("the resource is not one of the client's audiences")]
+    #[error("the resource is not one of the client's audiences, or is the issuer's URL")]
     InvalidTarget,
     /// RFC 7009 section 2.2.1.
     #[error("access tokens cannot be revoked")]

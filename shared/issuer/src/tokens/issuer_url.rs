@@ -12,6 +12,17 @@ impl IssuerUrl {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Reports whether a text names this issuer. Letter case and slashes at the end make no difference: a careless
+    /// verifier may ignore them too.
+    pub(crate) fn is_same(&self, text: &str) -> bool {
+        text.trim_end_matches('/').eq_ignore_ascii_case(&self.0)
+    }
+
+    /// A URL of this length that stands for one that is not known.
+    pub(crate) fn placeholder(length: usize) -> Self {
+        Self(format!("{:i<length$}", "https://"))
+    }
 }
 
 impl fmt::Display for IssuerUrl {
