@@ -1,17 +1,19 @@
 //! `countersign client`.
 
 use clap::{Args, Subcommand};
+use countersign_issuer::credentials::{ClientSecret, SpringValue};
 use countersign_issuer::records::{Client, GrantType};
+use countersign_issuer::store::WriteError;
 use serde_json::{Value, json};
 
 use super::arguments::{Typ, parse_duration, without_blank};
 use super::export::ClientExport;
 use super::import::ClientImport;
-use super::secret::{self, SecretCommand, new_secret, show_with_secret};
+use super::secret::{self, NewSecret, SecretCommand};
 use super::views;
 use crate::context::Context;
-use crate::outcome::Outcome;
-use crate::output::{list, show};
+use crate::outcome::{AnyError, Outcome, RecordError, WithRemedy, with_remedy_if_unanswered};
+use crate::output::{format_time, list, show};
 use crate::prompt::confirm;
 use crate::records::Clients;
 
@@ -240,9 +242,43 @@ async fn create(
     let mut client = clients.draft(client_id);
     settings.apply(&mut client);
     clients.ensure_valid(&client)?;
-    let (secret, stored) = new_secret(clients, secret_stdin)?;
-    client.secrets.push(stored);
-    clients.create(&client).await?;
-    show_with_secret(views::client(&client), secret.as_ref(), json);
-    Ok(())
+    let secret = NewSecret::make(clients, secret_stdin)?;
+    client.secrets.push(secret.stored().clone());
+    let Err(source) = clients.create(&client).await else {
+        secret.show_with(views::client(&client), json);
+        return Ok(());
+    };
+    let exists = matches!(source, WriteError::Exists);
+    let error: AnyError = RecordError { record: format!("client {}", client.client_id), source }.into();
+    if !exists {
+        let remedy = "If DynamoDB did not answer, the client may be stored all the same: repeat the command, which \
+                      then finds it.";
+        return Err(with_remedy_if_unanswered(error, remedy.into()));
+    }
+    let stored = clients.find(&client.client_id).await?;
+    let Some(lost) = find_repeated(&stored, client) else {
+        return Err(error);
+    };
+    if let NewSecret::Chosen(secret, _) = secret
+        && lost.holds(&SpringValue::Plain(secret))
+    {
+        show(&views::client(&stored), json);
+        return Ok(());
+    }
+    let (id, created) = (&stored.client_id, format_time(stored.created));
+    let remedy = format!(
+        "It was created at {created} with these settings, and nothing was changed since. A generated secret was shown \
+         then and cannot be shown again. If the answer was lost and nobody has it, make a new one, and then revoke the \
+         lost one:\n  countersign client secret add {id}\n  countersign client secret revoke {id} {}",
+        lost.id
+    );
+    Err(WithRemedy { source: error, remedy }.into())
+}
+
+/// Returns the secret of a stored client that is as an earlier run of the same command has created it.
+fn find_repeated(stored: &Client, client: Client) -> Option<&ClientSecret> {
+    let [secret] = stored.secrets.as_slice() else { return None };
+    let (secrets, version) = (stored.secrets.clone(), 1);
+    let (created, updated) = (stored.created, stored.created);
+    (*stored == Client { secrets, version, created, updated, ..client }).then_some(secret)
 }

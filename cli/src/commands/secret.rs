@@ -14,8 +14,8 @@ use serde_json::Value;
 
 use super::arguments::parse_duration;
 use super::views;
-use crate::outcome::Outcome;
-use crate::output::{format_time, line, list, show};
+use crate::outcome::{Outcome, with_remedy_if_unanswered};
+use crate::output::{format_time, line, list, show, warn};
 use crate::prompt::{confirm, read_secret};
 use crate::records::Clients;
 
@@ -77,24 +77,46 @@ pub(super) enum SecretCommand {
     },
 }
 
-/// Returns a secret to store and, if it was generated here, to show.
-pub(super) fn new_secret(clients: &Clients<'_>, from_stdin: bool) -> Outcome<(Option<Secret>, ClientSecret)> {
-    let secret = if from_stdin { read_secret("Secret", true)? } else { clients.generate_secret()? };
-    if secret.expose().is_empty() {
-        return Err("the secret on standard input is empty".into());
-    }
-    let stored = clients.hash_secret(&secret)?;
-    Ok(((!from_stdin).then_some(secret), stored))
+/// A new secret, and its hash to store.
+pub(super) enum NewSecret {
+    /// To be shown, this once.
+    Generated(Secret, ClientSecret),
+    /// The caller knows it.
+    Chosen(Secret, ClientSecret),
 }
 
-/// Shows a record and, this once, a generated secret.
-pub(super) fn show_with_secret(mut record: Value, secret: Option<&Secret>, json: bool) {
-    if let (Some(secret), true) = (secret, json) {
-        record["client_secret"] = secret.expose().into();
+impl NewSecret {
+    /// Reads a secret from standard input, or generates one.
+    pub(super) fn make(clients: &Clients<'_>, from_stdin: bool) -> Outcome<Self> {
+        let secret = if from_stdin { read_secret("Secret", true)? } else { clients.generate_secret()? };
+        if secret.expose().is_empty() {
+            return Err("the secret on standard input is empty".into());
+        }
+        let stored = clients.hash_secret(&secret)?;
+        Ok(if from_stdin { Self::Chosen(secret, stored) } else { Self::Generated(secret, stored) })
     }
-    show(&record, json);
-    if let (Some(secret), false) = (secret, json) {
-        line(&format!("\nclient_secret  {}\nIt is not stored and cannot be shown again.", secret.expose()));
+
+    pub(super) fn stored(&self) -> &ClientSecret {
+        match self {
+            Self::Generated(_, stored) | Self::Chosen(_, stored) => stored,
+        }
+    }
+
+    /// Shows a record and, this once, a generated secret.
+    pub(super) fn show_with(&self, mut record: Value, json: bool) {
+        match self {
+            Self::Chosen(..) => show(&record, json),
+            Self::Generated(secret, _) if json => {
+                record["client_secret"] = secret.expose().into();
+                show(&record, true);
+            }
+            Self::Generated(secret, _) => {
+                show(&record, false);
+                line("");
+                line(&format!("client_secret  {}", secret.expose()));
+                line("It is not stored and cannot be shown again.");
+            }
+        }
     }
 }
 
@@ -143,8 +165,7 @@ async fn add(
     // An expired secret only takes the place of a new one.
     client.secrets.retain(|secret| secret.is_live(now));
     if client.secrets.len() >= MAX_SECRETS {
-        let remedy = "see `client secret list` and revoke one";
-        return Err(format!("{client_id} has {MAX_SECRETS} live secrets; {remedy}").into());
+        return Err(too_many_secrets(&client).into());
     }
     if let Some(time) = expire_others {
         let end = now.plus(time);
@@ -152,10 +173,17 @@ async fn add(
             secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
         }
     }
-    let (secret, stored) = new_secret(clients, secret_stdin)?;
+    let secret = NewSecret::make(clients, secret_stdin)?;
+    let stored = secret.stored();
     client.secrets.push(stored.clone());
-    clients.save(&mut client).await?;
-    show_with_secret(views::secret(&stored), secret.as_ref(), json);
+    clients.save(&mut client).await.map_err(|error| {
+        let remedy = format!(
+            "If DynamoDB did not answer, the secret may be stored all the same, and nobody has it: see `countersign \
+             client secret list {client_id}`."
+        );
+        with_remedy_if_unanswered(error, remedy)
+    })?;
+    secret.show_with(views::secret(stored), json);
     for endless in client.secrets.iter().filter(|one| one.id != stored.id && one.expires.is_none()) {
         warn(&format!(
             "secret {} does not expire; revoke it once the new one is in use, or give --expire-others",
@@ -191,9 +219,16 @@ async fn revoke(
     Ok(())
 }
 
-#[expect(clippy::print_stderr, reason = "a warning is no part of the result")]
-fn warn(warning: &str) {
-    eprintln!("warning: {warning}");
+/// Names the secrets of a client that can have no other one.
+fn too_many_secrets(client: &Client) -> String {
+    let id = &client.client_id;
+    let named = |secret: &ClientSecret| format!("{} (created {})", secret.id, format_time(secret.created));
+    let secrets: Vec<String> = client.secrets.iter().map(named).collect();
+    format!(
+        "{id} has {MAX_SECRETS} live secrets: {}; revoke one with `countersign client secret revoke {id} SECRET_ID`. If \
+         the answer to an earlier command was lost, the newest was never shown: revoke that one",
+        secrets.join(", ")
+    )
 }
 
 /// The time between `then` and `now`, in whole seconds.

@@ -13,6 +13,8 @@ mod administration;
 mod answered;
 mod doctor;
 mod import;
+mod lost_answers;
 mod pipe;
 mod policy;
+mod proxy;
 mod shell;
