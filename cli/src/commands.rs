@@ -33,9 +33,9 @@ Examples:
   countersign doctor --profile admin --region eu-central-1
 
 Credentials and the region come from the environment, a profile, SSO or a role, as for the AWS CLI. Administration also \
-reads AWS_ENDPOINT_URL_DYNAMODB and COUNTERSIGN_TABLE_PREFIX. `key rotate`, `key withdraw` and `doctor` need \
-COUNTERSIGN_KMS_KEY_ID and the key rotation settings as well: set them as the functions have them (stack output \
-Environment).
+reads AWS_ENDPOINT_URL_DYNAMODB, COUNTERSIGN_TABLE_PREFIX and COUNTERSIGN_ISSUER, which it refuses as an audience. `key \
+rotate`, `key withdraw` and `doctor` need COUNTERSIGN_KMS_KEY_ID and the key rotation settings as well: set them as the \
+functions have them (stack output Environment).
 
 For the store of a running `countersign dev`:
   set -a; . .countersign/env; set +a";

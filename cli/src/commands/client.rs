@@ -268,8 +268,8 @@ async fn create(
     let (id, created) = (&stored.client_id, format_time(stored.created));
     let remedy = format!(
         "It was created at {created} with these settings, and nothing was changed since. A generated secret was shown \
-         then and cannot be shown again. If the answer was lost and nobody has it, make a new one, and then revoke the \
-         lost one:\n  countersign client secret add {id}\n  countersign client secret revoke {id} {}",
+         then and cannot be shown again. If that answer was lost, make a new secret, and then revoke the lost one:\n  \
+         countersign client secret add {id}\n  countersign client secret revoke {id} {}",
         lost.id
     );
     Err(WithRemedy { source: error, remedy }.into())

@@ -35,16 +35,15 @@ Example:
 On AWS a schedule rotates the keys; this command is for those who cannot wait for it. It adds keys that the ring lacks: \
 an empty ring gets two. If the successor is too young to sign, the error says from when on it can.")]
     Rotate,
-    /// Withdraw a compromised key at once; tokens that it signed are refused by whoever reads the
-    /// keys again
+    /// Withdraw a compromised key at once; its tokens are refused where the keys are read again
     #[command(after_help = "\
 Example:
   countersign key list
   countersign key withdraw rM-7ppuf0Ud3y1FNfaX_weX5vu6Pi_FBMGeODvb64wE
 
-Functions and verifiers notice the withdrawal when they next read the keys. The command prints by when a verifier that \
-reads them again after a time has done so, and from when on the others do. See docs/keys.md for the verifiers that read \
-them only when a token names an unknown key, and for what to do about them. The command may be repeated.")]
+Functions and verifiers notice the withdrawal when they next read the keys. The command prints by when a verifier does so \
+that reads them again after a time, and from when on one that reads them only when a token names an unknown key. See \
+docs/keys.md for both kinds and for the remedies. The command may be repeated.")]
     Withdraw {
         /// Id of the key, from `key list`
         #[arg(allow_hyphen_values = true)]
@@ -128,7 +127,9 @@ async fn withdraw(
         show(&report.view(), false);
         line("");
         line(&format!("withdrawn  {kid}"));
-        consequences(state, forgotten_by, rotator.forgotten_after(), next).iter().for_each(|text| line(text));
+        for text in consequences(state, forgotten_by, rotator.forgotten_after(), next) {
+            line(&text);
+        }
     }
     report.warn_of_failures("the key is withdrawn");
     Ok(())
@@ -145,20 +146,20 @@ fn consequences(
     let sessions = "sessions that ever used the key end as soon as a function reads the ring again; their users must log \
                     in again";
     let by_age = format!(
-        "access tokens that it signed are refused by a verifier as soon as it reads the key set again: by {} ({}) if it \
-         reaches the issuer and honours the key set's max-age, or caches it for two hours at most",
+        "access tokens that it signed are refused by a verifier as soon as it fetches the JWKS again: by {} ({}) if it \
+         reaches the issuer and honours the JWKS's max-age, or caches it for two hours at most",
         format_time(forgotten_by),
         format_duration(forgotten_after),
     );
     let on_demand = match next {
         Some((kid, signs_from)) => format!(
-            "verifiers that read the key set only when a token names an unknown key (go-oidc, zitadel/oidc, \
+            "verifiers that fetch the JWKS only when a token names an unknown key (go-oidc, zitadel/oidc, \
              hashicorp/cap, aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key for \
              longer: until a token under {kid}, which signs from {}, reaches them. Restart those that cannot wait, or \
              that get few requests; docs/keys.md has another remedy",
             format_time(signs_from)
         ),
-        None => "verifiers that read the key set only when a token names an unknown key (go-oidc, zitadel/oidc, \
+        None => "verifiers that fetch the JWKS only when a token names an unknown key (go-oidc, zitadel/oidc, \
                  hashicorp/cap, aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key \
                  until a key signs that is announced from now on: restart them; docs/keys.md has other remedies"
             .into(),

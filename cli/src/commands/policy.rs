@@ -77,9 +77,9 @@ impl PolicyCommand {
                     let noun = if rules == 1 { "rule" } else { "rules" };
                     let words = format!("{}: {rules} {noun}, no problems", file.display());
                     if json {
-                        show(&json!({ "valid": true, "rules": rules }), true)
+                        show(&json!({ "valid": true, "rules": rules }), true);
                     } else {
-                        line(&words)
+                        line(&words);
                     }
                     Ok(())
                 }

@@ -178,8 +178,8 @@ async fn add(
     client.secrets.push(stored.clone());
     clients.save(&mut client).await.map_err(|error| {
         let remedy = format!(
-            "If DynamoDB did not answer, the secret may be stored all the same, and nobody has it: see `countersign \
-             client secret list {client_id}`."
+            "If DynamoDB did not answer, the secret may be stored all the same, although it was not shown: see \
+             `countersign client secret list {client_id}`."
         );
         with_remedy_if_unanswered(error, remedy)
     })?;

@@ -57,9 +57,9 @@ impl TokenCommand {
                 let (header, claims) = jws::decode_unverified(&read_token()?)?;
                 let shown = json!({ "verified": false, "header": header, "claims": claims });
                 if json {
-                    show(&shown, true)
+                    show(&shown, true);
                 } else {
-                    pretty_json(&shown)
+                    pretty_json(&shown);
                 }
                 Ok(())
             }

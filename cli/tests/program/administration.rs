@@ -230,7 +230,7 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
     let (next, signs_from) = (listed[2]["kid"].as_str().unwrap(), listed[2]["signs_from"].as_str().unwrap());
     for consequence in [
         "log in again",
-        "if it reaches the issuer and honours the key set's max-age",
+        "if it reaches the issuer and honours the JWKS's max-age",
         "only when a token names an unknown key (go-oidc",
         &format!("until a token under {next}, which signs from {signs_from}, reaches them"),
         successor,
@@ -378,7 +378,7 @@ async fn the_largest_token_of_a_client_fits_into_a_header() {
     // Such a token would indeed be too large.
     issuer
         .change_client("large", |client| {
-            client.scopes.extend((80..88).map(|n| format!("{}{n:02}", "s".repeat(38))))
+            client.scopes.extend((80..88).map(|n| format!("{}{n:02}", "s".repeat(38))));
         })
         .await;
     let token = log_in("large", &secret).await;

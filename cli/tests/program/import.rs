@@ -678,7 +678,7 @@ async fn an_imported_id_is_a_generated_one_that_no_other_record_has() {
 
     // A person who was deleted comes back as the same person.
     shell.ok("user delete jane@example.com --brand acme --yes", "");
-    assert_eq!(try_import("user", &[jane.clone()])[0]["verdict"], "ready");
+    assert_eq!(try_import("user", std::slice::from_ref(&jane))[0]["verdict"], "ready");
     assert_eq!(shell.ok("user show jane@example.com --brand acme", "")["id"], jane["id"]);
 }
 

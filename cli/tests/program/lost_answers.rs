@@ -31,7 +31,7 @@ fn run(issuer: &TestIssuer, environment: &[(&str, String)], line: &str, stdin: &
 }
 
 #[track_caller]
-fn succeeded(output: Output) -> Value {
+fn succeeded(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
@@ -52,24 +52,24 @@ async fn token(issuer: &TestIssuer, secret: &Value) -> TestResponse {
 async fn a_write_that_the_sdk_repeats_is_reported_as_done() {
     let issuer = TestIssuer::start().await;
     let put = async || losing(&issuer, "PutItem countersign-clients", 1).await;
-    let first = succeeded(run(&issuer, &put().await, &format!("--json {CREATE}"), ""));
+    let first = succeeded(&run(&issuer, &put().await, &format!("--json {CREATE}"), ""));
     token(&issuer, &first).await.ok();
-    let second = succeeded(run(&issuer, &put().await, "--json client secret add billing", ""));
+    let second = succeeded(&run(&issuer, &put().await, "--json client secret add billing", ""));
     token(&issuer, &second).await.ok();
     token(&issuer, &first).await.ok();
-    let updated = succeeded(run(&issuer, &put().await, "--json client update billing --role auditor", ""));
+    let updated = succeeded(&run(&issuer, &put().await, "--json client update billing --role auditor", ""));
     assert_eq!(updated["roles"][0], "auditor");
-    succeeded(run(&issuer, &put().await, "--json client disable billing", ""));
+    succeeded(&run(&issuer, &put().await, "--json client disable billing", ""));
     token(&issuer, &first).await.assert_error(401, "invalid_client");
     let delete = losing(&issuer, "DeleteItem countersign-clients", 1).await;
-    succeeded(run(&issuer, &delete, "--json client delete billing --yes", ""));
+    succeeded(&run(&issuer, &delete, "--json client delete billing --yes", ""));
     assert!(
         failed(run(&issuer, &[], "client delete billing --yes", "")).contains("there is no client billing")
     );
 
     let put = losing(&issuer, "PutItem countersign-principals", 1).await;
     let create = "--json user create bob --brand acme --password-stdin";
-    succeeded(run(&issuer, &put, create, "correct horse battery staple"));
+    succeeded(&run(&issuer, &put, create, "correct horse battery staple"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -82,10 +82,10 @@ async fn a_repeated_create_finds_the_client_whose_secret_was_never_shown_and_off
     assert!(error.contains("client billing: it exists already"), "{error}");
     let offer = |start: &str| error.lines().find_map(|line| line.trim().strip_prefix(start)).unwrap();
     let (add, revoke) = (offer("countersign client secret add"), offer("countersign client secret revoke"));
-    let secret = succeeded(run(&issuer, &[], &format!("--json client secret add{add}"), ""));
-    succeeded(run(&issuer, &[], &format!("--json client secret revoke{revoke} --yes"), ""));
+    let secret = succeeded(&run(&issuer, &[], &format!("--json client secret add{add}"), ""));
+    succeeded(&run(&issuer, &[], &format!("--json client secret revoke{revoke} --yes"), ""));
     token(&issuer, &secret).await.ok();
-    let listed = succeeded(run(&issuer, &[], "--json client secret list billing", ""));
+    let listed = succeeded(&run(&issuer, &[], "--json client secret list billing", ""));
     assert_eq!(listed.as_array().unwrap().len(), 1);
 
     // Another client of that name, or the same one after a change, is no repeat.
@@ -101,7 +101,7 @@ async fn a_repeated_create_with_the_same_chosen_secret_succeeds() {
     let line = &format!("--json {CREATE} --secret-stdin");
     let lost = losing(&issuer, "PutItem countersign-clients", usize::MAX).await;
     failed(run(&issuer, &lost, line, "chosen elsewhere"));
-    let again = succeeded(run(&issuer, &[], line, "chosen elsewhere"));
+    let again = succeeded(&run(&issuer, &[], line, "chosen elsewhere"));
     assert_eq!((&again["client_id"], &again["version"]), (&"billing".into(), &1.into()));
     let error = failed(run(&issuer, &[], line, "another secret"));
     assert!(error.contains("it exists already"), "{error}");
@@ -110,17 +110,17 @@ async fn a_repeated_create_with_the_same_chosen_secret_succeeds() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_repeated_secret_add_names_the_secret_that_was_never_shown() {
     let issuer = TestIssuer::start().await;
-    let first = succeeded(run(&issuer, &[], &format!("--json {CREATE}"), ""));
+    let first = succeeded(&run(&issuer, &[], &format!("--json {CREATE}"), ""));
     let lost = losing(&issuer, "PutItem countersign-clients", usize::MAX).await;
     let error = failed(run(&issuer, &lost, "client secret add billing", ""));
     assert!(error.contains("may be stored all the same") && error.contains("secret list billing"), "{error}");
     let error = failed(run(&issuer, &[], "client secret add billing", ""));
-    let listed = succeeded(run(&issuer, &[], "--json client secret list billing", ""));
+    let listed = succeeded(&run(&issuer, &[], "--json client secret list billing", ""));
     let newest = listed[1]["id"].as_str().unwrap();
     assert!(error.contains(&format!("{newest} (created ")), "{error}");
     assert!(error.contains("the newest was never shown: revoke that one"), "{error}");
-    succeeded(run(&issuer, &[], &format!("--json client secret revoke billing {newest} --yes"), ""));
-    let second = succeeded(run(&issuer, &[], "--json client secret add billing", ""));
+    succeeded(&run(&issuer, &[], &format!("--json client secret revoke billing {newest} --yes"), ""));
+    let second = succeeded(&run(&issuer, &[], "--json client secret add billing", ""));
     token(&issuer, &first).await.ok();
     token(&issuer, &second).await.ok();
 }
@@ -130,11 +130,11 @@ async fn a_withdrawal_succeeds_although_the_next_key_cannot_be_made_and_may_be_r
     let issuer = TestIssuer::start_at(Clock::system().now()).await;
     let endpoint = issuer.server.dynamodb.endpoint();
     let states = || {
-        let listed = succeeded(run(&issuer, &[], "--json key list", ""));
+        let listed = succeeded(&run(&issuer, &[], "--json key list", ""));
         let states = listed.as_array().unwrap().iter().map(|key| key["state"].as_str().unwrap().to_owned());
         states.collect::<Vec<_>>()
     };
-    let listed = succeeded(run(&issuer, &[], "--json key list", ""));
+    let listed = succeeded(&run(&issuer, &[], "--json key list", ""));
     let kid = listed[0]["kid"].as_str().unwrap();
     let withdraw = format!("key withdraw {kid} --force --yes");
 
