@@ -18,8 +18,8 @@ pub(crate) struct Context {
 }
 
 impl Context {
-    /// Opens no connection yet. The issuer's URL is not needed for administration; without it one rule for clients is
-    /// not checked.
+    /// Opens no connection yet. The issuer's URL is not needed for administration; without it one
+    /// rule for clients is not checked.
     pub(crate) fn new(config: StoreConfig, issuer: Option<IssuerUrl>) -> Self {
         Self {
             db: dynamodb(&config.aws),

@@ -1,7 +1,8 @@
 //! Prints results, for a person or as JSON for a program.
 //!
-//! Everything that is printed may contain text from a record, a file or a token. So no output can control the terminal
-//! or change the order of a line: for a person such characters are replaced, and in JSON they are escaped.
+//! Everything that is printed may contain text from a record, a file or a token. So no output can
+//! control the terminal or change the order of a line: for a person such characters are replaced,
+//! and in JSON they are escaped.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -90,8 +91,8 @@ pub(crate) fn printable_lines(text: &str) -> String {
     text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
 }
 
-/// Escapes characters that control a terminal. In JSON they are always part of a string, except for the line ends of
-/// pretty JSON; those in strings are escaped already (RFC 8259 section 7).
+/// Escapes characters that control a terminal. In JSON they are always part of a string, except for
+/// the line ends of pretty JSON; those in strings are escaped already (RFC 8259 section 7).
 pub(crate) fn escape_json(json: &str) -> String {
     let mut escaped = String::with_capacity(json.len());
     for c in json.chars() {
@@ -108,7 +109,8 @@ pub(crate) fn escape_json(json: &str) -> String {
 }
 
 fn is_control(c: char) -> bool {
-    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section 2).
+    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section
+    // 2).
     let is_directional =
         matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     c.is_control() || is_directional || matches!(c, '\u{2028}' | '\u{2029}')

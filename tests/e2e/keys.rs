@@ -176,8 +176,9 @@ async fn a_withdrawn_key_is_neither_published_nor_trusted_and_its_successor_sign
     assert!(matches!(issuer.rotator().withdraw("nosuch", true).await, Err(ChangeRefused::NoSuchKey)));
 }
 
-/// The key that signs once a withdrawal is over is in no key set that contains the withdrawn one. So a verifier that
-/// fetches the key set only for an unknown key fetches it then, and drops the withdrawn key.
+/// The key that signs once a withdrawal is over is in no key set that contains the withdrawn one.
+/// So a verifier that fetches the key set only for an unknown key fetches it then, and drops the
+/// withdrawn key.
 #[tokio::test]
 async fn hours_after_a_withdrawal_a_key_signs_that_no_verifier_knows_beside_the_withdrawn_one() {
     let issuer = TestIssuer::start().await;

@@ -275,7 +275,8 @@ async fn create(
     Err(WithRemedy { source: error, remedy }.into())
 }
 
-/// Returns the secret of a stored client that is as an earlier run of the same command has created it.
+/// Returns the secret of a stored client that is as an earlier run of the same command has created
+/// it.
 fn find_repeated(stored: &Client, client: Client) -> Option<&ClientSecret> {
     let [secret] = stored.secrets.as_slice() else { return None };
     let (secrets, version) = (stored.secrets.clone(), 1);

@@ -135,8 +135,8 @@ async fn withdraw(
     Ok(())
 }
 
-/// The consequences of a withdrawal, a line each. `state` is the key's state before it, and `next` the key that was
-/// announced after it.
+/// The consequences of a withdrawal, a line each. `state` is the key's state before it, and `next`
+/// the key that was announced after it.
 fn consequences(
     state: KeyState,
     forgotten_by: Timestamp,
@@ -177,7 +177,8 @@ fn consequences(
     vec![sessions.into(), by_age, on_demand, signer.into()]
 }
 
-/// The ring after a change. What could not be read or completed is a warning, because the change was made.
+/// The ring after a change. What could not be read or completed is a warning, because the change
+/// was made.
 struct Report {
     rotation: Rotation,
     ring: Option<Ring>,
@@ -211,7 +212,8 @@ impl Report {
         lifecycles.find(|lifecycle| lifecycle.key.jwk.kid() == kid)?.key.withdrawn_at
     }
 
-    /// The announced key, if no verifier that knows it can know a key that was withdrawn at `withdrawn_at`.
+    /// The announced key, if no verifier that knows it can know a key that was withdrawn at
+    /// `withdrawn_at`.
     fn announced_since(&self, withdrawn_at: Timestamp) -> Option<(&str, Timestamp)> {
         let announced = self.ring.as_ref()?.announced(self.now)?;
         let is_newer = announced.key.announced_at >= withdrawn_at;

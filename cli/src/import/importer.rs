@@ -36,7 +36,8 @@ pub(super) struct Importer<R> {
     random: Random,
     dry_run: bool,
     stopped: AtomicBool,
-    /// The key of the record that has an id, as the table was when the first row with an id was imported.
+    /// The key of the record that has an id, as the table was when the first row with an id was
+    /// imported.
     owners: OnceCell<HashMap<String, String>>,
 }
 
@@ -104,8 +105,8 @@ impl<R: Importable> Importer<R> {
         }
     }
 
-    /// Returns the key of another record that has this id. An id that is generated is random, so only those from a file
-    /// are looked up, and the table is read once for all of them.
+    /// Returns the key of another record that has this id. An id that is generated is random, so
+    /// only those from a file are looked up, and the table is read once for all of them.
     async fn other_owner(&self, id: Option<&str>, key: &str) -> Result<Option<&str>, AnyError> {
         let Some(id) = id else { return Ok(None) };
         let read = || async {

@@ -1,4 +1,5 @@
-//! Writes whose answer is lost. The SDK repeats a write; if its answers stay lost, the person repeats the command.
+//! Writes whose answer is lost. The SDK repeats a write; if its answers stay lost, the person
+//! repeats the command.
 
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};

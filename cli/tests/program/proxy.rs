@@ -15,8 +15,8 @@ pub(crate) enum Fate {
     AnswerLost,
 }
 
-/// Starts a proxy before `endpoint` and returns its URL. `fate` decides by the operation and the table, as in `PutItem
-/// countersign-clients`.
+/// Starts a proxy before `endpoint` and returns its URL. `fate` decides by the operation and the
+/// table, as in `PutItem countersign-clients`.
 pub(crate) async fn start(endpoint: &str, fate: impl Fn(&str) -> Fate + Send + Sync + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());

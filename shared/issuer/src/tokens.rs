@@ -1,4 +1,5 @@
-//! Tokens: access tokens, refresh tokens and their families, and the rules for clients that follow from them.
+//! Tokens: access tokens, refresh tokens and their families, and the rules for clients that follow
+//! from them.
 
 pub(crate) mod access;
 mod client_rules;

@@ -12,7 +12,8 @@ use crate::output::format_time;
 
 const CHECK: &str = "clients";
 
-/// Reports records that cannot be read, and enabled clients that break a rule or have no secret that lasts.
+/// Reports records that cannot be read, and enabled clients that break a rule or have no secret
+/// that lasts.
 pub(super) async fn check(clients: &Table<Client>, rules: &ClientRules, now: Timestamp) -> Vec<Finding> {
     let records = match clients.list().await {
         Ok(records) => records,
@@ -39,7 +40,8 @@ pub(super) async fn check(clients: &Table<Client>, rules: &ClientRules, now: Tim
     findings
 }
 
-/// Reports an enabled client with each rule that it breaks: it was written before the rule, or by other means.
+/// Reports an enabled client with each rule that it breaks: it was written before the rule, or by
+/// other means.
 fn check_rules(client: &Client, rules: &ClientRules) -> Vec<Finding> {
     if !client.enabled {
         return Vec::new();

@@ -203,8 +203,8 @@ impl RotationSchedule {
     }
 
     /// The time after a change of the ring in which a cache of the key set that expires by its age
-    /// may still contain the previous one. A verifier that fetches the key set only for unknown keys
-    /// may keep it for longer.
+    /// may still contain the previous one. A verifier that fetches the key set only for unknown
+    /// keys may keep it for longer.
     pub fn forgotten_after(&self) -> Duration {
         self.ring_staleness + self.longest_cache()
     }

@@ -368,8 +368,8 @@ fn simulate(
                     return Some(Fault::UnknownKey { kid: kid.clone(), at: true_time });
                 }
             }
-            // Three hours for the key after the successor, and the rest for KMS, because an issuer that
-            // cannot decrypt that key signs nothing under it.
+            // Three hours for the key after the successor, and the rest for KMS, because an issuer
+            // that cannot decrypt that key signs nothing under it.
             let is_over = |at: u64| true_time > at + 12 * HOUR;
             let kept = withdrawn.iter().find(|(kid, at)| is_over(*at) && verifier.known.find(kid).is_some());
             if let Some((kid, _)) = kept {

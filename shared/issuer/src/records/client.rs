@@ -184,8 +184,8 @@ impl Client {
         }
     }
 
-    /// Every rule that the record breaks by itself. [`ClientRules`](crate::tokens::ClientRules) adds those for its
-    /// tokens.
+    /// Every rule that the record breaks by itself. [`ClientRules`](crate::tokens::ClientRules)
+    /// adds those for its tokens.
     pub(crate) fn problems(&self, limits: Lifetimes) -> Vec<RecordProblem> {
         let mut problems = Problems::default();
         problems.unless(is_client_id(&self.client_id), RecordProblem::InvalidClientId);

@@ -267,8 +267,9 @@ impl Principal {
         problems.0
     }
 
-    /// Reports whether its id has the form of the generated ones. A token whose `sub` has the form of a client's id, or
-    /// of the other kind of principal, could pass for one of theirs (RFC 9700 section 4.15).
+    /// Reports whether its id has the form of the generated ones. A token whose `sub` has the form
+    /// of a client's id, or of the other kind of principal, could pass for one of theirs (RFC 9700
+    /// section 4.15).
     pub fn has_generated_id(&self) -> bool {
         let prefix = match PrincipalKey::parse(&self.key) {
             Some(PrincipalKey::User { .. }) => USER_ID_PREFIX,

@@ -145,7 +145,8 @@ pub enum RecordProblem {
     /// An audience is the issuer's URL.
     #[error("audience {0:?}: the issuer's own URL; name the API that the tokens are meant for")]
     IssuerAsAudience(String),
-    /// The largest access token of the client is too large for the headers that most servers accept.
+    /// The largest access token of the client is too large for the headers that most servers
+    /// accept.
     #[error(
         "scope: {0}; at most {max} are allowed: give the client fewer or shorter scopes",
         max = kib(MAX_ACCESS_TOKEN_BYTES)

@@ -109,7 +109,8 @@ impl AccessTokens {
     ) -> Result<IssuedTokens, OAuthError> {
         // The limits of the configuration, and those that the key was made under: the JWKS keeps it for no longer.
         let limits = self.limits.within(key.max_lifetimes());
-        // Such an audience is refused when a client is written, where the writer knows the issuer's URL.
+        // Such an audience is refused when a client is written, where the writer knows the issuer's
+        // URL.
         if self.issuer.is_same(&authorization.audience) {
             return Err(OAuthError::InvalidTarget);
         }

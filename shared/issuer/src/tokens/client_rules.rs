@@ -27,8 +27,8 @@ pub struct ClientRules {
 }
 
 impl ClientRules {
-    /// The rules under these longest lifetimes. Without the issuer's URL it is not compared with the audiences, and
-    /// counts as 128 bytes in a token.
+    /// The rules under these longest lifetimes. Without the issuer's URL it is not compared with
+    /// the audiences, and counts as 128 bytes in a token.
     pub fn new(limits: Lifetimes, issuer: Option<IssuerUrl>) -> Self {
         Self { limits, issuer }
     }
@@ -69,7 +69,8 @@ impl ClientRules {
     }
 }
 
-/// The outcome of a grant that makes the largest token. A refresh makes none that is larger than that of the login.
+/// The outcome of a grant that makes the largest token. A refresh makes none that is larger than
+/// that of the login.
 fn largest_authorization(client: &Client, grant: GrantType) -> Option<Authorization<'_>> {
     let principal_id = |prefix: &str| Cow::Owned(format!("{prefix}{}", "i".repeat(22)));
     let (sub, roles, operator) = match grant {

@@ -13,8 +13,8 @@ impl IssuerUrl {
         &self.0
     }
 
-    /// Reports whether a text names this issuer. Letter case and slashes at the end make no difference: a careless
-    /// verifier may ignore them too.
+    /// Reports whether a text names this issuer. Letter case and slashes at the end make no
+    /// difference: a careless verifier may ignore them too.
     pub(crate) fn is_same(&self, text: &str) -> bool {
         text.trim_end_matches('/').eq_ignore_ascii_case(&self.0)
     }
