@@ -44,7 +44,13 @@ async fn documents_may_be_cached_for_15_minutes_and_revalidated_by_etag() {
         }
         assert_eq!(issuer.get(path, &[("if-none-match", "\"other\"")]).await.status, 200);
         let head = issuer.request(Method::HEAD, path, &[], Vec::new()).await;
-        assert_eq!((head.status.as_u16(), head.header("etag")), (200, tag));
+        assert_eq!((head.status.as_u16(), head.header("etag"), head.text.as_str()), (200, tag, ""));
+        assert_eq!(head.header("content-length"), answer.text.len().to_string(), "RFC 9110 section 8.6");
+        for answer in [&answer, &head] {
+            assert_eq!(answer.header("access-control-allow-origin"), "*");
+            assert_eq!(answer.header("x-content-type-options"), "nosniff");
+            assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");
+        }
     }
 }
 
@@ -67,6 +73,8 @@ async fn the_metadata_lists_the_endpoints_below_the_issuer() {
             "revocation_endpoint_auth_methods_supported": authentication,
             "introspection_endpoint_auth_methods_supported": authentication,
             "response_types_supported": [],
+            "subject_types_supported": ["public"],
+            "id_token_signing_alg_values_supported": ["ES256"],
         })
     );
     let for_openid = issuer.get("/.well-known/openid-configuration", &[]).await.json();

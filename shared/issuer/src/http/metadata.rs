@@ -2,7 +2,10 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue, IF_NONE_MATCH};
+use http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, HeaderMap, HeaderValue,
+    IF_NONE_MATCH,
+};
 use http::{Method, StatusCode};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
@@ -51,7 +54,8 @@ fn require_get(request: &Request) -> Result<(), OAuthError> {
     }
 }
 
-/// RFC 8414 section 2.
+/// RFC 8414 section 2, and what OpenID Connect Discovery 1.0 section 3 requires beside it: libraries
+/// that read only that document need it, although no ID token is issued.
 #[derive(Serialize)]
 struct Metadata<'a> {
     issuer: &'a str,
@@ -65,6 +69,10 @@ struct Metadata<'a> {
     introspection_endpoint_auth_methods_supported: [&'static str; 2],
     /// Required by RFC 8414, and empty: there is no authorization endpoint.
     response_types_supported: [&'static str; 0],
+    subject_types_supported: [&'static str; 1],
+    /// The algorithms of access tokens: go-oidc and what builds on it take this list as the algorithms
+    /// that they may accept, and RS256 alone where it is missing.
+    id_token_signing_alg_values_supported: [&'static str; 1],
 }
 
 impl<'a> Metadata<'a> {
@@ -82,11 +90,15 @@ impl<'a> Metadata<'a> {
             revocation_endpoint_auth_methods_supported: client_authentication,
             introspection_endpoint_auth_methods_supported: client_authentication,
             response_types_supported: [],
+            // `sub` is the same for every API.
+            subject_types_supported: ["public"],
+            id_token_signing_alg_values_supported: ["ES256"],
         }
     }
 }
 
-/// Responds with a cacheable document, or with 304 where the client's copy is current.
+/// Responds with a cacheable document that web pages of any origin may read, or with 304 where the
+/// client's copy is current.
 fn publish(
     publisher: &Publisher,
     request: &Request,
@@ -96,12 +108,18 @@ fn publish(
     let body = serde_json::to_string(document)?;
     let tag = format!("\"{}\"", BASE64URL.encode(&digest(&SHA256, body.as_bytes()).as_ref()[..16]));
     let unchanged = is_known(request.headers(), &tag);
-    let is_empty = unchanged || request.method() == Method::HEAD;
-    let mut response = Response::new(if is_empty { String::new() } else { body });
+    let is_head = request.method() == Method::HEAD;
+    let length = body.len();
+    let mut response = Response::new(if unchanged || is_head { String::new() } else { body });
     if unchanged {
         *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     let headers = response.headers_mut();
+    if is_head && !unchanged {
+        // The length that GET would answer with (RFC 9110 section 8.6).
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     harden(headers);
     let max_age = publisher.jwks_max_age().as_secs();
