@@ -15,6 +15,8 @@ use crate::{BuildError, Clock, JwkSet, Timestamp, TokenError};
 /// The rate limit for unknown kids: they cause at most one fetch in this time. An honest unknown
 /// kid is rare, because the issuer announces a key hours before it signs.
 const UNKNOWN_KID_COOL_DOWN: Duration = Duration::from_secs(30);
+/// The limit on a fetch while there is a set to use: one caller waits for it.
+const REFRESH_TIMEOUT: Duration = Duration::from_secs(2);
 /// The pause after a failed fetch.
 const RETRY_AFTER_FAILURE: Duration = Duration::from_secs(5);
 /// The freshness of a response without a max-age. The issuer's own responses have this max-age.
@@ -44,6 +46,8 @@ struct Shared {
 struct State {
     cached: Option<CachedSet>,
     last_fetch: Option<Fetch>,
+    /// The start of the fetch that is under way.
+    fetching_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
@@ -73,6 +77,12 @@ impl State {
         })
     }
 
+    /// Returns true if the fetch under way should have ended by now: the process was frozen
+    /// meanwhile, and the fetch goes on only while a caller waits.
+    fn has_overdue_fetch(&self, now: Timestamp) -> bool {
+        self.fetching_since.is_some_and(|start| !start.is_within(REFRESH_TIMEOUT, now))
+    }
+
     fn usable_keys(&self, now: Timestamp) -> Result<Arc<JwkSet>, TokenError> {
         let is_usable = |set: &&CachedSet| now.since(set.fetched_at) < set.max_age + MAX_STALENESS;
         let set = self.cached.as_ref().filter(is_usable);
@@ -93,7 +103,7 @@ impl JwksCache {
     /// Returns the key set. Fetches it first if its max-age has passed.
     pub(crate) async fn current(&self) -> Result<Arc<JwkSet>, TokenError> {
         let is_due = |state: &State, now| !state.is_fresh(now) && state.may_fetch(now, Duration::ZERO);
-        self.fetch_if(is_due).await;
+        self.fetch_if(is_due, Others::UseTheOldSet).await;
         self.state().usable_keys(self.0.clock.now())
     }
 
@@ -104,26 +114,28 @@ impl JwksCache {
             state.cached.as_ref().is_none_or(|set| Arc::ptr_eq(&set.keys, seen))
                 && state.may_fetch(now, UNKNOWN_KID_COOL_DOWN)
         };
-        self.fetch_if(is_due).await;
+        self.fetch_if(is_due, Others::Wait).await;
         self.state().usable_keys(self.0.clock.now())
     }
 
-    /// Fetches if `is_due` returns true, one fetch at a time. A caller that waited for another's
-    /// fetch checks again. After a failed fetch, callers do not wait for the next one while there
-    /// is a usable set.
-    async fn fetch_if(&self, is_due: impl Fn(&State, Timestamp) -> bool) {
+    /// Fetches if `is_due` returns true, one fetch at a time.
+    ///
+    /// The caller that gets the turn waits for its fetch. AWS Lambda freezes a process between two
+    /// requests, so a fetch for which no request waits would never end, and a withdrawn key would
+    /// stay trusted. While there is a usable set, the wait is at most [`REFRESH_TIMEOUT`].
+    ///
+    /// A caller that waited for another's fetch checks again if one is still due.
+    async fn fetch_if(&self, is_due: impl Fn(&State, Timestamp) -> bool, others: Others) {
         let (state, now) = (self.state(), self.0.clock.now());
         if !is_due(&state, now) {
             return;
         }
-        let last_fetch_failed = state.last_fetch.is_some_and(|last| last.failed);
-        if last_fetch_failed && state.usable_keys(now).is_ok() {
-            if let Ok(lock) = Arc::clone(&self.0.fetch_lock).try_lock_owned() {
-                self.spawn_fetch(lock);
-            }
-            return;
-        }
-        let lock = Arc::clone(&self.0.fetch_lock).lock_owned().await;
+        let may_skip = others == Others::UseTheOldSet && !state.has_overdue_fetch(now);
+        let lock = match Arc::clone(&self.0.fetch_lock).try_lock_owned() {
+            Ok(lock) => lock,
+            Err(_) if may_skip && state.usable_keys(now).is_ok() => return,
+            Err(_) => Arc::clone(&self.0.fetch_lock).lock_owned().await,
+        };
         if is_due(&self.state(), self.0.clock.now()) {
             // Joining fails only while the runtime shuts down.
             let _ = self.spawn_fetch(lock).await;
@@ -134,8 +146,15 @@ impl JwksCache {
     /// not start again.
     fn spawn_fetch(&self, lock: OwnedMutexGuard<()>) -> JoinHandle<()> {
         let shared = Arc::clone(&self.0);
+        let now = shared.clock.now();
+        let limit = {
+            let mut state = shared.state.write().unwrap_or_else(PoisonError::into_inner);
+            state.fetching_since = Some(now);
+            // Without a set there is nothing to fall back on, and the HTTP client has its own limit.
+            if state.usable_keys(now).is_ok() { REFRESH_TIMEOUT } else { Duration::MAX }
+        };
         tokio::spawn(async move {
-            shared.fetch().await;
+            shared.fetch(now, limit).await;
             drop(lock);
         })
     }
@@ -145,15 +164,27 @@ impl JwksCache {
     }
 }
 
+/// The behaviour of a caller that finds another's fetch under way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// It uses the set at hand, if there is one.
+    UseTheOldSet,
+    /// It waits: without a newer set, its token would be rejected.
+    Wait,
+}
+
 impl Shared {
-    async fn fetch(&self) {
-        let fetched = self.request().await;
+    /// Fetches a set that is as old as `start`: a frozen process may read the response much later.
+    async fn fetch(&self, start: Timestamp, limit: Duration) {
+        let timed_out = |_| Err(format!("no complete response within {limit:?}"));
+        let fetched = tokio::time::timeout(limit, self.request()).await.unwrap_or_else(timed_out);
         let now = self.clock.now();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        state.fetching_since = None;
         state.last_fetch = Some(Fetch { at: now, failed: fetched.is_err() });
         match fetched {
             Ok((keys, max_age)) => {
-                state.cached = Some(CachedSet { keys: Arc::new(keys), fetched_at: now, max_age });
+                state.cached = Some(CachedSet { keys: Arc::new(keys), fetched_at: start, max_age });
             }
             Err(reason) => {
                 let cached_for = state.cached.as_ref().map(|set| now.since(set.fetched_at).as_secs());
