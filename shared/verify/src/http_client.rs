@@ -40,11 +40,19 @@ impl Default for HttpLimits {
 /// certificate authorities that the machine trusts.
 ///
 /// It follows no redirect, because keys and credentials belong to the configured address.
+///
+/// It keeps connections open for the next request. If an open connection turns out to be dead, the
+/// request is sent once more over a new one. So it is for requests that may be repeated: reading
+/// keys, and asking for a token without a refresh token, which changes nothing at the issuer.
 #[derive(Debug, Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, String>,
+    pooled: Connections,
+    /// Keeps no connection open, so each of its requests gets a new one.
+    unpooled: Connections,
     limits: HttpLimits,
 }
+
+type Connections = Client<HttpsConnector<HttpConnector>, String>;
 
 /// The reason why a request has no response.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -76,7 +84,10 @@ impl HttpClient {
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
-        Ok(Self { client: Client::builder(TokioExecutor::new()).build(connector), limits })
+        let mut builder = Client::builder(TokioExecutor::new());
+        let pooled = builder.build(connector.clone());
+        let unpooled = builder.pool_max_idle_per_host(0).build(connector);
+        Ok(Self { pooled, unpooled, limits })
     }
 
     /// Requests a JSON document with GET and returns the response, whatever its status, with the
@@ -91,10 +102,15 @@ impl HttpClient {
         self.send(request.map_err(|error| HttpError::Failed(error.to_string()))?).await
     }
 
-    /// Sends a request to a URL that [`trusted_url`] returned.
+    /// Sends a request to a URL that [`trusted_url`] returned. It may reach the server twice.
     pub(crate) async fn send(&self, request: Request<String>) -> Result<Response<String>, HttpError> {
         let response = async {
-            let response = self.client.request(request).await;
+            let response = match self.pooled.request(request.clone()).await {
+                // The connection was open and broke before the response: the server or a firewall
+                // had closed it, or this process was frozen meanwhile.
+                Err(error) if !error.is_connect() => self.unpooled.request(request).await,
+                response => response,
+            };
             let (parts, body) =
                 response.map_err(|error| HttpError::Failed(with_causes(&error)))?.into_parts();
             let body = Limited::new(body, self.limits.max_body_bytes).collect().await;

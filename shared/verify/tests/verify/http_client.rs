@@ -1,5 +1,7 @@
 //! The HTTP client: its limits, and the URLs that it accepts.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use axum::Router;
@@ -7,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::Redirect;
 use axum::routing::get;
 use countersign_verify::{HttpClient, HttpError, HttpLimits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use crate::closed_port;
@@ -71,6 +74,55 @@ async fn a_connection_that_fails_is_an_error_with_its_causes() {
     let client = HttpClient::new(HttpLimits::default()).unwrap();
     let error = client.get(&format!("http://{address}/")).await.unwrap_err();
     assert!(error.to_string().contains("refused"), "{error}");
+}
+
+/// Starts a server that answers the first `answered` requests of a connection and closes it when
+/// the next one has come. Returns its URL and the number of requests that it dropped.
+async fn start_forgetful_server(answered: usize) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&dropped);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let count = Arc::clone(&count);
+            tokio::spawn(async move {
+                let mut head = [0; 4096];
+                for _ in 0..answered {
+                    if stream.read(&mut head).await.unwrap() == 0 {
+                        return;
+                    }
+                    stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+                }
+                if stream.read(&mut head).await.unwrap() > 0 {
+                    count.fetch_add(1, Ordering::SeqCst);
+                }
+            });
+        }
+    });
+    (url, dropped)
+}
+
+#[tokio::test]
+async fn a_request_over_a_connection_that_died_is_repeated_over_a_new_one() {
+    let (url, dropped) = start_forgetful_server(1).await;
+    let client = HttpClient::new(HttpLimits::default()).unwrap();
+    for _ in 0..20 {
+        assert_eq!(client.get(&url).await.map(|response| response.status().as_u16()), Ok(200));
+        // Lets the client keep its connection.
+        tokio::task::yield_now().await;
+    }
+    assert!(dropped.load(Ordering::SeqCst) > 0, "no connection was used twice");
+}
+
+#[tokio::test]
+async fn a_request_is_repeated_once_and_no_more() {
+    let (url, dropped) = start_forgetful_server(0).await;
+    let client = HttpClient::new(HttpLimits::default()).unwrap();
+    let error = client.get(&url).await.unwrap_err();
+    assert!(matches!(error, HttpError::Failed(_)), "{error:?}");
+    assert_eq!(dropped.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test]
