@@ -26,6 +26,13 @@ pub enum NotIdentified {
     /// The Bearer token does not verify.
     #[error("token refused: {0}")]
     Token(TokenError),
+    /// HTTP Basic without the caller's address: all callers would share one count of failed guesses,
+    /// and a stranger could lock the others out.
+    #[error(
+        "HTTP Basic is limited by the caller's address, and the event has none: \
+         use an authorizer of type REQUEST"
+    )]
+    NoAddress,
     /// The client's id and secret are refused.
     #[error("Basic refused: {0}")]
     Basic(String),
@@ -70,7 +77,6 @@ impl Callers {
             .accept_typ_jwt()
             // The keys of the ring are passed with every token.
             .keys(JwkSet::default())
-            .clock(clock.clone())
             .build()?;
         let keys = KeyTable::new(db.clone(), prefix);
         let ring =
@@ -91,8 +97,8 @@ impl Callers {
         RequestContext::new(self.clock.now(), source)
     }
 
-    /// Identifies a caller by its Authorization header, and returns the claims of its token. For HTTP Basic these are
-    /// the claims of the token that the client would get for this API.
+    /// Identifies a caller by its Authorization header, and returns the claims of its token. For HTTP Basic, which
+    /// needs the caller's address, these are the claims of the token that the client would get for this API.
     pub async fn identify(
         &self,
         authorization: &str,
@@ -103,13 +109,16 @@ impl Callers {
             return self.verify(credentials.trim_matches(' '), cx).await;
         }
         if scheme.eq_ignore_ascii_case("Basic") {
-            return self.authenticate(authorization, cx).await;
+            return match cx.source {
+                Some(_) => self.authenticate(authorization, cx).await,
+                None => Err(NotIdentified::NoAddress),
+            };
         }
         Err(NotIdentified::NoCredentials)
     }
 
     async fn verify(&self, token: &str, cx: &RequestContext) -> Result<Claims, NotIdentified> {
-        let verify = |ring: &Ring| self.verifier.verify_with(token, &ring.published(cx.now));
+        let verify = |ring: &Ring| self.verifier.verify_at(token, &ring.published(cx.now), cx.now);
         let verified = self.ring.verify_against_ring(verify).await;
         let (_, verified) = verified.map_err(|error| NotIdentified::Unavailable(error.to_string()))?;
         verified.map(|verified| Claims::clone(&verified)).map_err(NotIdentified::Token)

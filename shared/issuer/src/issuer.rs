@@ -73,7 +73,7 @@ impl Issuer {
             clock.clone(),
             audit.clone(),
         );
-        let access_tokens = AccessTokens::new(config.issuer.clone(), limits, random.clone(), clock.clone());
+        let access_tokens = AccessTokens::new(config.issuer.clone(), limits, random.clone());
         let families = Families::new(db.clone(), prefix);
         let refresh_tokens =
             RefreshTokens::new(config.issuer.clone(), limits, families, random, clock.clone());

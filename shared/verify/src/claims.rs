@@ -13,20 +13,19 @@ pub const SCOPE_RULE: &str = "printable ASCII characters without space, '\"' and
 /// The rule of [`is_role`] in words, for error messages.
 pub const ROLE_RULE: &str = "1 to 64 printable ASCII characters without space, '\"', '\\', '*' and '?'";
 
-/// The claims of an access token. The issuer serialises this type over borrowed strings; a verifier
-/// deserialises it over owned ones.
+/// The claims of an access token. The issuer serialises this type, and a verifier deserialises it.
 ///
 /// A value of this type alone proves nothing: only [`Verified`](crate::Verified) claims come from a
 /// checked token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Claims<S = String> {
+pub struct Claims {
     /// The issuer's URL.
-    pub iss: S,
+    pub iss: String,
     /// The stable id of the user or operator (`usr_…`, `opr_…`), or the client's id for
     /// `client_credentials`.
-    pub sub: S,
+    pub sub: String,
     /// The one API that the token is meant for.
-    pub aud: S,
+    pub aud: String,
     /// The expiry in seconds since the epoch. From this second on, the token is rejected.
     #[serde(deserialize_with = "numeric_date")]
     pub exp: u64,
@@ -34,17 +33,17 @@ pub struct Claims<S = String> {
     #[serde(deserialize_with = "numeric_date")]
     pub iat: u64,
     /// The token's id: 128 random bits in base64url.
-    pub jti: S,
+    pub jti: String,
     /// The client that requested the token.
-    pub client_id: S,
+    pub client_id: String,
     /// Space-separated scopes (RFC 6749 section 3.3); absent if the client has none.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
-    pub scope: Option<S>,
+    pub scope: Option<String>,
     /// The subject's roles; empty if it has none.
-    pub roles: Vec<S>,
+    pub roles: Vec<String>,
     /// The username of the operator who acts, or on whose behalf the client acts.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "not_null")]
-    pub operator: Option<S>,
+    pub operator: Option<String>,
     /// The brand that the token is restricted to.
     #[serde(
         rename = "brandKey",
@@ -52,7 +51,7 @@ pub struct Claims<S = String> {
         skip_serializing_if = "Option::is_none",
         deserialize_with = "not_null"
     )]
-    pub brand_key: Option<S>,
+    pub brand_key: Option<String>,
 }
 
 impl Claims {

@@ -4,7 +4,7 @@ use std::ops::Deref;
 
 #[cfg(feature = "fetch")]
 use crate::jwks_cache::JwksCache;
-use crate::{Claims, Clock, JwkSet, TokenError, jws};
+use crate::{Claims, Clock, JwkSet, Timestamp, TokenError, jws};
 
 /// The clock skew that is tolerated: the issuer's clock and ours may each be 60 s off, in opposite
 /// directions.
@@ -66,9 +66,10 @@ impl Verifier {
         }
     }
 
-    /// Verifies a token according to RFC 9068 section 4, with ES256 alone, and returns its claims. With a fetched key
-    /// set, it waits for the network only if no set is cached, the max-age has passed, or the set
-    /// lacks the token's key.
+    /// Verifies a token according to RFC 9068 section 4, with ES256 alone, and returns its claims.
+    /// With a fetched key set, it waits for the network only if no set is cached, the set lacks the
+    /// token's key, or the max-age has passed. In the last case one caller waits, for at most 2 s,
+    /// and the others use the set at hand.
     #[cfg_attr(
         not(feature = "fetch"),
         expect(clippy::unused_async, reason = "the signature is the same with and without `fetch`")
@@ -92,6 +93,12 @@ impl Verifier {
 
     /// Verifies a token with these keys. [`verify`](Self::verify) calls it with its own key set.
     pub fn verify_with(&self, token: &str, keys: &JwkSet) -> Result<Verified, TokenError> {
+        self.verify_at(token, keys, self.clock.now())
+    }
+
+    /// Verifies a token with these keys as of `now`, for a caller that decides everything about a
+    /// request as of one moment. The verifier's own clock is not read.
+    pub fn verify_at(&self, token: &str, keys: &JwkSet, now: Timestamp) -> Result<Verified, TokenError> {
         let (claims, kid) = jws::verify::<Claims>(token, keys, self.types)?;
         if claims.iss != self.issuer {
             return Err(TokenError::WrongIssuer);
@@ -99,7 +106,7 @@ impl Verifier {
         if self.audience.as_ref().is_some_and(|audience| claims.aud != *audience) {
             return Err(TokenError::WrongAudience);
         }
-        let now = self.clock.now().seconds();
+        let now = now.seconds();
         if claims.exp <= now {
             return Err(TokenError::Expired);
         }

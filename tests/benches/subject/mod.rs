@@ -75,18 +75,18 @@ where
 }
 
 /// The claims of the token that the request gets.
-fn claims() -> Claims<&'static str> {
+fn claims() -> Claims {
     Claims {
-        iss: "https://issuer.example.com",
-        sub: "service",
-        aud: AUDIENCE,
+        iss: "https://issuer.example.com".into(),
+        sub: "service".into(),
+        aud: AUDIENCE.into(),
         exp: 1_800_003_600,
         iat: 1_800_000_000,
-        jti: "oGUmhwEX7kVa9gir3FtqJw",
-        client_id: "service",
-        scope: Some("reports:read reports:write"),
-        roles: vec!["reporting", "billing"],
-        operator: Some("alice"),
-        brand_key: Some("acme"),
+        jti: "oGUmhwEX7kVa9gir3FtqJw".into(),
+        client_id: "service".into(),
+        scope: Some("reports:read reports:write".into()),
+        roles: vec!["reporting".into(), "billing".into()],
+        operator: Some("alice".into()),
+        brand_key: Some("acme".into()),
     }
 }

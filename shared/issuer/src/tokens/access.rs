@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use countersign_verify::{Claims, Clock, JwkSet, Timestamp, TokenError, Verifier, jws};
+use countersign_verify::{Claims, JwkSet, Timestamp, TokenError, Verifier, jws};
 use serde::Serialize;
 
 use crate::context::RequestContext;
@@ -86,14 +86,13 @@ pub(crate) struct AccessTokens {
 
 impl AccessTokens {
     #[expect(clippy::expect_used, reason = "keys and audience are given: nothing is missing")]
-    pub(crate) fn new(issuer: IssuerUrl, limits: Lifetimes, random: Random, clock: Clock) -> Self {
+    pub(crate) fn new(issuer: IssuerUrl, limits: Lifetimes, random: Random) -> Self {
         let verifier = Verifier::builder(issuer.as_str())
             // Introspection decides by client and audience whose token it is.
             .dangerously_accept_any_audience()
             .accept_typ_jwt()
             // The keys of the ring are passed with every token.
             .keys(JwkSet::default())
-            .clock(clock)
             .build()
             .expect("a complete verifier");
         Self { issuer, limits, random, verifier }
@@ -139,7 +138,7 @@ impl AccessTokens {
         token: &str,
         now: Timestamp,
     ) -> Result<Result<Claims, TokenError>, KeyError> {
-        let verify = |ring: &Ring| self.verifier.verify_with(token, &ring.published(now));
+        let verify = |ring: &Ring| self.verifier.verify_at(token, &ring.published(now), now);
         let (_, verified) = ring.verify_against_ring(verify).await?;
         Ok(verified.map(|verified| Claims::clone(&verified)))
     }
