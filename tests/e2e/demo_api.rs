@@ -1,6 +1,7 @@
 //! The protected demo API of `countersign dev`, which uses the tower layer and a policy like any
 //! API.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_issuer::records::Client;
@@ -96,6 +97,54 @@ async fn a_client_may_call_with_its_id_and_secret() {
         service.header("www-authenticate").contains("request a token"),
         "the response contains the remedy"
     );
+}
+
+/// A caller of the demo API with an address of its own.
+fn caller_at(address: [u8; 4]) -> reqwest::Client {
+    reqwest::Client::builder().no_proxy().local_address(IpAddr::from(address)).build().unwrap()
+}
+
+async fn call_from(caller: &reqwest::Client, issuer: &TestIssuer, id: &str, secret: &str) -> u16 {
+    let request = caller.get(format!("{}/api/calls", issuer.url)).basic_auth(id, Some(secret));
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test]
+async fn a_stranger_at_the_api_locks_out_no_caller_with_a_chosen_secret() {
+    let issuer = TestIssuer::start().await;
+    let stranger = caller_at([127, 0, 0, 66]);
+    let mut statuses = Vec::new();
+    for guess in 0..24 {
+        statuses.push(call_from(&stranger, &issuer, "demo-voice", &format!("guess-{guess}")).await);
+    }
+    assert_eq!(statuses, [[401; 5].as_slice(), &[429; 19]].concat());
+    let partner = caller_at([127, 0, 0, 77]);
+    assert_eq!(call_from(&partner, &issuer, "demo-voice", "demo-voice-secret").await, 200);
+    // A guess in the form of a generated secret is not held back, and counts nowhere.
+    for guess in 0..30 {
+        let generated = countersign_verify::generated_secret(&[guess; 32]);
+        assert_eq!(call_from(&stranger, &issuer, "demo-voice", &generated).await, 401);
+    }
+    // At the issuer the API itself, at whose address the guesses arrived, gets a token too.
+    issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await.ok();
+}
+
+#[tokio::test]
+async fn strangers_at_many_addresses_lock_neither_the_api_nor_its_known_callers_out() {
+    let issuer = TestIssuer::start().await;
+    let partner = caller_at([127, 0, 0, 77]);
+    assert_eq!(call_from(&partner, &issuer, "demo-voice", "demo-voice-secret").await, 200);
+    let strangers: Vec<_> = (1..=20).map(|n| caller_at([127, 0, 1, n])).collect();
+    for minute in 0..14 {
+        issuer.clock.advance(Duration::from_secs(60));
+        for (n, stranger) in strangers.iter().enumerate() {
+            call_from(stranger, &issuer, "demo-voice", &format!("guess-{minute}-{n}")).await;
+        }
+        assert_eq!(call_from(&partner, &issuer, "demo-voice", "demo-voice-secret").await, 200, "{minute}");
+    }
+    // A process of the issuer that has never seen this secret: the threshold was not reached.
+    let issuer = issuer.restart().await;
+    issuer.token("demo-voice", CLIENT_CREDENTIALS, &[]).await.ok();
 }
 
 #[tokio::test]

@@ -238,15 +238,21 @@ async fn thresholds_can_be_set_and_every_counter_can_be_switched_off() {
 async fn requests_that_must_look_alike_make_the_same_calls() {
     let (world, clock) = InProcess::start_with_clock(&UNLIMITED).await;
     world.create_disabled_records(&clock.clock()).await;
+    let wrong_generated = countersign_verify::generated_secret(&[7; 32]);
     let alike = [
-        [client("nobody", "wrong"), client("service", "wrong"), client("retired", SERVICE_SECRET)],
+        [
+            client("nobody", &wrong_generated),
+            client("service", &wrong_generated),
+            client("retired", SERVICE_SECRET),
+        ],
+        [client("nobody", "wrong"), client("service", "wrong"), client("retired", "wrong")],
         [login("nobody", "wrong"), login("jane", "wrong"), login("joan", PASSWORD)],
     ];
     // Puts the client that sends the logins into the cache.
     login("jane", "wrong").to(&world.issuer).await.assert_error(400, "invalid_grant");
     for seconds in [0, 0, 1, 3, 59, 61] {
         clock.advance(Duration::from_secs(seconds));
-        for posts in &alike {
+        for (row, posts) in alike.iter().enumerate() {
             let mut calls = Vec::new();
             for post in posts {
                 // Makes the calls that only the first request of a kind needs.
@@ -258,10 +264,9 @@ async fn requests_that_must_look_alike_make_the_same_calls() {
                 post.to(&world.issuer).await;
                 calls.push(world.store.take_calls());
             }
-            assert!(
-                calls.iter().all(|of_one| *of_one == calls[0] && !calls[0].is_empty()),
-                "{seconds} s: {calls:?}"
-            );
+            assert!(calls.iter().all(|of_one| *of_one == calls[0]), "{seconds} s: {calls:?}");
+            // A generated secret is not counted, and the copy of the client may be fresh.
+            assert!(row == 0 || !calls[0].is_empty());
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The demo API. The tower layer of `countersign-verify` protects it with a policy, as it would any
 //! API.
 
-use axum::extract::Path;
+use std::net::SocketAddr;
+
+use axum::extract::{ConnectInfo, Path};
 use axum::http::StatusCode;
 use axum::routing::{delete, get};
 use axum::{Extension, Json, Router};
@@ -25,14 +27,16 @@ pub(super) fn router(issuer: &str, clock: Clock) -> Result<Router, DevError> {
         verifier.map_err(DevError::setup)?,
         policy,
         &format!("{issuer}/oauth/token"),
-    );
+    )
+    .map_err(DevError::setup)?
+    .peer_address(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
     Ok(Router::new()
         .route("/api/whoami", get(whoami))
         .route("/api/reports", get(reports).post(created))
         .route("/api/brands/{brandKey}/reports", get(reports))
         .route("/api/calls", get(calls).post(created))
         .route("/api/subscribers/{id}", delete(deleted))
-        .route_layer(layer.map_err(DevError::setup)?))
+        .route_layer(layer))
 }
 
 async fn whoami(Extension(caller): Extension<Verified>) -> Json<Claims> {

@@ -2,6 +2,7 @@
 //! endpoint, so that an API neither knows nor checks a secret.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,6 +11,7 @@ use http::{Request, Response, StatusCode, Uri};
 use ring::hmac;
 use serde::Deserialize;
 
+use crate::guess_limit::{BasicCredentials, GuessLimit, Reservation};
 use crate::http_client::{self, HttpClient, HttpLimits};
 use crate::{BuildError, Clock, Timestamp, TokenError, Verified, Verifier};
 
@@ -32,7 +34,7 @@ pub(crate) enum BasicError {
     /// The client needs more than Basic can express: it has several brands, must name an operator,
     /// or may not use `client_credentials` for this API.
     NeedsToken,
-    /// The issuer throttles the client after too many failures. The number is its Retry-After in
+    /// There were too many failures, at this API or at the issuer. The number is the Retry-After in
     /// seconds.
     Throttled(u64),
     /// The issuer is unreachable, or its response cannot be used.
@@ -49,18 +51,33 @@ pub(crate) struct BasicExchange {
     /// The key of the HMAC that credentials are cached under, random for each process. The cached
     /// digests reveal no secret and cannot be used to test guesses.
     hmac_key: hmac::Key,
+    limit: GuessLimit,
     cache: Mutex<HashMap<[u8; 32], Arc<Entry>>>,
 }
 
 /// The cache entry of one pair of credentials. Its lock is held during an exchange, so that a burst
 /// of requests with the same credentials causes one exchange.
-type Entry = tokio::sync::Mutex<Option<CachedOutcome>>;
+type Entry = tokio::sync::Mutex<CachedPair>;
+
+#[derive(Debug, Default)]
+struct CachedPair {
+    /// The caller of the last exchange that succeeded, if the issuer has not rejected the pair
+    /// since. Such a pair is no guess.
+    caller: Option<Verified>,
+    outcome: Option<CachedOutcome>,
+}
 
 #[derive(Debug)]
 struct CachedOutcome {
     /// The caller, or [`BasicError::Unavailable`]. Rejected credentials are not cached.
     outcome: Result<Verified, BasicError>,
     until: Timestamp,
+}
+
+impl CachedPair {
+    fn current(&self, now: Timestamp) -> Option<&Result<Verified, BasicError>> {
+        self.outcome.as_ref().filter(|cached| now < cached.until).map(|cached| &cached.outcome)
+    }
 }
 
 impl BasicExchange {
@@ -82,29 +99,69 @@ impl BasicExchange {
             hmac::Key::generate(hmac::HMAC_SHA256, &random).map_err(|_| BuildError::NoRandomness)?;
         let http = HttpClient::new(HttpLimits::default())?;
         let clock = verifier.clock().clone();
-        Ok(Self { endpoint, form, http, clock, hmac_key, cache: Mutex::default() })
+        let limit = GuessLimit::new(hmac_key.clone());
+        Ok(Self { endpoint, form, http, clock, hmac_key, limit, cache: Mutex::default() })
     }
 
-    /// Authenticates the client whose credentials are in the Authorization header.
+    /// Authenticates the client whose credentials are in the Authorization header, which `peer`
+    /// sent. `credentials` is the header without its scheme.
+    ///
+    /// A pair that the issuer has accepted before is never held back. While the issuer throttles
+    /// its client, because others guess at it, the last token counts until it expires: it would
+    /// count as long if the caller had requested it.
     pub(crate) async fn authenticate(
         &self,
         authorization: &HeaderValue,
+        credentials: &str,
+        peer: Option<IpAddr>,
         verifier: &Verifier,
     ) -> Result<Verified, BasicError> {
         let entry = self.entry(authorization);
-        let mut entry = entry.lock().await;
-        if let Some(cached) = entry.as_ref().filter(|cached| self.clock.now() < cached.until) {
-            return cached.outcome.clone();
+        let mut pair = entry.lock().await;
+        let now = self.clock.now();
+        if let Some(outcome) = pair.current(now) {
+            return outcome.clone();
         }
+        let reservation = match pair.caller {
+            Some(_) => Reservation::default(),
+            None => self.reserve(credentials, peer, now)?,
+        };
         let outcome = self.exchange_and_verify(authorization, verifier).await;
         let now = self.clock.now();
-        *entry = match &outcome {
+        if outcome != Err(BasicError::InvalidClient) {
+            self.limit.release(reservation);
+        }
+        let outcome = match (outcome, &pair.caller) {
+            (Err(BasicError::Throttled(_)), Some(caller)) if now.seconds() < caller.exp => Ok(caller.clone()),
+            (outcome, _) => outcome,
+        };
+        let until = match &outcome {
             Ok(caller) => Some(now.plus(CACHE_TTL).min(Timestamp::from_seconds(caller.exp))),
             Err(BasicError::Unavailable) => Some(now.plus(UNAVAILABLE_TTL)),
             Err(_) => None,
+        };
+        match &outcome {
+            Ok(caller) => pair.caller = Some(caller.clone()),
+            Err(BasicError::InvalidClient) => pair.caller = None,
+            Err(_) => {}
         }
-        .map(|until| CachedOutcome { outcome: outcome.clone(), until });
+        pair.outcome = until.map(|until| CachedOutcome { outcome: outcome.clone(), until });
         outcome
+    }
+
+    /// Counts a failure in advance.
+    fn reserve(
+        &self,
+        credentials: &str,
+        peer: Option<IpAddr>,
+        now: Timestamp,
+    ) -> Result<Reservation, BasicError> {
+        let credentials = BasicCredentials::parse(credentials).ok_or(BasicError::InvalidClient)?;
+        self.limit.reserve(&credentials, peer, now).map_err(|wait| {
+            let wait = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
+            tracing::warn!(?peer, wait, "too many failed Basic credentials: the issuer is not asked");
+            BasicError::Throttled(wait)
+        })
     }
 
     async fn exchange_and_verify(
@@ -123,9 +180,10 @@ impl BasicExchange {
         })
     }
 
-    /// Returns the cache entry of the credentials. A full cache drops the entries without a current
-    /// outcome, unless they are in use. If it is still full, the new entry is not cached, so that
-    /// guesses cannot exhaust the memory.
+    /// Returns the cache entry of the credentials. A full cache drops the entries that are not in
+    /// use: first those of pairs that the issuer has not accepted, then those without a current
+    /// outcome. If it is still full, the new entry is not cached, so that guesses cannot exhaust
+    /// the memory.
     fn entry(&self, authorization: &HeaderValue) -> Arc<Entry> {
         let mut digest = [0; 32];
         digest.copy_from_slice(hmac::sign(&self.hmac_key, authorization.as_bytes()).as_ref());
@@ -134,12 +192,12 @@ impl BasicExchange {
             return Arc::clone(entry);
         }
         let now = self.clock.now();
+        let is_current = |pair: &CachedPair| pair.current(now).is_some();
         if cache.len() >= MAX_ENTRIES {
-            cache.retain(|_, entry| {
-                let is_current = |cached: &CachedOutcome| now < cached.until;
-                // A locked entry is in use.
-                entry.try_lock().map_or(true, |cached| cached.as_ref().is_some_and(is_current))
-            });
+            drop_unless(&mut cache, |pair| is_current(pair) || pair.caller.is_some());
+        }
+        if cache.len() >= MAX_ENTRIES {
+            drop_unless(&mut cache, is_current);
         }
         let entry = Arc::<Entry>::default();
         if cache.len() < MAX_ENTRIES {
@@ -182,6 +240,12 @@ impl BasicExchange {
             status => Err(unavailable(format!("the response is {status}"))),
         }
     }
+}
+
+/// Drops the entries that are neither in use nor wanted.
+fn drop_unless(cache: &mut HashMap<[u8; 32], Arc<Entry>>, is_wanted: impl Fn(&CachedPair) -> bool) {
+    // A locked entry is in use.
+    cache.retain(|_, entry| entry.try_lock().map_or(true, |pair| is_wanted(&pair)));
 }
 
 fn log_rejection(response: &Response<String>) {

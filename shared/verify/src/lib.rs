@@ -54,6 +54,9 @@
 mod basic_exchange;
 pub mod claims;
 mod error;
+mod generated_secret;
+#[cfg(all(feature = "fetch", feature = "tower"))]
+mod guess_limit;
 #[cfg(feature = "fetch")]
 mod http_client;
 mod json;
@@ -61,6 +64,7 @@ mod jwk;
 #[cfg(feature = "fetch")]
 mod jwks_cache;
 pub mod jws;
+mod log_text;
 pub mod percent;
 #[cfg(feature = "policy")]
 pub mod policy;
@@ -71,8 +75,10 @@ mod verifier;
 
 pub use claims::Claims;
 pub use error::{TokenError, with_causes};
+pub use generated_secret::{generated_secret, is_generated_secret};
 #[cfg(feature = "fetch")]
 pub use http_client::{HttpClient, HttpError, HttpLimits};
 pub use jwk::{InvalidJwk, Jwk, JwkSet};
+pub use log_text::log_text;
 pub use time::{Clock, Timestamp};
 pub use verifier::{BuildError, Verified, Verifier, VerifierBuilder};

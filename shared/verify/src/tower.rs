@@ -17,20 +17,27 @@
 //!
 //! - 401 if the credentials are wrong,
 //! - 403 if the client needs more than Basic can express,
-//! - 429 with the issuer's `Retry-After` after too many failures,
+//! - 429 with `Retry-After` after too many failures of the peer, of the client at this API, or of
+//!   the client at the issuer,
 //! - 503 while the issuer is unreachable.
 //!
-//! The reason goes to the log (`tracing`, target `countersign_verify`), without the token.
+//! The reason goes to the log (`tracing`, target `countersign_verify`), without the token. A path
+//! goes there cut and escaped ([`log_text`](crate::log_text)).
 //!
 //! Put the layer around the outermost router. Inside a nested router, the path has lost its prefix,
 //! and the policy would decide about a different path.
 
+#[cfg(feature = "fetch")]
+use std::fmt;
 use std::future::Future;
+#[cfg(feature = "fetch")]
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use http::request::Parts;
 use http::{Request, Response, StatusCode};
 use tower_layer::Layer;
 use tower_service::Service;
@@ -40,7 +47,7 @@ use crate::BuildError;
 #[cfg(feature = "fetch")]
 use crate::basic_exchange::{BasicError, BasicExchange};
 use crate::policy::Policy;
-use crate::{TokenError, Verified, Verifier};
+use crate::{TokenError, Verified, Verifier, log_text};
 
 /// Protects the service that it wraps.
 ///
@@ -61,13 +68,32 @@ use crate::{TokenError, Verified, Verifier};
 /// # }
 /// ```
 #[derive(Debug, Clone)]
-pub struct ProtectLayer(Arc<Guard>);
+pub struct ProtectLayer {
+    guard: Arc<Guard>,
+    #[cfg(feature = "fetch")]
+    peer_address: Option<PeerAddress>,
+}
 
 /// A service behind a [`ProtectLayer`].
 #[derive(Debug, Clone)]
 pub struct Protect<S> {
-    guard: Arc<Guard>,
+    layer: ProtectLayer,
     inner: S,
+}
+
+/// The function that returns the address of the peer that sent a request.
+#[cfg(feature = "fetch")]
+#[derive(Clone)]
+struct PeerAddress(Arc<PeerAddressFn>);
+
+#[cfg(feature = "fetch")]
+type PeerAddressFn = dyn Fn(&Parts) -> Option<IpAddr> + Send + Sync;
+
+#[cfg(feature = "fetch")]
+impl fmt::Debug for PeerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PeerAddress")
+    }
 }
 
 #[derive(Debug)]
@@ -82,12 +108,16 @@ impl ProtectLayer {
     /// Admits callers with a token that `verifier` accepts, if `policy` allows their claims on the
     /// path.
     pub fn new(verifier: Verifier, policy: Policy) -> Self {
-        Self(Arc::new(Guard {
-            verifier,
-            policy,
+        Self {
+            guard: Arc::new(Guard {
+                verifier,
+                policy,
+                #[cfg(feature = "fetch")]
+                basic: None,
+            }),
             #[cfg(feature = "fetch")]
-            basic: None,
-        }))
+            peer_address: None,
+        }
     }
 
     /// Like [`new`](Self::new), but also accepts HTTP Basic. The credentials are exchanged for a
@@ -97,10 +127,44 @@ impl ProtectLayer {
     /// A Basic caller is a client that may use `client_credentials` for the verifier's audience,
     /// without an operator and with one brand or none. A client with several brands, or one that
     /// must name an operator, gets 403 and the advice to use a token.
+    ///
+    /// After 15 failures at a client, its other new pairs are answered 429: one more every 225 s is
+    /// exchanged. So guesses at this API stay below the issuer's threshold for a client and an
+    /// address, which all callers of the API share. Pairs that were right before, and generated
+    /// secrets, are never held back. Add [`peer_address`](Self::peer_address), so that one stranger
+    /// cannot hold back the others.
     #[cfg(feature = "fetch")]
     pub fn with_basic(verifier: Verifier, policy: Policy, token_endpoint: &str) -> Result<Self, BuildError> {
         let basic = Some(BasicExchange::new(token_endpoint, &verifier)?);
-        Ok(Self(Arc::new(Guard { verifier, policy, basic })))
+        Ok(Self { guard: Arc::new(Guard { verifier, policy, basic }), peer_address: None })
+    }
+
+    /// Sets the function that returns a peer's address, from what the server put into the request's
+    /// extensions or from a header that your own proxy sets. After five failed Basic credentials
+    /// from one IPv4 address or IPv6 /56, its other new pairs are answered 429: one more every
+    /// 225 s is exchanged.
+    ///
+    /// In axum, with `into_make_service_with_connect_info::<SocketAddr>()`:
+    ///
+    /// ```ignore
+    /// layer.peer_address(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()))
+    /// ```
+    ///
+    /// Behind a proxy, the address of the connection is the proxy's: all callers would count as one
+    /// peer. Never take a header that a caller can set.
+    #[cfg(feature = "fetch")]
+    #[must_use]
+    pub fn peer_address(
+        mut self,
+        peer_address: impl Fn(&Parts) -> Option<IpAddr> + Send + Sync + 'static,
+    ) -> Self {
+        self.peer_address = Some(PeerAddress(Arc::new(peer_address)));
+        self
+    }
+
+    #[cfg(feature = "fetch")]
+    fn peer_of(&self, request: &Parts) -> Option<IpAddr> {
+        self.peer_address.as_ref().and_then(|PeerAddress(peer_address)| peer_address(request))
     }
 }
 
@@ -108,7 +172,7 @@ impl<S> Layer<S> for ProtectLayer {
     type Service = Protect<S>;
 
     fn layer(&self, inner: S) -> Protect<S> {
-        Protect { guard: Arc::clone(&self.0), inner }
+        Protect { layer: self.clone(), inner }
     }
 }
 
@@ -127,19 +191,19 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&mut self, request: Request<B>) -> Self::Future {
         // Only the service that was polled may be called, so the clone takes its place.
         let next = self.inner.clone();
         let mut inner = std::mem::replace(&mut self.inner, next);
-        let guard = Arc::clone(&self.guard);
+        let layer = self.layer.clone();
         Box::pin(async move {
-            let (method, path) = (request.method().as_str(), request.uri().path());
-            match guard.authorize(method, path, request.headers()).await {
+            let (mut parts, body) = request.into_parts();
+            match layer.authorize(&parts).await {
                 Ok(caller) => {
-                    request.extensions_mut().insert(caller);
-                    inner.call(request).await
+                    parts.extensions.insert(caller);
+                    inner.call(Request::from_parts(parts, body)).await
                 }
-                Err(rejection) => Ok(guard.respond(&rejection)),
+                Err(rejection) => Ok(layer.guard.respond(&rejection)),
             }
         })
     }
@@ -163,7 +227,11 @@ enum Rejection {
 enum Credentials<'a> {
     Bearer(&'a str),
     #[cfg(feature = "fetch")]
-    Basic(&'a HeaderValue, &'a BasicExchange),
+    Basic {
+        header: &'a HeaderValue,
+        credentials: &'a str,
+        exchange: &'a BasicExchange,
+    },
 }
 
 impl<'a> Credentials<'a> {
@@ -183,25 +251,26 @@ impl<'a> Credentials<'a> {
             return if token.is_empty() { Err(Rejection::InvalidRequest) } else { Ok(Self::Bearer(token)) };
         }
         #[cfg(feature = "fetch")]
-        if let Some(basic) = &guard.basic
+        if let Some(exchange) = &guard.basic
             && scheme.eq_ignore_ascii_case("Basic")
         {
             // A proxy joined two headers: Basic credentials contain no comma.
             return if credentials.contains(',') {
                 Err(Rejection::InvalidRequest)
             } else {
-                Ok(Self::Basic(value, basic))
+                Ok(Self::Basic { header: value, credentials, exchange })
             };
         }
         Err(Rejection::NoCredentials)
     }
 }
 
-impl Guard {
+impl ProtectLayer {
     /// Returns the caller, if the policy allows it on this path.
-    async fn authorize(&self, method: &str, path: &str, headers: &HeaderMap) -> Result<Verified, Rejection> {
-        let caller = match Credentials::from_headers(headers, self)? {
-            Credentials::Bearer(token) => self.verifier.verify(token).await.map_err(|error| {
+    async fn authorize(&self, request: &Parts) -> Result<Verified, Rejection> {
+        let Guard { verifier, policy, .. } = &*self.guard;
+        let caller = match Credentials::from_headers(&request.headers, &self.guard)? {
+            Credentials::Bearer(token) => verifier.verify(token).await.map_err(|error| {
                 tracing::info!(reason = %error, "token rejected");
                 match error {
                     TokenError::KeysUnavailable => Rejection::Unavailable,
@@ -209,20 +278,25 @@ impl Guard {
                 }
             })?,
             #[cfg(feature = "fetch")]
-            Credentials::Basic(header, basic) => {
-                basic.authenticate(header, &self.verifier).await.map_err(Rejection::Basic)?
+            Credentials::Basic { header, credentials, exchange } => {
+                let caller = exchange.authenticate(header, credentials, self.peer_of(request), verifier);
+                caller.await.map_err(Rejection::Basic)?
             }
         };
-        match self.policy.decide(method, path, &caller) {
+        let (method, path) = (request.method.as_str(), request.uri.path());
+        match policy.decide(method, path, &caller) {
             Ok(_) => Ok(caller),
             Err(refusal) => {
                 let (client_id, sub, jti) = (&caller.client_id, &caller.sub, &caller.jti);
+                let (method, path) = (log_text(method), log_text(path));
                 tracing::info!(client_id, sub, jti, method, path, reason = %refusal, "caller refused");
                 Err(Rejection::InsufficientScope { scope: refusal.scope() })
             }
         }
     }
+}
 
+impl Guard {
     #[cfg_attr(not(feature = "fetch"), expect(clippy::unused_self, reason = "Basic needs `fetch`"))]
     fn accepts_basic(&self) -> bool {
         #[cfg(feature = "fetch")]

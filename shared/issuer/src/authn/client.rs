@@ -57,9 +57,13 @@ impl Attempt<'_> {
         }
     }
 
+    /// A secret that was presented in the form of a generated one equals no chosen one: those of this form are stored
+    /// as generated ones are.
     fn needs_slow_hash(&self) -> bool {
         let has_slow = |client: &Arc<Client>| client.secrets.iter().any(ClientSecret::is_slow);
-        self.secret.is_none() && self.client.as_ref().is_some_and(has_slow)
+        self.secret.is_none()
+            && !self.presented.secret.is_generated()
+            && self.client.as_ref().is_some_and(has_slow)
     }
 
     fn authenticated(&self) -> Option<AuthenticatedClient> {
@@ -117,9 +121,10 @@ impl ClientAuthenticator {
             attempts.push(attempt);
         }
 
-        // Every client that the guess may be for: an interpretation without a counter would double the guesses.
-        let mut names: Vec<&str> =
-            attempts.iter().map(|attempt| attempt.presented.sent_id.as_str()).collect();
+        // Every client that the guess may be for: an interpretation without a counter would double the guesses. A guess
+        // at 256 random bits is not counted: through an API, strangers would share the count with the API's callers.
+        let counted = attempts.iter().filter(|attempt| !attempt.presented.secret.is_generated());
+        let mut names: Vec<&str> = counted.map(|attempt| attempt.presented.sent_id.as_str()).collect();
         names.dedup();
         let permit = if attempts.iter().any(Attempt::needs_slow_hash) {
             Some(self.hashing.acquire().await?)

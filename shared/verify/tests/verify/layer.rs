@@ -124,12 +124,28 @@ impl TokenEndpoint {
         let clock = Clock::new(move || Timestamp::from_seconds(now.load(Ordering::SeqCst)));
         let verifier = forge.verifier().clock(clock).build().unwrap();
         let policy = Policy::from_toml(POLICY).unwrap();
-        let api = protected(ProtectLayer::with_basic(verifier, policy, &endpoint).unwrap());
+        let layer = ProtectLayer::with_basic(verifier, policy, &endpoint).unwrap();
+        let api = protected(
+            layer.peer_address(|request| request.headers.get("x-peer")?.to_str().ok()?.parse().ok()),
+        );
         Self { requests, response, last_request, seconds, api }
     }
 
     async fn call(&self, credentials: &str) -> Response<Body> {
         call(&self.api, "/a", &[&format!("Basic {}", BASE64.encode(credentials))]).await
+    }
+
+    /// Calls from a peer and returns the status.
+    async fn call_from(&self, peer: &str, credentials: &str) -> u16 {
+        let basic = format!("Basic {}", BASE64.encode(credentials));
+        let request = Request::get("/a").header("x-peer", peer).header(AUTHORIZATION, basic);
+        let response = self.api.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        response.status().as_u16()
+    }
+
+    /// Lets the token endpoint answer with `status` from now on. Returns its answer until now.
+    fn answer_with(&self, status: StatusCode) -> (StatusCode, String) {
+        std::mem::replace(&mut *self.response.lock().unwrap(), (status, "{}".into()))
     }
 
     fn request_count(&self) -> usize {
@@ -230,10 +246,9 @@ async fn guessed_credentials_neither_fill_the_cache_nor_evict_good_ones() {
     let forge = Forge::new();
     let endpoint = TokenEndpoint::start(&forge).await;
     assert_eq!(endpoint.call("svc:secret").await.status(), 200);
-    let good = endpoint.response.lock().unwrap().clone();
-    *endpoint.response.lock().unwrap() = (StatusCode::UNAUTHORIZED, String::new());
+    let good = endpoint.answer_with(StatusCode::UNAUTHORIZED);
     for guess in 0..1500 {
-        assert_eq!(endpoint.call(&format!("svc:{guess}")).await.status(), 401);
+        assert_eq!(endpoint.call(&format!("svc-{guess}:guess")).await.status(), 401);
     }
     *endpoint.response.lock().unwrap() = good;
     let before = endpoint.request_count();
@@ -242,6 +257,116 @@ async fn guessed_credentials_neither_fill_the_cache_nor_evict_good_ones() {
     assert_eq!(endpoint.call("svc:new").await.status(), 200);
     assert_eq!(endpoint.call("svc:new").await.status(), 200);
     assert_eq!(endpoint.request_count(), before + 1, "there is room again");
+}
+
+#[tokio::test]
+async fn a_peer_that_guesses_is_held_back_and_holds_no_one_else_back() {
+    let forge = Forge::new();
+    let endpoint = TokenEndpoint::start(&forge).await;
+    let good = endpoint.answer_with(StatusCode::UNAUTHORIZED);
+    let guesses = async |peers: &[&str], count: usize| {
+        let mut statuses = Vec::new();
+        for guess in 0..count {
+            statuses.push(endpoint.call_from(peers[guess % peers.len()], &format!("svc:{guess}")).await);
+        }
+        statuses
+    };
+    let statuses = guesses(&["203.0.113.7"], 24).await;
+    assert_eq!(statuses, [[401; 5].as_slice(), &[429; 19]].concat());
+    assert_eq!(endpoint.request_count(), 5, "the issuer is not asked about the others");
+    let network = ["2001:db8:0:100::1", "2001:db8:0:1ff::1"];
+    assert_eq!(guesses(&network, 7).await, [401, 401, 401, 401, 401, 429, 429], "an IPv6 /56 is one peer");
+
+    *endpoint.response.lock().unwrap() = good;
+    assert_eq!(endpoint.call_from("203.0.113.7", "svc:secret").await, 429, "a right pair is new here");
+    assert_eq!(endpoint.call_from("198.51.100.1", "svc:secret").await, 200);
+    assert_eq!(endpoint.call_from("203.0.113.7", "svc:secret").await, 200, "the issuer has accepted it");
+    endpoint.seconds.fetch_add(225, Ordering::SeqCst);
+    assert_eq!(endpoint.call_from("203.0.113.7", "svc:another").await, 200, "no peer is locked out for good");
+}
+
+#[tokio::test]
+async fn a_right_pair_that_is_new_counts_as_no_failure() {
+    let forge = Forge::new();
+    let endpoint = TokenEndpoint::start(&forge).await;
+    for status in [StatusCode::OK, StatusCode::BAD_REQUEST, StatusCode::TOO_MANY_REQUESTS] {
+        endpoint.response.lock().unwrap().0 = status;
+        for pair in 0..30 {
+            let answer = endpoint.call_from("203.0.113.7", &format!("svc:{status}-{pair}")).await;
+            assert_eq!(answer, if status == StatusCode::BAD_REQUEST { 403 } else { status.as_u16() });
+        }
+        assert_eq!(endpoint.requests.swap(0, Ordering::SeqCst), 30);
+    }
+}
+
+#[tokio::test]
+async fn of_simultaneous_guesses_no_more_reach_the_issuer_than_one_peer_may_make() {
+    let forge = Forge::new();
+    let endpoint = Arc::new(TokenEndpoint::start(&forge).await);
+    endpoint.answer_with(StatusCode::UNAUTHORIZED);
+    let guesses: Vec<_> = (0..64)
+        .map(|guess| {
+            let endpoint = Arc::clone(&endpoint);
+            tokio::spawn(async move { endpoint.call_from("203.0.113.7", &format!("svc:{guess}")).await })
+        })
+        .collect();
+    for guess in guesses {
+        assert!([401, 429].contains(&guess.await.unwrap()));
+    }
+    assert_eq!(endpoint.request_count(), 5);
+}
+
+#[tokio::test]
+async fn guesses_from_many_peers_stay_below_the_issuers_threshold_and_hold_no_known_pair_back() {
+    /// The failures of a client from one address after which the issuer throttles.
+    const ISSUERS_THRESHOLD: usize = 20;
+    let forge = Forge::new();
+    let endpoint = TokenEndpoint::start(&forge).await;
+    assert_eq!(endpoint.call_from("198.51.100.1", "svc:secret").await, 200);
+    let good = endpoint.answer_with(StatusCode::UNAUTHORIZED);
+    let before = endpoint.request_count();
+    for second in 0..899 {
+        endpoint.seconds.fetch_add(1, Ordering::SeqCst);
+        // The same client in two spellings.
+        for id in ["svc", "%73vc"] {
+            let peer = format!("203.0.{}.{}", second / 256, second % 256);
+            endpoint.call_from(&peer, &format!("{id}:{second}")).await;
+        }
+    }
+    let guesses = endpoint.request_count() - before;
+    assert!((15..ISSUERS_THRESHOLD).contains(&guesses), "{guesses} guesses in a quarter of an hour");
+
+    *endpoint.response.lock().unwrap() = good;
+    assert_eq!(endpoint.call_from("198.51.100.2", "svc:secret").await, 200, "a pair that was right before");
+    assert_eq!(endpoint.call_from("198.51.100.2", "other:secret").await, 200, "another client");
+    let generated = countersign_verify::generated_secret(&[7; 32]);
+    assert_eq!(endpoint.call_from("198.51.100.2", &format!("svc:{generated}")).await, 200);
+}
+
+#[tokio::test]
+async fn while_the_issuer_throttles_a_client_a_pair_that_it_accepted_works_until_the_token_ends() {
+    let forge = Forge::new();
+    let endpoint = TokenEndpoint::start(&forge).await;
+    assert_eq!(endpoint.call("svc:secret").await.status(), 200);
+    endpoint.answer_with(StatusCode::TOO_MANY_REQUESTS);
+    assert_eq!(endpoint.call("svc:another").await.status(), 429);
+    endpoint.seconds.store(NOW + 999, Ordering::SeqCst);
+    assert_eq!(endpoint.call("svc:secret").await.status(), 200);
+    endpoint.seconds.store(NOW + 1000, Ordering::SeqCst);
+    assert_eq!(endpoint.call("svc:secret").await.status(), 429, "the token has expired");
+    endpoint.answer_with(StatusCode::UNAUTHORIZED);
+    assert_eq!(endpoint.call("svc:secret").await.status(), 401, "the issuer has the last word");
+}
+
+#[tokio::test]
+async fn credentials_that_the_issuer_could_not_read_are_not_sent_to_it() {
+    let forge = Forge::new();
+    let endpoint = TokenEndpoint::start(&forge).await;
+    for unreadable in ["", "!", "c3Zj", "/w=="] {
+        let response = call(&endpoint.api, "/a", &[&format!("Basic {unreadable}")]).await;
+        assert_eq!(response.status(), 401, "{unreadable}");
+    }
+    assert_eq!(endpoint.request_count(), 0);
 }
 
 #[test]

@@ -4,6 +4,6 @@
 fn the_readme_contains_the_compiled_example() {
     let readme = include_str!("../../../../README.md");
     let example = include_str!("../../examples/protected_api.rs");
-    let from = example.find("use axum").unwrap_or_default();
+    let from = example.find("use std").unwrap_or_default();
     assert!(readme.contains(&example[from..]), "README.md, \"Protect your API\"");
 }
