@@ -14,16 +14,21 @@ pub use config::AuthorizerConfig;
 pub use iam_policy::PolicyDocument;
 pub use response::AuthorizerResponse;
 
+use std::time::Duration;
+
 use aws_sdk_dynamodb::Client as DynamoDb;
 use countersign_issuer::audit::{self, AuditLog};
 use countersign_issuer::callers::{Callers, NotIdentified};
 use countersign_issuer::context::{RequestContext, SourceAddress};
 use countersign_issuer::random::Random;
 use countersign_verify::policy::{Policy, PolicyError};
-use countersign_verify::{BuildError, Claims, Clock};
-use serde_json::{Map, Value};
+use countersign_verify::{BuildError, Claims, Clock, log_text};
+use serde_json::Value;
 
 use event::{Api, Event};
+
+/// The longest time for an answer. API Gateway waits 10 s for it, the start of a process included.
+const TIME_LIMIT: Duration = Duration::from_secs(9);
 
 /// Authorizes requests. One for a process.
 #[derive(Debug)]
@@ -56,8 +61,8 @@ pub enum AuthorizerError {
     /// The event is not an authorizer's.
     #[error("not an authorizer's event: {0}")]
     NotAnAuthorizerEvent(String),
-    /// The keys or the client cannot be read, or the response cannot be built. The detail is in the
-    /// log.
+    /// The keys or the client cannot be read in time, or the response cannot be built. The detail is
+    /// in the log.
     #[error("temporarily unavailable")]
     Unavailable,
 }
@@ -87,78 +92,100 @@ impl Authorizer {
         Ok(Self { callers, policy, caching: config.caching })
     }
 
-    /// Answers an event of API Gateway: HTTP API payload 2.0, REST API `TOKEN` or `REQUEST`.
-    pub async fn authorize(&self, event: Value) -> Result<AuthorizerResponse, AuthorizerError> {
+    /// Answers an event of API Gateway within `time_left`: HTTP API payload 2.0, REST API `TOKEN` or
+    /// `REQUEST`.
+    pub async fn authorize(
+        &self,
+        event: Value,
+        time_left: Duration,
+    ) -> Result<AuthorizerResponse, AuthorizerError> {
         let event = Event::parse(event)?;
         let mut cx = self.callers.context(event.source.map(SourceAddress));
+        let limit = time_left.min(TIME_LIMIT);
+        match tokio::time::timeout(limit, self.answer(&event, &mut cx)).await {
+            Ok(answer) => answer,
+            Err(_) => Err(self.fail("no answer in time".into(), &mut cx)),
+        }
+    }
+
+    async fn answer(
+        &self,
+        event: &Event,
+        cx: &mut RequestContext,
+    ) -> Result<AuthorizerResponse, AuthorizerError> {
+        let path = match &event.path {
+            Ok(path) => path,
+            Err(reason) => {
+                self.log_refusal(audit::Event::CallerRefused, event, reason.to_string(), cx);
+                // A cached response must be right for the caller's other routes too.
+                let can_deny = !self.caching;
+                return can_deny.then(|| deny(event)).ok_or(AuthorizerError::Unavailable);
+            }
+        };
         let identified = match event.authorization.as_slice() {
-            [authorization] => self.callers.identify(authorization, &mut cx).await,
+            [authorization] => self.callers.identify(authorization, cx).await,
             _ => Err(NotIdentified::NoCredentials),
         };
         match identified {
-            Ok(caller) => self.decide(&event, &caller, &mut cx),
-            Err(NotIdentified::Unavailable(reason)) => Err(self.fail(reason, &mut cx)),
+            Ok(caller) => self.apply_policy(event, path, &caller, cx),
+            Err(NotIdentified::Unavailable(reason)) => Err(self.fail(reason, cx)),
             Err(refusal) => {
                 let outcome = match refusal {
                     NotIdentified::SlowedDown(_) => audit::Event::CallerSlowedDown,
                     _ => audit::Event::CallerRefused,
                 };
-                self.log_refusal(outcome, &event, refusal.to_string(), &mut cx);
+                self.log_refusal(outcome, event, refusal.to_string(), cx);
                 match (event.api, refusal) {
                     // Not a response: API Gateway must not cache this one.
                     (_, NotIdentified::SlowedDown(_)) => Err(AuthorizerError::Unavailable),
-                    (Api::Http, _) | (_, NotIdentified::NeedsToken(_)) => Ok(self.deny(&event)),
+                    (Api::Http, _) | (_, NotIdentified::NeedsToken(_)) => Ok(deny(event)),
                     (Api::Rest, _) => Err(AuthorizerError::Unauthorized),
                 }
             }
         }
     }
 
-    /// Applies the policy to a caller with these claims.
-    fn decide(
+    /// Applies the policy to a caller with these claims. Writes one audit record, or none: the
+    /// response is built before a refusal is logged, because building it can fail.
+    fn apply_policy(
         &self,
         event: &Event,
+        path: &str,
         caller: &Claims,
         cx: &mut RequestContext,
     ) -> Result<AuthorizerResponse, AuthorizerError> {
-        let decision = self.policy.decide(&event.method, &event.path, caller);
-        if let Err(refusal) = &decision {
+        let decision = self.policy.decide(&event.method, path, caller);
+        let mut refusal = decision.err().map(|refusal| refusal.to_string());
+        let response = if self.caching {
+            iam_policy::for_caller(&self.policy, caller, &event.arn.stage)
+                .map(|document| AuthorizerResponse::new(caller, document, event.api))
+        } else if event.arn.whole.contains(['*', '?']) {
+            refusal.get_or_insert_with(|| "'*' and '?' would be wildcards in the response".into());
+            Ok(deny(event))
+        } else if refusal.is_some() {
+            Ok(deny(event))
+        } else {
+            // This one route: if API Gateway caches the response all the same, the others are closed.
+            let document = PolicyDocument::new(vec![event.arn.whole.clone()], vec![]);
+            Ok(AuthorizerResponse::new(caller, document, event.api))
+        };
+        if refusal.is_some() || response.is_err() {
             cx.audit.sub = Some(caller.sub.clone());
             cx.audit.client_id = Some(caller.client_id.clone());
             cx.audit.jti = Some(caller.jti.clone());
-            self.log_refusal(audit::Event::CallerRefused, event, refusal.to_string(), cx);
         }
-        if self.caching {
-            let document = iam_policy::for_caller(&self.policy, caller, &event.arn.stage);
-            let document = document.map_err(|reason| self.fail(reason, cx))?;
-            return Ok(AuthorizerResponse::policy(caller, document, event.api));
+        let response = response.map_err(|reason| self.fail(reason, cx))?;
+        if let Some(reason) = refusal {
+            self.log_refusal(audit::Event::CallerRefused, event, reason, cx);
         }
-        Ok(match event.api {
-            Api::Http if decision.is_ok() => AuthorizerResponse::simple(caller),
-            // `*` and `?` of the request's path would be wildcards in the response.
-            Api::Rest if decision.is_ok() && !event.arn.whole.contains(['*', '?']) => {
-                let document = PolicyDocument::new(vec![event.arn.whole.clone()], vec![]);
-                AuthorizerResponse::policy(caller, document, event.api)
-            }
-            _ => self.deny(event),
-        })
-    }
-
-    /// The response that makes API Gateway answer 403.
-    fn deny(&self, event: &Event) -> AuthorizerResponse {
-        let context = Map::new();
-        if event.api == Api::Http && !self.caching {
-            return AuthorizerResponse::Simple { is_authorized: false, context };
-        }
-        let policy_document = PolicyDocument::new(vec![], vec![format!("{}/*", event.arn.stage)]);
-        AuthorizerResponse::Policy { principal_id: "nobody".into(), policy_document, context }
+        Ok(response)
     }
 
     /// Writes the audit record of a caller who is not let through.
     fn log_refusal(&self, outcome: audit::Event, event: &Event, reason: String, cx: &mut RequestContext) {
         cx.audit.event = outcome;
-        cx.audit.method = Some(audit::bounded(&event.method));
-        cx.audit.path = Some(audit::bounded(&event.path));
+        cx.audit.method = Some(log_text(&event.method));
+        cx.audit.path = Some(log_text(&event.sent_path));
         cx.audit.reason = Some(reason);
         self.callers.audit().write(&cx.audit);
     }
@@ -171,4 +198,8 @@ impl Authorizer {
         self.callers.audit().write(&cx.audit);
         AuthorizerError::Unavailable
     }
+}
+
+fn deny(event: &Event) -> AuthorizerResponse {
+    AuthorizerResponse::deny(&event.arn.stage)
 }

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
         let authorizer = &Authorizer::new(&config, POLICY, &db, Clock::system(), Random::system(), audit)?;
         // An error is one of the answers: a REST API answers 401 where the function fails with
         // `Unauthorized`.
-        process.serve(move |event| authorizer.authorize(event)).await
+        process.serve(move |event, time_left| authorizer.authorize(event, time_left)).await
     })
     .await
 }

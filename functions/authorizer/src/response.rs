@@ -7,39 +7,29 @@ use serde_json::{Map, Value};
 use crate::event::Api;
 use crate::iam_policy::PolicyDocument;
 
-/// A response in the form that the kind of API, and its cache, require.
+/// An IAM policy for the caller, in the form that both kinds of API read. An HTTP API's simple
+/// response (`isAuthorized`) is never used: API Gateway would apply a cached one to every route.
 #[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum AuthorizerResponse {
-    /// An HTTP API's simple response, about one request.
-    #[serde(rename_all = "camelCase")]
-    Simple {
-        /// False makes API Gateway answer 403.
-        is_authorized: bool,
-        /// The claims, for the integration.
-        context: Map<String, Value>,
-    },
-    /// An IAM policy.
-    #[serde(rename_all = "camelCase")]
-    Policy {
-        /// The caller's `sub`.
-        principal_id: String,
-        /// The routes that the caller may invoke.
-        policy_document: PolicyDocument,
-        /// The claims, for the integration.
-        context: Map<String, Value>,
-    },
+#[serde(rename_all = "camelCase")]
+pub struct AuthorizerResponse {
+    /// The caller's `sub`.
+    principal_id: String,
+    /// The routes that the caller may invoke.
+    policy_document: PolicyDocument,
+    /// The claims, for the integration.
+    context: Map<String, Value>,
 }
 
 impl AuthorizerResponse {
-    /// Allows a caller this one request to an HTTP API.
-    pub(crate) fn simple(caller: &Claims) -> Self {
-        Self::Simple { is_authorized: true, context: context(caller, Api::Http) }
+    /// Allows a caller what `policy_document` allows.
+    pub(crate) fn new(caller: &Claims, policy_document: PolicyDocument, api: Api) -> Self {
+        Self { principal_id: caller.sub.clone(), policy_document, context: context(caller, api) }
     }
 
-    /// Allows a caller what `policy_document` allows.
-    pub(crate) fn policy(caller: &Claims, policy_document: PolicyDocument, api: Api) -> Self {
-        Self::Policy { principal_id: caller.sub.clone(), policy_document, context: context(caller, api) }
+    /// Allows nothing below `stage`, the ARN of the API's stage. API Gateway answers 403.
+    pub(crate) fn deny(stage: &str) -> Self {
+        let policy_document = PolicyDocument::new(vec![], vec![format!("{stage}/*")]);
+        Self { principal_id: "nobody".into(), policy_document, context: Map::new() }
     }
 }
 

@@ -14,7 +14,7 @@ async fn main() -> ExitCode {
     countersign_lambda::run(async |process| {
         let rotator = &process.rotator()?;
         let audit = process.audit();
-        process.serve(move |_: IgnoredAny| rotate(rotator, audit)).await
+        process.serve(move |_: IgnoredAny, _| rotate(rotator, audit)).await
     })
     .await
 }

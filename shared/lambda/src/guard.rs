@@ -128,9 +128,9 @@ fn parse(event: &str) -> Option<LambdaRequest> {
     }
 }
 
-/// The time that the endpoint may take when the invocation ends at `deadline`, in milliseconds
+/// The time that an answer may take when the invocation ends at `deadline`, in milliseconds
 /// since 1970.
-fn time_left(deadline: u64, now: Timestamp) -> Duration {
+pub(crate) fn time_left(deadline: u64, now: Timestamp) -> Duration {
     match Timestamp::from_millis(deadline).since(now) {
         // Emulators give no deadline, or one that has passed.
         Duration::ZERO => Duration::MAX,

@@ -12,6 +12,7 @@ pub use lambda_http::{Context, Error};
 pub use log::Logging;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{Config, StoreConfig};
@@ -96,19 +97,22 @@ impl Process {
         .await
     }
 
-    /// Handles every event with `handle` until the runtime ends the process. An error fails the
-    /// invocation.
+    /// Handles every event with `handle` until the runtime ends the process. `handle` also gets the
+    /// time that is left for its answer. An error fails the invocation.
     pub async fn serve<T, R, E, H, F>(&self, handle: H) -> Result<(), Error>
     where
         T: DeserializeOwned,
         R: Serialize,
         E: Into<Error>,
-        H: Fn(T) -> F,
+        H: Fn(T, Duration) -> F,
         F: Future<Output = Result<R, E>>,
     {
-        let handle = &handle;
-        self.run(move |event: LambdaEvent<T>| async move { handle(event.payload).await.map_err(Into::into) })
-            .await
+        let (handle, clock) = (&handle, &self.clock);
+        self.run(move |event: LambdaEvent<T>| async move {
+            let time_left = guard::time_left(event.context.deadline, clock.now());
+            handle(event.payload, time_left).await.map_err(Into::into)
+        })
+        .await
     }
 
     async fn run<T, R, H, F>(&self, handle: H) -> Result<(), Error>

@@ -144,8 +144,10 @@ impl Keys {
 
     async fn call(&self, authorization: &str) -> Option<bool> {
         let event = EVENT.replace("Bearer ACCESS_TOKEN", authorization);
-        let answer = self.authorizer.authorize(serde_json::from_str(&event).unwrap()).await.ok()?;
-        Some(serde_json::to_value(answer).unwrap()["isAuthorized"] == true)
+        let event = serde_json::from_str(&event).unwrap();
+        let answer = self.authorizer.authorize(event, Duration::MAX).await.ok()?;
+        let answer = serde_json::to_value(answer).unwrap();
+        Some(answer["policyDocument"]["Statement"][0]["Effect"] == "Allow")
     }
 
     /// Fetches the `kid` of every published key; `None` without a response.
