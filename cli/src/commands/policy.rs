@@ -46,10 +46,12 @@ Exit code: 0 if the file is a valid policy, 1 if it is not.")]
            <FILE> <METHOD> <PATH>")]
     #[command(after_help = "\
 Examples:
-  countersign policy explain policy.toml GET /brands/acme/reports \\
-      --token eyJhbGciOi…
   curl … | countersign policy explain policy.toml \\
       GET /brands/acme/reports --token -
+  countersign policy explain policy.toml GET /brands/acme/reports \\
+      --token - < token.txt
+
+A token in the command line stays in the shell's history, and other users of the machine see it in the list of processes.
 
 The path is compared as given, without a query: percent-encoding, case and slashes count. The token is not verified: use \
 `countersign token verify` for that.
@@ -62,7 +64,8 @@ Exit code: 0 if the request is allowed, 1 if it is refused.")]
         method: String,
         /// Path of the request, such as /brands/acme/reports
         path: String,
-        /// Access token of the caller; - reads a token or a token response from standard input
+        /// Access token of the caller; give - to read a token or a token response from standard
+        /// input, so that the token does not get into the shell's history
         #[arg(long)]
         token: String,
     },

@@ -62,6 +62,18 @@ fn the_policy_of_the_demo_api_is_valid_and_decides_as_designed() {
 }
 
 #[test]
+fn no_example_puts_a_token_into_the_command_line() {
+    let help = stdout(&run(&["explain", "--help"], ""));
+    assert!(help.contains("--token -\n") && help.contains("shell's history"), "{help}");
+    let readme = include_str!("../../../README.md");
+    for text in [help.as_str(), readme] {
+        let examples = text.split("--token ").skip(1);
+        let given: Vec<&str> = examples.filter_map(|rest| rest.split_whitespace().next()).collect();
+        assert!(!given.is_empty() && given.iter().all(|given| ["-", "<TOKEN>"].contains(given)), "{given:?}");
+    }
+}
+
+#[test]
 fn every_problem_of_a_file_is_reported_with_file_and_line() {
     let folder = tempfile::TempDir::new().unwrap();
     let file = folder.path().join("policy.toml");
