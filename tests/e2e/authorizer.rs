@@ -437,7 +437,7 @@ async fn an_event_of_another_shape_fails_with_the_reason() {
 async fn the_path_is_the_one_on_the_route_that_api_gateway_chose() {
     let issuer = TestIssuer::start().await;
     let callers = Callers::log_in(&issuer).await;
-    // The whole of `/prod` is open to everybody, and the calls are not.
+    // Every caller may read what is below `/prod`, and this one may not read the calls.
     let policy = format!("[[rule]]\nmethods = [\"GET\"]\npath = \"/prod/{{*rest}}\"\n{POLICY}");
     for (route, raw_path, parameters, arn_path, expected) in [
         ("ANY /{proxy+}", "/prod/api/calls", json!({ "proxy": "api/calls" }), "api/calls", 403),

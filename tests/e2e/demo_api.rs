@@ -99,7 +99,7 @@ async fn a_client_may_call_with_its_id_and_secret() {
     );
 }
 
-/// A caller of the demo API with an address of its own.
+/// A caller of the demo API at this address.
 fn caller_at(address: [u8; 4]) -> reqwest::Client {
     reqwest::Client::builder().no_proxy().local_address(IpAddr::from(address)).build().unwrap()
 }

@@ -262,7 +262,7 @@ async fn the_last_good_set_is_used_for_a_day_while_the_issuer_is_unreachable() {
 }
 
 /// Runs a process that AWS Lambda freezes between its requests: nothing runs unless a request does.
-/// The server has a runtime of its own.
+/// The server has another runtime.
 struct FrozenProcess {
     _servers: Runtime,
     server: JwksServer,
