@@ -54,7 +54,7 @@ fn require_get(request: &Request) -> Result<(), OAuthError> {
     }
 }
 
-/// RFC 8414 section 2, and what OpenID Connect Discovery 1.0 section 3 requires beside it: libraries
+/// RFC 8414 section 2, and what `OpenID` Connect Discovery 1.0 section 3 requires beside it: libraries
 /// that read only that document need it, although no ID token is issued.
 #[derive(Serialize)]
 struct Metadata<'a> {
