@@ -1,7 +1,7 @@
 //! The four grants: the tokens that they return and the requests that they refuse.
 
 use countersign_issuer::http;
-use countersign_issuer::records::{AccessTokenType, Principal, PrincipalKey};
+use countersign_issuer::records::{AccessTokenType, GrantType, Principal, PrincipalKey};
 use countersign_tests::in_process::InProcess;
 use countersign_tests::{ALICE, AUDIENCE, CLIENT_CREDENTIALS, JANE, TestIssuer, alice, jane};
 use serde_json::json;
@@ -145,6 +145,37 @@ async fn every_unavailable_operator_is_refused_alike() {
     assert_eq!(attempt("alice.ops", "globex").await.text, outside_client.text);
     issuer.change_principal(&alice(), |operator| operator.enabled = false).await;
     assert_eq!(attempt("alice.ops", "acme").await.text, outside_client.text);
+}
+
+#[tokio::test]
+async fn without_a_brand_only_an_operator_of_all_brands_passes() {
+    let issuer = TestIssuer::start().await;
+    issuer
+        .change_client("demo-voice", |client| {
+            client.operators = vec!["alice.ops".into()];
+            let more = [GrantType::OperatorPassword, GrantType::RefreshToken];
+            client.grant_types.extend(more);
+        })
+        .await;
+    let on_behalf =
+        async || issuer.token("demo-voice", CLIENT_CREDENTIALS, &[("operator", "alice.ops")]).await;
+    let log_in = async || issuer.token("demo-voice", ALICE, &[]).await;
+    for brands in [&["acme"][..], &["acme", "globex"]] {
+        let brands = brands.iter().map(|&brand| brand.into()).collect();
+        issuer.change_principal(&alice(), |operator| operator.brands = brands).await;
+        on_behalf().await.assert_error(400, "invalid_grant");
+        log_in().await.assert_error(400, "invalid_grant");
+    }
+    issuer.change_principal(&alice(), |operator| operator.brands = vec!["*".into()]).await;
+    let refresh_token = log_in().await.refresh_token();
+    for answer in [on_behalf().await, log_in().await] {
+        let claims = issuer.verify_token(&answer.access_token()).await;
+        assert_eq!((claims.get("brandKey"), &claims["operator"]), (None, &json!("alice.ops")));
+    }
+    // A session without a brand ends when the operator no longer serves all of them.
+    issuer.change_principal(&alice(), |operator| operator.brands = vec!["acme".into()]).await;
+    let form = [("grant_type", "refresh_token"), ("refresh_token", &refresh_token)];
+    issuer.token("demo-voice", &form, &[]).await.assert_error(400, "invalid_grant");
 }
 
 #[tokio::test]

@@ -289,9 +289,13 @@ impl Principal {
         value.matches_stored(&self.password_hash)
     }
 
-    /// Reports whether it may act for `brand`. Without a brand there is nothing to check.
+    /// Reports whether it may act for `brand`. A token without a brand is valid for every brand, so only a principal of
+    /// all brands may have one.
     pub(crate) fn serves(&self, brand: Option<&str>) -> bool {
-        brand.is_none_or(|brand| brand::allows(&self.brands, brand))
+        match brand {
+            Some(brand) => brand::allows(&self.brands, brand),
+            None => self.brands.iter().any(|brand| brand == ANY_BRAND),
+        }
     }
 
     pub(crate) fn has_password(&self, password: &str) -> bool {
