@@ -28,8 +28,8 @@ struct Pair {
     pause: Duration,
 }
 
-/// A wrong secret with the length of a correct one.
-const WRONG_SECRET: &str = "csgn_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+/// A wrong secret in the form of a correct one, with its checksum.
+const WRONG_SECRET: &str = "csgn_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAG1HkYi";
 const WRONG_PASSWORD: &str = "wrong horses!";
 
 fn client(client_id: &str, secret: &str) -> Post {

@@ -6,7 +6,10 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::random::Random;
+use countersign_tests::in_process::{APP_SECRET, InProcess, Post};
+use countersign_tests::log::Log;
 use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
+use serde_json::json;
 
 async fn with_basic(issuer: &TestIssuer, scheme: &str, credentials: &str) -> TestResponse {
     let header = format!("{scheme} {}", BASE64.encode(credentials));
@@ -114,4 +117,35 @@ async fn a_generated_secret_works_until_it_expires_and_together_with_another() {
     issuer.clock.advance(Duration::from_secs(60));
     with_basic(&issuer, "Basic", &credentials).await.assert_error(401, "invalid_client");
     with_basic(&issuer, "Basic", "demo-voice:demo-voice-secret").await.ok();
+}
+
+#[tokio::test]
+async fn a_broken_record_is_refused_like_a_wrong_secret_or_password_and_the_fault_is_logged() {
+    let log = Log::default();
+    let writer = log.clone();
+    let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(lines);
+    let (world, _) = InProcess::start_with_clock(&[]).await;
+    for (table, key, name) in
+        [("clients", "client_id", "broken"), ("principals", "principal", "user#acme#broken")]
+    {
+        world.store.put(&format!("countersign-{table}"), &json!({ key: { "S": name } }));
+    }
+    let form = [("grant_type", "client_credentials")];
+    let guess = |id: &str| Post::new("/oauth/token", id, "a wrong secret", &form);
+    let (broken, wrong) = (guess("broken").to(&world.issuer).await, guess("service").to(&world.issuer).await);
+    broken.assert_error(401, "invalid_client");
+    assert_eq!(broken.text, wrong.text);
+    let log_in = |name: &str| {
+        let form = [("grant_type", "password"), ("username", name), ("password", "a wrong password")];
+        Post::new("/oauth/token", "app", APP_SECRET, &form)
+    };
+    let (broken, wrong) = (log_in("broken").to(&world.issuer).await, log_in("jane").to(&world.issuer).await);
+    broken.assert_error(400, "invalid_grant");
+    assert_eq!(broken.text, wrong.text);
+    let log = log.text();
+    for fault in ["\"broken\" in countersign-clients", "\"user#acme#broken\" in countersign-principals"] {
+        let is_fault = |line: &&str| line.contains("ERROR") && line.replace('\\', "").contains(fault);
+        assert_eq!(log.lines().filter(is_fault).count(), 1, "{fault}: {log}");
+    }
 }

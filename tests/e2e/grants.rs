@@ -116,10 +116,12 @@ async fn users_are_unique_within_a_brand() {
     issuer.token("demo-app", JANE, &[("brandKey", "globex")]).await.assert_error(400, "invalid_grant");
     let key = PrincipalKey::User { brand: "globex".into(), username: "jane@example.com".into() };
     let random = countersign_issuer::random::Random::system();
-    let other = Principal::new(&key, "another", vec![], vec![], issuer.clock.now(), &random).unwrap();
+    let other =
+        Principal::new(&key, "another passphrase", vec![], vec![], issuer.clock.now(), &random).unwrap();
     issuer.table::<Principal>().create(&other).await.unwrap();
 
-    let form = [("grant_type", "password"), ("username", "jane@example.com"), ("password", "another")];
+    let form =
+        [("grant_type", "password"), ("username", "jane@example.com"), ("password", "another passphrase")];
     let claims = issuer.token("demo-app", &form, &[("brandKey", "globex")]).await;
     assert_eq!(issuer.verify_token(&claims.access_token()).await["sub"], json!(other.id));
     issuer.token("demo-app", &form, &[("brandKey", "acme")]).await.assert_error(400, "invalid_grant");
@@ -130,7 +132,9 @@ async fn every_unavailable_operator_is_refused_alike() {
     let issuer = TestIssuer::start().await;
     let random = countersign_issuer::random::Random::system();
     let bob = PrincipalKey::Operator { username: "bob".into() };
-    let record = Principal::new(&bob, "pass", vec![], vec!["*".into()], issuer.clock.now(), &random).unwrap();
+    let record =
+        Principal::new(&bob, "any passphrase", vec![], vec!["*".into()], issuer.clock.now(), &random)
+            .unwrap();
     issuer.table::<Principal>().create(&record).await.unwrap();
     let attempt = async |operator: &str, brand: &str| {
         issuer.token("demo-service", CLIENT_CREDENTIALS, &[("operator", operator), ("brandKey", brand)]).await

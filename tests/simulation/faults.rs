@@ -41,7 +41,7 @@ const CALLS: [&str; 20] = [
 /// no longer, so that a history sees keys created and deleted.
 const SETTINGS: [(&str, &str); 6] = [
     ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "3"),
-    ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", "5"),
+    ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_CLIENT", "5"),
     ("COUNTERSIGN_ROTATION_PERIOD", "86400"),
     ("COUNTERSIGN_ANNOUNCEMENT_LEAD", "14400"),
     ("COUNTERSIGN_MAX_ACCESS_TTL", "3600"),

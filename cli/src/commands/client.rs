@@ -141,6 +141,10 @@ pub(super) struct Settings {
     /// `off` removes the limit [default: off]
     #[arg(long, value_name = "DURATION", value_parser = parse_idle)]
     refresh_idle: Option<Idle>,
+    /// Failed logins in 15 minutes from one address, over all usernames, after which further ones
+    /// must wait; 0 is off, for a server whose users share its address [default: the deployment's]
+    #[arg(long, value_name = "N")]
+    max_login_failures: Option<u32>,
     /// Header typ of access tokens [default: at+jwt]
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
@@ -181,6 +185,7 @@ impl Settings {
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
         set(&mut client.refresh_idle, self.refresh_idle.map(|Idle(seconds)| seconds));
+        set(&mut client.max_login_failures, self.max_login_failures.map(Some));
         set(&mut client.typ, self.typ.map(Into::into));
     }
 }

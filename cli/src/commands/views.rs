@@ -24,6 +24,7 @@ pub(super) fn client(client: &Client) -> Value {
         "access_ttl": client.access_ttl,
         "refresh_ttl": client.refresh_ttl,
         "refresh_idle": client.refresh_idle,
+        "max_login_failures": client.max_login_failures,
         "typ": client.typ,
         "secrets": secrets,
         "created": format_time(client.created),

@@ -32,6 +32,22 @@ impl AcceptedValues {
     }
 }
 
+/// A loss: logins, or the first requests of a client, are slow.
+pub(super) const COSTLY: &str =
+    "its hash takes more than a quarter of a second of a whole vCPU to verify; set a new one";
+
+/// The losses with which a secret or a password is imported.
+pub(super) fn losses(column: &str, value: &SpringValue) -> Vec<String> {
+    let mut losses = Vec::new();
+    if value.is_short() {
+        losses.push(format!("{column}: shorter than 8 characters, so easy to guess; set a new one"));
+    }
+    if value.is_costly() {
+        losses.push(format!("{column}: {COSTLY}"));
+    }
+    losses
+}
+
 /// Reads a column that must be text and not empty.
 pub(super) fn required<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
     match value {

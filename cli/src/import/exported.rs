@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::columns::COSTLY;
 use super::conversion::{Conversion, NewRecord};
 use super::rows::Row;
 use super::typed_json;
@@ -16,7 +17,8 @@ use crate::records::large_token_warning;
 
 /// Converts an exported client.
 pub(crate) fn convert_client(row: &Row, rules: &ClientRules) -> Conversion<Client> {
-    let mut conversion = convert(row, "client_id", |client: &Client| {
+    let is_costly = |client: &Client| client.secrets.iter().any(ClientSecret::is_costly);
+    let mut conversion = convert(row, "client_id", ("secrets", is_costly), |client: &Client| {
         let mut problems = as_text(&rules.problems(client));
         if !client.secrets.iter().all(ClientSecret::is_verifiable) {
             problems.push("secrets: a hash has an unknown form or is too costly to verify".into());
@@ -42,7 +44,8 @@ pub(super) fn convert_principal(
     row: &Row,
     is_of_kind: impl Fn(&PrincipalKey) -> bool,
 ) -> Conversion<Principal> {
-    let mut conversion = convert(row, "principal", |principal: &Principal| {
+    let costly = ("password_hash", Principal::has_costly_password);
+    let mut conversion = convert(row, "principal", costly, |principal: &Principal| {
         let mut problems = as_text(&principal.problems());
         let key = PrincipalKey::parse(&principal.key());
         let is_right = key.is_some_and(|key| {
@@ -95,12 +98,16 @@ fn is_representable(at: Timestamp) -> bool {
 fn convert<R: DeserializeOwned + Serialize>(
     row: &Row,
     key: &str,
+    (hashes, is_costly): (&str, impl Fn(&R) -> bool),
     problems: impl Fn(&R) -> Vec<String>,
 ) -> Conversion<R> {
     let mut conversion = Conversion::new(row.columns.get(key).and_then(Value::as_str).unwrap_or_default());
     match typed_json::from_object::<R>(&row.columns) {
         Ok(record) => {
             conversion.reasons = problems(&record);
+            if is_costly(&record) {
+                conversion.losses.push(format!("{hashes}: {COSTLY}"));
+            }
             let kept = serde_json::to_value(&record).unwrap_or_default();
             for member in row.columns.keys().filter(|member| kept.get(member.as_str()).is_none()) {
                 conversion.drop_value(member, "not a member of such a record");

@@ -5,7 +5,7 @@ use countersign_issuer::records::{Principal, PrincipalKey, Username};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
-use super::columns::{AcceptedValues, misplaced_hash, required};
+use super::columns::{AcceptedValues, losses, misplaced_hash, required};
 use super::conversion::{Conversion, Credential, NewRecord};
 use super::exported;
 use super::mapping::{Field, Mapping};
@@ -66,6 +66,7 @@ impl PrincipalRows {
             _ => return Err("brand: a user needs exactly one; give it with --brand or a mapping file".into()),
         };
         let value = self.accepted.read("password", row.columns.get("password"))?;
+        conversion.losses.extend(losses("password", &value));
         let record = Principal::without_password(&key, roles, brands, self.now, &self.random);
         let mut record = record.map_err(|error| error.to_string())?;
         record.enabled = match row.columns.get("enabled") {

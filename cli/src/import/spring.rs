@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use self::reasons::{NO_AUTHORIZATION_ENDPOINT, NO_MAPPING};
 use self::settings::Settings;
-use super::columns::{AcceptedValues, misplaced_hash, required};
+use super::columns::{AcceptedValues, losses, misplaced_hash, required};
 use super::conversion::{Conversion, Credential, NewRecord};
 use super::mapping::{Field, Mapping, RenamedList, list, parse_json};
 use super::rows::Row;
@@ -175,6 +175,7 @@ impl SpringClients {
         match self.accepted.read("client_secret", row.columns.get("client_secret")) {
             Err(reason) => conversion.reasons.push(reason),
             Ok(value) => {
+                conversion.losses.extend(losses("client_secret", &value));
                 let credential = Some(Credential { value, expires: settings.secret_expires });
                 conversion.record = Some(NewRecord { record, credential, given_id: None });
             }

@@ -6,7 +6,7 @@ use crate::shell::Shell;
 use aws_sdk_dynamodb::types::AttributeValue;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
-use countersign_tests::{CLIENT_CREDENTIALS, TestIssuer, TestResponse, encode};
+use countersign_tests::{CLIENT_CREDENTIALS, JANE, TestIssuer, TestResponse, encode};
 use countersign_verify::Clock;
 use serde_json::{Value, json};
 
@@ -84,10 +84,46 @@ async fn a_record_that_breaks_rules_is_refused_with_each_rule_and_not_stored() {
         assert!(refused.contains(rule), "{rule} in {refused}");
     }
     assert!(shell.refused("user create jane --role x --password-stdin", "secret").contains("--brand"));
-    assert!(shell.refused("operator create bob --password-stdin", "secret").contains("brand: at least one"));
+    assert!(
+        shell.refused("operator create bob --password-stdin", "a password").contains("brand: at least one")
+    );
     assert!(shell.refused("operator create bob --brand acme --password-stdin", "").contains("password"));
     assert_eq!(shell.ok("operator list", "").as_array().unwrap().len(), 1);
     assert_eq!(shell.run("client create x --grant no-such-grant", "").status.code(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_or_secret_that_is_set_has_at_least_eight_characters() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let create = "client create x --grant client_credentials --audience a --secret-stdin";
+    for line in [
+        "user create jim --brand acme --password-stdin",
+        "user update jane@example.com --brand acme --password-stdin",
+        "operator create jim --brand acme --password-stdin",
+        create,
+        "client secret add demo-voice --secret-stdin",
+    ] {
+        // Seven characters, of nine bytes.
+        assert!(shell.refused(line, "pässwör").contains("at least 8 characters"), "{line}");
+        shell.ok(line, "pässwörd");
+    }
+    token(&issuer, "x", "pässwörd").await.ok();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_has_its_own_limit_of_failed_logins() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    assert_eq!(shell.ok("client show demo-app", "")["max_login_failures"], Value::Null);
+    assert_eq!(shell.ok("client update demo-app --max-login-failures 2", "")["max_login_failures"], 2);
+    for name in ["one", "two"] {
+        let form = [("grant_type", "password"), ("username", name), ("password", "Summer2026!")];
+        issuer.token("demo-app", &form, &[]).await.assert_error(400, "invalid_grant");
+    }
+    issuer.token("demo-app", JANE, &[]).await.assert_error(429, "temporarily_unavailable");
+    shell.ok("client update demo-app --max-login-failures 0", "");
+    issuer.token("demo-app", JANE, &[]).await.ok();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -354,6 +354,81 @@ async fn a_lost_connection_ends_the_run_and_the_next_run_continues() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_short_password_and_a_costly_hash_are_imported_with_a_loss_and_still_work() {
+    /// Hashes of [`SECRET`] at costs that a login feels.
+    const COSTLY: [&str; 2] = [
+        "$2a$13$yGghe8cqE.M9h5n97xXFweRS.xx8j7J4rZKysan3yOuvGu75tNUTa",
+        "{bcrypt}$2a$14$DgGsnxfdzyggAJuQzRI1DuOBW8TN6gHNuDtoOlDPXA.6O5J.88BKi",
+    ];
+    let (issuer, other) = (TestIssuer::start().await, TestIssuer::start().await);
+    let (shell, other_shell) = (Shell { issuer: &issuer }, Shell { issuer: &other });
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("file.csv");
+    let rest = "$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+    // 64 MiB, as Spring's scrypt has by default, once and twice.
+    let scrypt =
+        |p: u8| format!("{{scrypt}}$10080{p}$c2FsdHNhbHQ=$MhOTem5TYzq4nyU+8yrORb56TZ+JDk4djWIO+97UF6s=");
+    let argon2 = |passes: u8| {
+        format!(
+            "$argon2id$v=19$m=65536,t={passes},p=1$ckRK2l4CKTjtUlNukJt7ww$xv8rYamjr+ymz1kMpktvnLucMg7qGsJ9/+UHI50/6eI"
+        )
+    };
+    let (short, costly) = ("shorter than 8 characters", "a quarter of a second");
+    let rows = [
+        ("{noop}7 chars".to_owned(), "ready with a loss", short),
+        ("{noop}pässwörd".to_owned(), "ready", ""),
+        (format!("$2a$12{rest}"), "ready", ""),
+        (COSTLY[0].to_owned(), "ready with a loss", costly),
+        (COSTLY[1].to_owned(), "ready with a loss", costly),
+        (format!("$2a$15{rest}"), "refused", "too costly"),
+        (scrypt(1), "ready", ""),
+        (scrypt(2), "ready with a loss", costly),
+        (argon2(8), "ready", ""),
+        (argon2(9), "ready with a loss", costly),
+    ];
+    let mut users = String::from("username,password\n");
+    let mut clients = String::from("client_id,scope,authorized_grant_types,client_secret\n");
+    for (n, (value, ..)) in rows.iter().enumerate() {
+        // argon2's parameters have commas.
+        writeln!(users, "u{n},\"{value}\"").unwrap();
+        writeln!(clients, "c{n},a,client_credentials,\"{value}\"").unwrap();
+    }
+    for (list, line, text) in [
+        ("principals", "user import FILE --brand acme --hash-plain", users),
+        ("clients", "client import spring FILE --audience a --hash-plain", clients),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let line = line.replace("FILE", &file.display().to_string());
+        for line in [format!("{line} --dry-run"), line] {
+            let report = import(&shell, &line, 4);
+            for ((_, verdict, why), row) in rows.iter().zip(report[list].as_array().unwrap()) {
+                let notes = format!("{}{}", row["losses"], row["reasons"]);
+                assert!(row["verdict"] == *verdict && notes.contains(why), "{why} in {row}");
+                assert!(row["losses"].as_array().unwrap().is_empty() || *verdict != "ready", "{row}");
+            }
+        }
+    }
+    for (name, password) in [("u0", "7 chars"), ("u3", SECRET), ("u4", SECRET)] {
+        let form = [("grant_type", "password"), ("username", name), ("password", password)];
+        issuer.token("demo-app", &form, &[]).await.ok();
+    }
+    ask(&issuer, "c4", SECRET, &BY_ITSELF[..1]).await.ok();
+
+    for (what, list) in [("user", "principals"), ("client", "clients")] {
+        let file = folder.path().join(what).display().to_string();
+        assert!(shell.run(&format!("{what} export --output {file}"), "").status.success());
+        let report = import(&other_shell, &format!("{what} import {file} --dry-run"), 4);
+        let row = |name: &str| {
+            let rows = report[list].as_array().unwrap().iter();
+            rows.clone().find(|row| row["id"].as_str().unwrap().ends_with(name)).unwrap()["verdict"].clone()
+        };
+        let initial = &what[..1];
+        assert_eq!(row(&format!("{initial}2")), "ready");
+        assert_eq!(row(&format!("{initial}3")), "ready with a loss");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unusable_password_stops_no_other_row() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
@@ -586,7 +661,8 @@ async fn a_run_reports_what_it_changes_and_what_is_lost() {
     let shell = Shell { issuer: &issuer };
     let folder = TempDir::new().unwrap();
     let (old, new) = (folder.path().join("old.csv"), folder.path().join("new.json"));
-    let rows = "client_id,scope,authorized_grant_types,client_secret\nboth,a,client_credentials,{noop}old\n";
+    let rows =
+        "client_id,scope,authorized_grant_types,client_secret\nboth,a,client_credentials,{noop}old secret\n";
     std::fs::write(&old, rows).unwrap();
     let row = |id: &str, lifetime: Value| {
         json!({

@@ -85,6 +85,43 @@ pub enum Event {
     Rotation,
 }
 
+/// A counter of the login throttle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(into = "&'static str")]
+pub enum Counter {
+    /// Logins of one user or operator from one address.
+    PrincipalAndAddress,
+    /// Logins of one user or operator through one client, from networks that are not known.
+    PrincipalAndClient,
+    /// Logins through one client from one address, over all names, where that network is not known.
+    LoginsByClientAndAddress,
+    /// Secrets of one client from one address.
+    ClientAndAddress,
+}
+
+impl Counter {
+    /// The name in the log, and at the start of the counter's key.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::PrincipalAndAddress => "principal and address",
+            Self::PrincipalAndClient => "principal and client",
+            Self::LoginsByClientAndAddress => "logins by client and address",
+            Self::ClientAndAddress => "client and address",
+        }
+    }
+
+    /// Reports whether failures of other callers can fill it, so that a refusal may hit somebody who made none.
+    pub const fn is_shared(self) -> bool {
+        matches!(self, Self::PrincipalAndClient | Self::LoginsByClientAndAddress)
+    }
+}
+
+impl From<Counter> for &'static str {
+    fn from(counter: Counter) -> Self {
+        counter.as_str()
+    }
+}
+
 /// One audit record. Members that are `None` are left out of the line.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Record {
@@ -143,7 +180,7 @@ pub struct Record {
     pub generation: Option<u64>,
     /// The throttle's counter that refused the guess.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub counter: Option<&'static str>,
+    pub counter: Option<Counter>,
     /// How long the caller has to wait, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wait_ms: Option<u64>,

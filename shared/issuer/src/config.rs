@@ -83,7 +83,12 @@ fn read_throttle_limits(variables: &mut Variables<'_>) -> ThrottleLimits {
     ThrottleLimits {
         principal_and_address: variables
             .count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", unset.principal_and_address),
-        principal: variables.count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL", unset.principal),
+        principal_and_client: variables
+            .count("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_CLIENT", unset.principal_and_client),
+        logins_by_client_and_address: variables.count(
+            "COUNTERSIGN_MAX_LOGIN_FAILURES_PER_CLIENT_AND_ADDRESS",
+            unset.logins_by_client_and_address,
+        ),
         client_and_address: variables
             .count("COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS", unset.client_and_address),
     }
@@ -324,7 +329,7 @@ mod tests {
             "COUNTERSIGN_MAX_ACCESS_TTL" => Some("1h".into()),
             "COUNTERSIGN_LOCAL_KEY" => Some("hunter2".into()),
             "COUNTERSIGN_MAX_STALE" => Some("-1".into()),
-            "COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL" => Some("many".into()),
+            "COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_CLIENT" => Some("many".into()),
             "AWS_REGION" => Some(String::new()),
             "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
             "AWS_CA_BUNDLE" => Some("Cargo.toml".into()),
@@ -340,7 +345,7 @@ mod tests {
              AWS_CA_BUNDLE names a file without certificates in PEM; \
              COUNTERSIGN_MAX_ACCESS_TTL must be a whole number of seconds, at least 1; \
              COUNTERSIGN_MAX_STALE must be a whole number (0 is off); \
-             COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL must be a whole number (0 is off); \
+             COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_CLIENT must be a whole number (0 is off); \
              COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url"
         );
     }

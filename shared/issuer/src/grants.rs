@@ -71,13 +71,13 @@ impl Grants {
             }
             Grant::Password(login) => {
                 let terms = Terms::new(client, request, cx)?;
-                let (key, user) = Box::pin(password::log_in(&self.login, login, &terms, cx)).await?;
+                let (key, user) = Box::pin(password::log_in(&self.login, login, client, &terms, cx)).await?;
                 self.authorize_login(client, key, user, terms, cx)?
             }
             Grant::OperatorPassword(login) => {
                 let terms = Terms::new(client, request, cx)?;
                 let (key, operator) =
-                    Box::pin(operator_password::log_in(&self.login, login, &terms, cx)).await?;
+                    Box::pin(operator_password::log_in(&self.login, login, client, &terms, cx)).await?;
                 self.authorize_login(client, key, operator, terms, cx)?
             }
             Grant::RefreshToken { refresh_token } => {

@@ -137,7 +137,8 @@ impl Authenticating {
             audit.clone(),
         );
         let clients = Arc::new(clients);
-        let throttle = Arc::new(LoginThrottle::new(db.clone(), prefix, config.throttle, random.clone()));
+        let throttle =
+            Arc::new(LoginThrottle::new(db.clone(), prefix, config.throttle, clock.clone(), random.clone()));
         let hashing = Arc::new(HashingPool::new());
         let authenticator = ClientAuthenticator::new(
             Arc::clone(&clients),

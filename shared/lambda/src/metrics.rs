@@ -126,6 +126,7 @@ impl Metrics {
                 ("ColdStarts", "Count", invocation.filter(|members| members.cold_start).map(|_| 1)),
                 ("ExpiringSecrets", "Count", record.secret_ends_soon.filter(|soon| *soon).map(|_| 1)),
                 ("KeyAge", "Seconds", record.key_age),
+                ("LockOuts", "Count", record.counter.filter(|counter| counter.is_shared()).map(|_| 1)),
             ];
             let mut metrics = Vec::with_capacity(measured.len());
             for (name, unit, value) in measured {

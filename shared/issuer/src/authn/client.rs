@@ -7,7 +7,7 @@ use countersign_verify::Timestamp;
 
 use crate::audit;
 use crate::authn::hashing_pool::{HashingPermit, HashingPool};
-use crate::authn::throttle::LoginThrottle;
+use crate::authn::throttle::{Guess, LoginThrottle, Verdict};
 use crate::authn::verified_secrets::VerifiedSecretCache;
 use crate::context::RequestContext;
 use crate::credentials::client_secret::{self, ClientSecret};
@@ -15,6 +15,7 @@ use crate::random::Random;
 use crate::records::Client;
 use crate::request::credentials::{PresentedCredentials, PresentedSecret};
 use crate::request::error::{ClientRefusal, OAuthError};
+use crate::store::StoreError;
 use crate::store::cache::Cache;
 
 /// A client whose secret has been verified; only [`ClientAuthenticator::authenticate`] makes one.
@@ -44,6 +45,8 @@ impl Deref for AuthenticatedClient {
 struct Attempt<'request> {
     presented: &'request PresentedSecret,
     client: Option<Arc<Client>>,
+    /// There is a record that cannot be parsed. The client is refused as for a wrong secret.
+    is_broken: bool,
     /// The index of the client's secret that equals the presented one. A disabled client is refused all the same.
     secret: Option<usize>,
 }
@@ -51,6 +54,7 @@ struct Attempt<'request> {
 impl Attempt<'_> {
     fn refusal(&self) -> ClientRefusal {
         match (&self.client, &self.secret) {
+            (None, _) if self.is_broken => ClientRefusal::BrokenRecord,
             (None, _) => ClientRefusal::Unknown,
             (Some(_), None) => ClientRefusal::WrongSecret,
             (Some(_), Some(_)) => ClientRefusal::Disabled,
@@ -121,36 +125,32 @@ impl ClientAuthenticator {
             attempts.push(attempt);
         }
 
-        // Every client that the guess may be for: an interpretation without a counter would double the guesses. A guess
-        // at 256 random bits is not counted: through an API, strangers would share the count with the API's callers.
-        let counted = attempts.iter().filter(|attempt| !attempt.presented.secret.is_generated());
-        let mut names: Vec<&str> = counted.map(|attempt| attempt.presented.sent_id.as_str()).collect();
-        names.dedup();
         let permit = if attempts.iter().any(Attempt::needs_slow_hash) {
             Some(self.hashing.acquire().await?)
         } else {
             None
         };
-        let reservation = match self.throttle.reserve_for_client(&names, cx).await {
+        let reservation = match self.throttle.reserve_for_clients(guesses(&attempts), cx).await {
             Ok(reservation) => reservation,
             Err(error) => {
                 record_refusal(&attempts, cx);
                 return Err(error);
             }
         };
-        for attempt in &mut attempts {
-            if let Some(permit) = permit.as_ref().filter(|_| attempt.needs_slow_hash())
-                && let Err(error) = self.find_slow_secret(attempt, permit, cx.now).await
-            {
-                self.throttle.release(reservation).await;
-                return Err(error);
+        match self.verify_slow_secrets(&mut attempts, permit.as_ref(), cx.now).await {
+            Ok(Some(client)) => {
+                self.throttle.settle(reservation, Verdict::RightSecret).await;
+                Ok(record_secret(client, cx))
             }
-            if let Some(client) = attempt.authenticated() {
-                self.throttle.release(reservation).await;
-                return Ok(record_secret(client, cx));
+            Ok(None) => {
+                self.throttle.settle(reservation, Verdict::Refused).await;
+                Err(OAuthError::InvalidClient(record_refusal(&attempts, cx)))
+            }
+            Err(error) => {
+                self.throttle.settle(reservation, Verdict::Unverified).await;
+                Err(error)
             }
         }
-        Err(OAuthError::InvalidClient(record_refusal(&attempts, cx)))
     }
 
     /// Looks up the client and compares the secret, as far as no slow hash is needed.
@@ -163,37 +163,75 @@ impl ClientAuthenticator {
             let secrets = client.as_deref().map_or(&[][..], |client| &client.secrets);
             let secret = client_secret::find_generated(&presented.secret, secrets, now)
                 .or_else(|| self.verified.find(client.as_deref()?, &presented.secret, now));
-            Attempt { presented, client, secret }
+            Attempt { presented, client, is_broken: false, secret }
         };
         let Some(client_id) = &presented.client_id else {
             return Ok(compare(None));
         };
-        let attempt = compare(self.clients.get(client_id.as_str()).await?);
-        if attempt.authenticated().is_some() {
-            return Ok(attempt);
+        let mut found = self.clients.get(client_id.as_str()).await;
+        if let Ok(client) = found {
+            let attempt = compare(client);
+            if attempt.authenticated().is_some() {
+                return Ok(attempt);
+            }
+            found = self.clients.get_before_refusing(client_id.as_str()).await;
         }
-        Ok(compare(self.clients.get_before_refusing(client_id.as_str()).await?))
+        match found {
+            Ok(client) => Ok(compare(client)),
+            Err(error @ StoreError::Corrupt { .. }) => {
+                tracing::error!(%error, "a client is refused because its record is broken");
+                Ok(Attempt { is_broken: true, ..compare(None) })
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
-    /// Looks for the chosen or imported secret that was presented, and caches it once it is found.
-    async fn find_slow_secret(
+    /// Looks for the chosen or imported secret that was presented, and caches it once it is found. Every hash is one
+    /// step of its own, so that a request that is cut off begins no further one.
+    async fn verify_slow_secrets(
         &self,
-        attempt: &mut Attempt<'_>,
-        permit: &HashingPermit,
+        attempts: &mut [Attempt<'_>],
+        permit: Option<&HashingPermit>,
         now: Timestamp,
-    ) -> Result<(), OAuthError> {
-        let Some(client) = attempt.client.clone() else { return Ok(()) };
-        let presented = &attempt.presented.secret;
-        let (hashed, guess) = (Arc::clone(&client), presented.clone());
-        let find = move || client_secret::find_slow(&guess, &hashed.secrets, now);
-        if let Some(at) = permit.run(find).await?
-            && let Some(secret) = client.secrets.get(at)
-        {
-            self.verified.insert(&client, presented, secret);
-            attempt.secret = Some(at);
+    ) -> Result<Option<AuthenticatedClient>, OAuthError> {
+        for attempt in attempts {
+            if let (Some(permit), Some(client)) = (permit, &attempt.client)
+                && attempt.needs_slow_hash()
+            {
+                let presented = &attempt.presented.secret;
+                for (at, secret) in client.secrets.iter().enumerate() {
+                    if secret.is_slow()
+                        && secret.is_live(now)
+                        && permit.verify(presented, secret.hash()).await?
+                    {
+                        self.verified.insert(client, presented, secret);
+                        attempt.secret = Some(at);
+                        break;
+                    }
+                }
+            }
+            if let Some(client) = attempt.authenticated() {
+                return Ok(Some(client));
+            }
         }
-        Ok(())
+        Ok(None)
     }
+}
+
+/// The guesses to count, one for every client that they may be for: an interpretation without a counter would double
+/// the guesses. A guess at 256 random bits is not counted: it costs no slow hash, made-up client ids would cost a write
+/// each, and through an API, strangers would share the count with the API's callers.
+fn guesses<'a>(attempts: &[Attempt<'a>]) -> Vec<Guess<'a>> {
+    let mut guesses: Vec<Guess<'a>> = Vec::with_capacity(attempts.len());
+    let is_counted = |attempt: &&Attempt<'_>| !attempt.presented.secret.is_generated();
+    for attempt in attempts.iter().filter(is_counted) {
+        let PresentedSecret { sent_id, secret, .. } = attempt.presented;
+        match guesses.iter_mut().find(|guess| guess.name == sent_id) {
+            Some(guess) => guess.secrets.push(secret),
+            None => guesses.push(Guess { name: sent_id, secrets: vec![secret] }),
+        }
+    }
+    guesses
 }
 
 /// Records the secret in use, whatever becomes of the request.

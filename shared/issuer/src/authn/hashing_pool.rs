@@ -5,6 +5,7 @@ use std::thread::available_parallelism;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use crate::credentials::{Secret, password};
 use crate::request::error::OAuthError;
 
 /// Runs slow hashes on blocking threads, a limited number at a time. The request's deadline fires while a hash runs.
@@ -29,9 +30,21 @@ impl HashingPool {
 pub(crate) struct HashingPermit(Arc<OwnedSemaphorePermit>);
 
 impl HashingPermit {
+    /// Verifies a password or a chosen secret, one slow hash after the other. A request that is dropped at its deadline
+    /// begins no further one.
+    pub(crate) async fn verify(&self, presented: &Secret, stored: &str) -> Result<bool, OAuthError> {
+        for form in password::forms(presented.expose(), stored) {
+            let stored = stored.to_owned();
+            if self.run(move || password::matches(&form, &stored)).await? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Runs `hash` on a blocking thread. The place is free again when the hash has ended, even if its request was
     /// dropped before.
-    pub(crate) async fn run<T: Send + 'static>(
+    async fn run<T: Send + 'static>(
         &self,
         hash: impl FnOnce() -> T + Send + 'static,
     ) -> Result<T, OAuthError> {

@@ -50,11 +50,12 @@ impl ClientSecret {
         expires: Option<Timestamp>,
         random: &Random,
     ) -> Result<Self, PasswordError> {
-        if let SpringValue::Plain(secret) = value {
-            return Self::new(secret, created, expires, random);
-        }
         let id = random.id()?[..8].to_owned();
-        Ok(Self { id, hash: SecretHash(value.to_stored(random)?), created, expires })
+        let hash = match value {
+            SpringValue::Plain(secret) if secret.is_generated() => SecretHash(stored_digest(secret)),
+            _ => SecretHash(value.to_stored(random)?),
+        };
+        Ok(Self { id, hash, created, expires })
     }
 
     /// Reports whether this was made from `value`.
@@ -72,6 +73,11 @@ impl ClientSecret {
     pub fn is_verifiable(&self) -> bool {
         let digest = self.hash.0.strip_prefix(SHA256_PREFIX);
         digest.map_or_else(|| spring::is_verifiable(&self.hash.0), |digest| digest.len() == 43)
+    }
+
+    /// Reports whether verifying it takes so long that a request is noticeably slow.
+    pub fn is_costly(&self) -> bool {
+        spring::is_costly(&self.hash.0)
     }
 
     /// Names the hash: `sha-256` (a generated secret), `argon2id` (a chosen one), or the id of Spring's encoder.
@@ -122,7 +128,7 @@ impl SecretHash {
         if secret.is_generated() {
             Ok(Self(stored_digest(secret)))
         } else {
-            Ok(Self(password::hash(secret.expose(), random)?))
+            Ok(Self(password::hash_new(secret.expose(), random)?))
         }
     }
 }
@@ -144,13 +150,6 @@ pub(crate) fn find_generated(presented: &Secret, secrets: &[ClientSecret], now: 
         }
     }
     found
-}
-
-/// Finds the valid chosen or imported secret that equals `presented`, with one slow hash for each candidate.
-pub(crate) fn find_slow(presented: &Secret, secrets: &[ClientSecret], now: Timestamp) -> Option<usize> {
-    secrets.iter().position(|secret| {
-        secret.is_slow() && secret.is_live(now) && password::verify(presented.expose(), &secret.hash.0)
-    })
 }
 
 fn stored_digest(presented: &Secret) -> String {

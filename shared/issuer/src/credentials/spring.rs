@@ -21,6 +21,10 @@ use crate::random::Random;
 
 /// The highest bcrypt cost: about a second of a whole vCPU.
 const MAX_BCRYPT_COST: u32 = 14;
+/// The highest bcrypt cost that fits into a login: about a quarter of a second of a whole vCPU.
+const FITTING_BCRYPT_COST: u32 = 12;
+/// The same for argon2 (memory in KiB times passes) and scrypt (N times r times p). Spring's defaults fit.
+const FITTING_MEMORY_COST: u64 = 1 << 19;
 /// The most memory for scrypt and argon2: that of Spring's largest default (scrypt, 5.8).
 const MAX_MEMORY_BYTES: usize = 64 << 20;
 /// The most passes of argon2, and the most lanes of argon2 and scrypt: each costs as much as the first.
@@ -105,6 +109,21 @@ impl SpringValue {
         }
     }
 
+    /// Reports whether it is plain text that is too short to be set as a password.
+    pub fn is_short(&self) -> bool {
+        match self {
+            Self::Plain(secret) => {
+                password::prepare(secret.expose()).is_ok_and(|text| password::is_short(&text))
+            }
+            Self::Hash(_) | Self::Legacy(_) => false,
+        }
+    }
+
+    /// Reports whether verifying it takes so long that a login is noticeably slow.
+    pub fn is_costly(&self) -> bool {
+        matches!(self, Self::Hash(hash) if hash.scheme.is_costly())
+    }
+
     /// Returns the form in which it is stored.
     pub(crate) fn to_stored(&self, random: &Random) -> Result<String, PasswordError> {
         match self {
@@ -145,9 +164,22 @@ pub struct SpringHash {
 enum Scheme {
     Bcrypt { cost: u32, salt: [u8; 16], digest: Vec<u8> },
     Argon2(Box<Phc>),
-    Scrypt { params: ScryptParams, salt: Vec<u8>, derived: Vec<u8> },
+    Scrypt { params: ScryptParams, cost: u64, salt: Vec<u8>, derived: Vec<u8> },
     Pbkdf2 { algorithm: pbkdf2::Algorithm, iterations: NonZeroU32, salt: Vec<u8>, derived: Vec<u8> },
     Legacy { hash: LegacyHash, phc: String },
+}
+
+impl Scheme {
+    fn is_costly(&self) -> bool {
+        match self {
+            Self::Bcrypt { cost, .. } => *cost > FITTING_BCRYPT_COST,
+            Self::Argon2(phc) => Argon2Params::try_from(phc.as_ref()).is_ok_and(|params| {
+                u64::from(params.m_cost()) * u64::from(params.t_cost()) > FITTING_MEMORY_COST
+            }),
+            Self::Scrypt { cost, .. } => *cost > FITTING_MEMORY_COST,
+            Self::Pbkdf2 { .. } | Self::Legacy { .. } => false,
+        }
+    }
 }
 
 impl SpringHash {
@@ -178,7 +210,7 @@ impl SpringHash {
                 bcrypt_digest(*cost, *salt, password).ct_eq(digest.as_slice()).into()
             }
             Scheme::Argon2(phc) => Argon2::default().verify_password(password, phc.as_ref()).is_ok(),
-            Scheme::Scrypt { params, salt, derived } => {
+            Scheme::Scrypt { params, salt, derived, .. } => {
                 let mut computed = vec![0; derived.len()];
                 scrypt::scrypt(password, salt, params, &mut computed).is_ok()
                     && computed.ct_eq(derived).into()
@@ -191,17 +223,22 @@ impl SpringHash {
     }
 }
 
-/// Reports whether `stored`, which starts with `{id}`, was made from the password. Spring hashed the password as it was
-/// typed. Another device may type it in another Unicode form today, so the prepared form (RFC 8265) is tried too.
-pub(crate) fn verify(typed: &str, prepared: &str, stored: &str) -> bool {
-    SpringHash::parse(stored).is_ok_and(|hash| {
-        hash.matches(typed.as_bytes()) || (prepared != typed && hash.matches(prepared.as_bytes()))
-    })
+/// Reports whether `stored`, which starts with `{id}`, was made from this form of the password.
+pub(crate) fn matches(form: &str, stored: &str) -> bool {
+    SpringHash::parse(stored).is_ok_and(|hash| hash.matches(form.as_bytes()))
 }
 
 /// Reports whether `stored`, an argon2id hash of ours or one of Spring's, is within the cost limits of a function.
 pub(crate) fn is_verifiable(stored: &str) -> bool {
     if stored.starts_with('{') { SpringHash::parse(stored).is_ok() } else { parse_argon2(stored).is_ok() }
+}
+
+/// Reports whether verifying `stored` takes so long that a login is noticeably slow.
+pub(crate) fn is_costly(stored: &str) -> bool {
+    if stored.starts_with('{') {
+        return SpringHash::parse(stored).is_ok_and(|hash| hash.scheme.is_costly());
+    }
+    parse_argon2(stored).is_ok_and(|scheme| scheme.is_costly())
 }
 
 const fn unpadded(alphabet: &Alphabet) -> GeneralPurpose {
@@ -279,8 +316,9 @@ fn parse_scrypt(text: &str) -> Result<Scheme, SpringValueRefused> {
         let bound = format!("N=2^{log_n},r={r},p={p}; at most {} MiB", MAX_MEMORY_BYTES >> 20);
         return Err(SpringValueRefused::TooCostly("scrypt", bound));
     }
+    let cost = (u64::from(r) * u64::from(p)) << log_n;
     let params = ScryptParams::new(log_n, r, p).map_err(|_| malformed)?;
-    Ok(Scheme::Scrypt { params, salt, derived })
+    Ok(Scheme::Scrypt { params, cost, salt, derived })
 }
 
 /// A salt and 256 derived bits in hexadecimal, as the encoders of both versions write them.

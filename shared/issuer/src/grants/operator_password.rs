@@ -3,7 +3,7 @@
 use crate::context::RequestContext;
 use crate::grants::login::PasswordLogin;
 use crate::grants::terms::Terms;
-use crate::records::{Principal, PrincipalKey};
+use crate::records::{Client, Principal, PrincipalKey};
 use crate::request::error::OAuthError;
 use crate::request::token_request::Login;
 
@@ -11,9 +11,10 @@ use crate::request::token_request::Login;
 pub(super) async fn log_in(
     logins: &PasswordLogin,
     login: &Login,
+    client: &Client,
     terms: &Terms<'_>,
     cx: &mut RequestContext,
 ) -> Result<(PrincipalKey, Principal), OAuthError> {
     let key = |username| PrincipalKey::Operator { username };
-    logins.log_in(login, terms.brand_key.as_deref(), key, cx).await
+    logins.log_in(login, client, terms.brand_key.as_deref(), key, cx).await
 }

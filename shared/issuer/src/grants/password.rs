@@ -3,7 +3,7 @@
 use crate::context::RequestContext;
 use crate::grants::login::PasswordLogin;
 use crate::grants::terms::Terms;
-use crate::records::{Principal, PrincipalKey};
+use crate::records::{Client, Principal, PrincipalKey};
 use crate::request::error::OAuthError;
 use crate::request::token_request::Login;
 
@@ -11,6 +11,7 @@ use crate::request::token_request::Login;
 pub(super) async fn log_in(
     logins: &PasswordLogin,
     login: &Login,
+    client: &Client,
     terms: &Terms<'_>,
     cx: &mut RequestContext,
 ) -> Result<(PrincipalKey, Principal), OAuthError> {
@@ -18,5 +19,5 @@ pub(super) async fn log_in(
         return Err(OAuthError::InvalidRequest("users belong to a brand, and the client has none"));
     };
     let key = |username| PrincipalKey::User { brand: brand.to_owned(), username };
-    logins.log_in(login, Some(brand), key, cx).await
+    logins.log_in(login, client, Some(brand), key, cx).await
 }

@@ -47,6 +47,10 @@ pub struct Client {
     /// For how long a refresh token may stay unused, in seconds; without a limit where not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refresh_idle: Option<u64>,
+    /// The failed logins from one address, over all names, after which further ones through this client must wait; 0
+    /// switches the counter off. The deployment's limit where not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_login_failures: Option<u32>,
     /// The `typ` header of its access tokens.
     pub typ: AccessTokenType,
     /// A disabled client is refused.
@@ -175,6 +179,7 @@ impl Client {
             access_ttl: DEFAULT_ACCESS_TTL,
             refresh_ttl: DEFAULT_REFRESH_TTL,
             refresh_idle: None,
+            max_login_failures: None,
             typ: AccessTokenType::default(),
             enabled: true,
             created: now,

@@ -164,7 +164,7 @@ impl Principal {
         now: Timestamp,
         random: &Random,
     ) -> Result<Self, PasswordError> {
-        Ok(Self::with_hash(key, password::hash(password, random)?, roles, brands, now, random)?)
+        Ok(Self::with_hash(key, password::hash_new(password, random)?, roles, brands, now, random)?)
     }
 
     /// A new principal without a password: it cannot log in until it has one.
@@ -212,7 +212,7 @@ impl Principal {
         now: Timestamp,
         random: &Random,
     ) -> Result<(), PasswordError> {
-        self.password_hash = password::hash(password, random)?;
+        self.password_hash = password::hash_new(password, random)?;
         self.end_sessions(now);
         Ok(())
     }
@@ -289,6 +289,11 @@ impl Principal {
         value.matches_stored(&self.password_hash)
     }
 
+    /// Reports whether verifying the stored password takes so long that a login is noticeably slow.
+    pub fn has_costly_password(&self) -> bool {
+        spring::is_costly(&self.password_hash)
+    }
+
     /// Reports whether it may act for `brand`. A token without a brand is valid for every brand, so only a principal of
     /// all brands may have one.
     pub(crate) fn serves(&self, brand: Option<&str>) -> bool {
@@ -298,8 +303,8 @@ impl Principal {
         }
     }
 
-    pub(crate) fn has_password(&self, password: &str) -> bool {
-        password::verify(password, &self.password_hash)
+    pub(crate) fn password_hash(&self) -> &str {
+        &self.password_hash
     }
 }
 

@@ -53,6 +53,8 @@ pub(crate) enum ClientRefusal {
     MalformedHeader,
     #[error("unknown client")]
     Unknown,
+    #[error("the client's record cannot be read")]
+    BrokenRecord,
     #[error("wrong secret")]
     WrongSecret,
     #[error("the client is disabled")]
@@ -64,6 +66,8 @@ pub(crate) enum ClientRefusal {
 pub(crate) enum GrantRefusal {
     #[error("unknown user or operator")]
     UnknownPrincipal,
+    #[error("the record of the user or operator cannot be read")]
+    BrokenRecord,
     #[error("wrong password")]
     WrongPassword,
     #[error("the user or operator is disabled")]
