@@ -5,7 +5,7 @@ use std::time::Duration;
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::records::Client;
 use countersign_lambda::Logging;
-use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET};
+use countersign_tests::in_process::{APP_SECRET, InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
 use countersign_tests::{START_SECONDS, TestClock, canaries};
@@ -73,4 +73,40 @@ async fn if_basic_has_two_interpretations_a_refusal_names_that_of_the_rfc() {
     Post::new("/oauth/token", "x%2Dy", SERVICE_SECRET, CREDENTIALS).to(&world.issuer).await.ok();
     let issued = &lines(&log, "issued")[0];
     assert_eq!((&issued["client_id"], &issued["presented"]), (&"x-y".into(), &Value::Null));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_that_waits_for_the_failures_of_others_is_counted_as_a_lock_out() {
+    canaries::watch();
+    let (audit, log) = audit_log();
+    let clock = TestClock::at(Timestamp::from_seconds(START_SECONDS));
+    let limits = [
+        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_ADDRESS", "1"),
+        ("COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_CLIENT", "2"),
+        ("COUNTERSIGN_MAX_LOGIN_FAILURES_PER_CLIENT_AND_ADDRESS", "1"),
+    ];
+    let world = InProcess::start_with_audit(&clock.clock(), &limits, audit).await;
+    for (name, address) in [
+        ("jane", "203.0.113.1"),
+        // Waits for the failure at its own address.
+        ("jane", "203.0.113.1"),
+        // Waits for the failure of another name.
+        ("joan", "203.0.113.1"),
+        ("jane", "203.0.113.2"),
+        // Waits for the failures at other addresses.
+        ("jane", "203.0.113.3"),
+    ] {
+        let form = [("grant_type", "password"), ("username", name), ("password", "a wrong password")];
+        Post::new("/oauth/token", "app", APP_SECRET, &form).from(address).to(&world.issuer).await;
+    }
+    let counted: Vec<_> = lines(&log, "slowed down")
+        .iter()
+        .map(|line| (line["counter"].as_str().unwrap().to_owned(), line["LockOuts"].as_u64()))
+        .collect();
+    let expected = [
+        ("principal and address", None),
+        ("logins by client and address", Some(1)),
+        ("principal and client", Some(1)),
+    ];
+    assert_eq!(counted, expected.map(|(counter, count)| (counter.to_owned(), count)));
 }
