@@ -335,3 +335,29 @@ async fn after_an_outage_a_slow_store_is_read_again_and_a_disabled_client_is_not
     assert!(ended.elapsed() < MINUTE, "noticed after {:?}", ended.elapsed());
     for_alice().to(&world.issuer).await.assert_error(401, "invalid_client");
 }
+
+/// A table that fails at once, because it is throttled, must not shorten the wait for another one
+/// for as long as it is throttled.
+#[tokio::test(start_paused = true)]
+async fn a_table_that_fails_quickly_does_not_hide_a_change_in_a_slow_one() {
+    let world = InProcess::start(&clock_of_tokio(), &[]).await;
+    for_alice().to(&world.issuer).await.ok();
+    world.store.set_faults(|call| match call.as_str() {
+        "GetItem clients" => Some(Fault::Reset),
+        _ => Some(Fault::LateBody),
+    });
+    let operators = world.table::<Principal>();
+    let key = PrincipalKey::Operator { username: "alice".into() };
+    let mut alice = operators.get(&key.to_string()).await.unwrap().unwrap();
+    alice.disable(clock_of_tokio().now());
+    operators.save(&mut alice).await.unwrap();
+    let begun = Instant::now();
+    let noticed = async {
+        while for_alice().to(&world.issuer).await.status == 200 {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+    };
+    tokio::time::timeout(10 * MINUTE, noticed).await.unwrap();
+    assert!(begun.elapsed() < 2 * MINUTE, "noticed after {:?}", begun.elapsed());
+    for_alice().to(&world.issuer).await.assert_error(400, "invalid_grant");
+}

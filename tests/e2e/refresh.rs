@@ -410,3 +410,20 @@ async fn a_retry_is_answered_by_a_clock_that_is_behind_or_ahead_by_less_than_the
         }
     }
 }
+
+#[tokio::test]
+async fn a_session_without_a_brand_ends_when_its_client_is_limited_to_brands() {
+    let issuer = TestIssuer::start().await;
+    issuer.change_principal(&alice(), |operator| operator.brands = vec!["*".into()]).await;
+    let password_grant = |grant: &GrantType| *grant == GrantType::Password;
+    issuer
+        .change_client("demo-app", |client| {
+            client.brands.clear();
+            client.grant_types.retain(|grant| !password_grant(grant));
+        })
+        .await;
+    let token = issuer.token("demo-app", ALICE, &[]).await.refresh_token();
+    let token = issuer.refresh(&token).await.refresh_token();
+    issuer.change_client("demo-app", |client| client.brands = vec!["acme".into()]).await;
+    issuer.refresh(&token).await.assert_error(400, "invalid_grant");
+}

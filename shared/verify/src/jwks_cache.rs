@@ -180,8 +180,13 @@ impl Shared {
         let fetched = tokio::time::timeout(limit, self.request()).await.unwrap_or_else(timed_out);
         let now = self.clock.now();
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        // A fetch that failed after the process was frozen says nothing about the issuer: the caller
+        // that finds it fetches again at once.
+        let was_frozen = fetched.is_err() && state.has_overdue_fetch(now);
         state.fetching_since = None;
-        state.last_fetch = Some(Fetch { at: now, failed: fetched.is_err() });
+        if !was_frozen {
+            state.last_fetch = Some(Fetch { at: now, failed: fetched.is_err() });
+        }
         match fetched {
             Ok((keys, max_age)) => {
                 state.cached = Some(CachedSet { keys: Arc::new(keys), fetched_at: start, max_age });

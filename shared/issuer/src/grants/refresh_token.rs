@@ -64,7 +64,7 @@ pub(super) async fn check_session(
     if claims.client_created != client.created
         || !client.grant_types.contains(&GrantType::RefreshToken)
         || !client.grant_types.contains(&original_grant)
-        || !brand_key.is_none_or(|brand| brand::allows(&client.brands, brand))
+        || !brand_key.map_or(client.brands.is_empty(), |brand| brand::allows(&client.brands, brand))
         || !client.audiences.contains(&claims.resource)
     {
         return refused(GrantRefusal::NoLongerAllowed);
