@@ -12,8 +12,7 @@ use countersign_issuer::random::Random;
 use countersign_issuer::records::Client;
 use countersign_issuer::store::{Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
-    APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
-    random_without_salts, wrong,
+    APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment, wrong,
 };
 use countersign_tests::{TestClock, TestResponse, prepare_process};
 use countersign_verify::Timestamp;
@@ -45,7 +44,7 @@ impl World {
         create_tables(&db, &prefix).await.unwrap();
         // DynamoDB expires items by the real clock, so the test clock must not make them look old.
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-        let random = random_without_salts();
+        let random = Random::system();
         for _ in 0..2 {
             let rotator = Rotator::new(
                 &db,

@@ -142,9 +142,10 @@ pub(super) struct Settings {
     #[arg(long, value_name = "DURATION", value_parser = parse_idle)]
     refresh_idle: Option<Idle>,
     /// Failed logins in 15 minutes from one address, over all usernames, after which further ones
-    /// must wait; 0 is off, for a server whose users share its address [default: the deployment's]
-    #[arg(long, value_name = "N")]
-    max_login_failures: Option<u32>,
+    /// must wait; 0 is off, for a server whose users share its address; `default` is the
+    /// deployment's [default: default]
+    #[arg(long, value_name = "N", value_parser = parse_login_failures)]
+    max_login_failures: Option<LoginFailures>,
     /// Header typ of access tokens [default: at+jwt]
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
@@ -153,6 +154,17 @@ pub(super) struct Settings {
 /// A limit on idle time in seconds, or none.
 #[derive(Debug, Clone, Copy)]
 struct Idle(Option<u64>);
+
+/// A limit of the client's own, or none.
+#[derive(Debug, Clone, Copy)]
+struct LoginFailures(Option<u32>);
+
+fn parse_login_failures(value: &str) -> Result<LoginFailures, String> {
+    if value == "default" {
+        return Ok(LoginFailures(None));
+    }
+    value.parse().map(|max| LoginFailures(Some(max))).map_err(|_| "expected a number, or default".to_owned())
+}
 
 fn parse_idle(value: &str) -> Result<Idle, String> {
     if value == "off" {
@@ -185,7 +197,7 @@ impl Settings {
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
         set(&mut client.refresh_idle, self.refresh_idle.map(|Idle(seconds)| seconds));
-        set(&mut client.max_login_failures, self.max_login_failures.map(Some));
+        set(&mut client.max_login_failures, self.max_login_failures.map(|LoginFailures(max)| max));
         set(&mut client.typ, self.typ.map(Into::into));
     }
 }

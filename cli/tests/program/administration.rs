@@ -122,6 +122,8 @@ async fn a_client_has_its_own_limit_of_failed_logins() {
         issuer.token("demo-app", &form, &[]).await.assert_error(400, "invalid_grant");
     }
     issuer.token("demo-app", JANE, &[]).await.assert_error(429, "temporarily_unavailable");
+    let by_default = shell.ok("client update demo-app --max-login-failures default", "");
+    assert_eq!(by_default["max_login_failures"], serde_json::Value::Null);
     shell.ok("client update demo-app --max-login-failures 0", "");
     issuer.token("demo-app", JANE, &[]).await.ok();
 }

@@ -12,7 +12,7 @@ use ring::hmac;
 use serde::Deserialize;
 
 use crate::guess_limit::{BasicCredentials, GuessLimit, Reservation};
-use crate::http_client::{self, HttpClient, HttpLimits};
+use crate::http_client::{self, HttpClient, HttpError, HttpLimits};
 use crate::{BuildError, Clock, Timestamp, TokenError, Verified, Verifier};
 
 /// The time that a successful exchange is cached. The issuer may itself cache its clients for a
@@ -39,6 +39,8 @@ pub(crate) enum BasicError {
     Throttled(u64),
     /// The issuer is unreachable, or its response cannot be used.
     Unavailable,
+    /// The issuer did not answer in time. It may have counted a failure.
+    TimedOut,
 }
 
 /// Exchanges Basic credentials at one token endpoint.
@@ -69,7 +71,8 @@ struct CachedPair {
 
 #[derive(Debug)]
 struct CachedOutcome {
-    /// The caller, or [`BasicError::Unavailable`]. Rejected credentials are not cached.
+    /// The caller, [`BasicError::Unavailable`] or [`BasicError::TimedOut`]. Rejected credentials are
+    /// not cached.
     outcome: Result<Verified, BasicError>,
     until: Timestamp,
 }
@@ -128,7 +131,7 @@ impl BasicExchange {
         };
         let outcome = self.exchange_and_verify(authorization, verifier).await;
         let now = self.clock.now();
-        if outcome != Err(BasicError::InvalidClient) {
+        if !matches!(outcome, Err(BasicError::InvalidClient | BasicError::TimedOut)) {
             self.limit.release(reservation);
         }
         let outcome = match (outcome, &pair.caller) {
@@ -137,7 +140,7 @@ impl BasicExchange {
         };
         let until = match &outcome {
             Ok(caller) => Some(now.plus(CACHE_TTL).min(Timestamp::from_seconds(caller.exp))),
-            Err(BasicError::Unavailable) => Some(now.plus(UNAVAILABLE_TTL)),
+            Err(BasicError::Unavailable | BasicError::TimedOut) => Some(now.plus(UNAVAILABLE_TTL)),
             Err(_) => None,
         };
         match &outcome {
@@ -222,7 +225,10 @@ impl BasicExchange {
             .header(ACCEPT, "application/json")
             .body(self.form.clone())
             .map_err(|error| unavailable(error.to_string()))?;
-        let response = self.http.send(request).await.map_err(|error| unavailable(error.to_string()))?;
+        let response = self.http.send(request).await.map_err(|error| {
+            let reason = unavailable(error.to_string());
+            if matches!(error, HttpError::TimedOut(_)) { BasicError::TimedOut } else { reason }
+        })?;
         if response.status().is_client_error() {
             log_rejection(&response);
         }

@@ -65,6 +65,7 @@ mod jwk;
 mod jwks_cache;
 pub mod jws;
 mod log_text;
+mod network;
 pub mod percent;
 #[cfg(feature = "policy")]
 pub mod policy;
@@ -80,5 +81,6 @@ pub use generated_secret::{generated_secret, is_generated_secret};
 pub use http_client::{HttpClient, HttpError, HttpLimits};
 pub use jwk::{InvalidJwk, Jwk, JwkSet};
 pub use log_text::log_text;
+pub use network::network_of;
 pub use time::{Clock, Timestamp};
 pub use verifier::{BuildError, Verified, Verifier, VerifierBuilder};

@@ -343,7 +343,7 @@ impl Rejection {
                 BasicError::InvalidClient => (StatusCode::UNAUTHORIZED, Some("Bearer".into())),
                 BasicError::NeedsToken => (StatusCode::FORBIDDEN, Some(NEEDS_TOKEN.into())),
                 BasicError::Throttled(_) => (StatusCode::TOO_MANY_REQUESTS, None),
-                BasicError::Unavailable => (StatusCode::SERVICE_UNAVAILABLE, None),
+                BasicError::Unavailable | BasicError::TimedOut => (StatusCode::SERVICE_UNAVAILABLE, None),
             },
         }
     }
@@ -354,7 +354,7 @@ impl Rejection {
             #[cfg(feature = "fetch")]
             Self::Basic(BasicError::Throttled(seconds)) => Some(*seconds),
             #[cfg(feature = "fetch")]
-            Self::Basic(BasicError::Unavailable) => Some(1),
+            Self::Basic(BasicError::Unavailable | BasicError::TimedOut) => Some(1),
             Self::Unavailable => Some(1),
             _ => None,
         }

@@ -384,3 +384,21 @@ fn the_token_endpoint_must_be_https_or_on_loopback() {
         assert!(is_accepted || matches!(layer, Err(BuildError::TokenEndpoint { .. })));
     }
 }
+
+/// Otherwise a stranger at a slow issuer could use up what all callers of a client share there.
+#[tokio::test(start_paused = true)]
+async fn a_guess_without_an_answer_counts_because_the_issuer_may_have_counted_it() {
+    let forge = Forge::new();
+    // It accepts connections and never answers.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}/oauth/token", listener.local_addr().unwrap());
+    let policy = Policy::from_toml(POLICY).unwrap();
+    let layer = ProtectLayer::with_basic(forge.verifier().build().unwrap(), policy, &endpoint).unwrap();
+    let api = protected(layer.peer_address(|_| Some([192, 0, 2, 1].into())));
+    let mut statuses = Vec::new();
+    for n in 0..6 {
+        let basic = format!("Basic {}", BASE64.encode(format!("svc:guess {n}")));
+        statuses.push(call(&api, "/a", &[&basic]).await.status().as_u16());
+    }
+    assert_eq!(statuses, [503, 503, 503, 503, 503, 429]);
+}
