@@ -266,7 +266,7 @@ async fn the_password_of_a_disabled_user_is_counted_like_a_wrong_one() {
     change_jane(&world, |jane| jane.disable(now)).await;
     let mut guesses = guesses("jane", USER);
     guesses.make(&world, 9).await.assert_error(400, "invalid_grant");
-    for _ in 0..3 {
+    for _ in 0..2 {
         login("jane", PASSWORD).from(USER).to(&world.issuer).await.assert_error(400, "invalid_grant");
         clock.advance(Duration::from_secs(1));
     }
@@ -493,7 +493,7 @@ async fn a_wrong_password_or_secret_that_is_sent_for_ever_is_slowed_down() {
             checked += 1;
             assert!(checked < 100);
         }
-        assert_eq!(checked, 2 * limit);
+        assert_eq!(checked, 2 * limit - 1, "every second one is counted");
     }
 }
 

@@ -229,10 +229,10 @@ fn client(id: &str, secret: &str, grants: &[GrantType], now: Timestamp) -> Clien
     }
 }
 
-/// A wrong password or secret. The throttle takes one in 256 for a repetition of the one before it, always the same ones
-/// at the same counter.
+/// A wrong password or secret. The throttle takes one guess in 256 for a repetition of the one before it: none of these,
+/// and none of the first 25 for a repetition of another.
 pub fn wrong(number: usize) -> String {
-    format!("a wrong guess {number}")
+    format!("a wrong guess #{number}")
 }
 
 /// With these settings guesses are counted and never slowed down.
