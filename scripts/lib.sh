@@ -68,13 +68,14 @@ stop_dev() {
 
 # run_pytest NAME SECONDS ARGUMENT…: runs pytest of `venv` for at most SECONDS, with its report in
 # target/checks/NAME.xml and its files in target/checks/NAME, and counts the results. It leads a
-# process group, so that everything it starts ends with it. It takes over the EXIT trap.
+# process group, so that everything it starts ends with it. It takes over the EXIT trap. If `within`
+# is set, it is a command that runs pytest, such as `unshare`.
 run_pytest() {
   local report=$target/checks/$1.xml data=$target/checks/$1 status=0
   mkdir -p "$target/checks"
   rm -f "$report"
   set -m
-  timeout "$2" "$venv/bin/python" -m pytest -q --tb=short -p no:cacheprovider \
+  timeout --kill-after=10 "$2" "${within[@]}" "$venv/bin/python" -m pytest -q --tb=short -p no:cacheprovider \
     --basetemp="$data" --junitxml="$report" "${@:3}" </dev/null &
   set +m
   group=$!

@@ -1,0 +1,22 @@
+import pytest
+from account import Account, Checkout
+from issuer import Issuer
+
+
+@pytest.fixture(scope="session")
+def account(tmp_path_factory):
+    account = Account(tmp_path_factory.mktemp("account"))
+    yield account
+    account.close()
+
+
+@pytest.fixture(scope="session")
+def checkout(account, tmp_path_factory):
+    return Checkout(account, tmp_path_factory.mktemp("checkout"))
+
+
+@pytest.fixture(scope="session")
+def issuer(account, checkout):
+    deployed = checkout.deploy(AuthorizerAudience="https://api.example.com")
+    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
+    return Issuer(account, "countersign")

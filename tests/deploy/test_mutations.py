@@ -1,0 +1,97 @@
+"""Templates with one fault each. A check of this folder must find each of them, or it proves
+nothing about the template without the fault."""
+
+import re
+from collections.abc import Callable
+from typing import NamedTuple
+
+import pytest
+import test_issuer
+import test_wiring
+from account import ROOT
+from issuer import Issuer
+
+TEXT = (ROOT / "template.yaml").read_text()
+
+
+class Mutation(NamedTuple):
+    """A fault, the check that finds it, and what that reports."""
+
+    old: str
+    new: str
+    check: Callable
+    symptom: str
+
+
+MUTATIONS = {
+    "token may not decrypt": Mutation(
+        "Action: kms:Decrypt\n", "Action: kms:DescribeKey\n",
+        test_issuer.test_a_service_gets_a_token, "client_credentials: 50"),
+    "the key policy names another path": Mutation(
+        "role/${Prefix}signers/*", "role/${Prefix}signer/*",
+        test_issuer.test_a_service_gets_a_token, "client_credentials: 50"),
+    "anyone may decrypt": Mutation(
+        "              ArnLike:\n                aws:PrincipalArn: !Sub arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${Prefix}signers/*\n", "",
+        test_issuer.test_nobody_else_in_the_account_can_decrypt_a_signing_key, "AccessDeniedException"),
+    "jwks may not project": Mutation(
+        "dynamodb:Select: SPECIFIC_ATTRIBUTES", "dynamodb:Select: COUNT",
+        test_issuer.test_it_publishes_its_metadata_and_its_keys, "503|500"),
+    "rotate may not write": Mutation(
+        "[dynamodb:Query, dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]\n                Resource: !GetAtt SigningKeysTable.Arn\n              # It",
+        "[dynamodb:Query, dynamodb:UpdateItem, dynamodb:DeleteItem]\n                Resource: !GetAtt SigningKeysTable.Arn\n              # It",
+        test_issuer.test_the_schedule_creates_the_first_keys, "AccessDenied"),
+    "revoke reaches token": Mutation(
+        "function:${Prefix}refresh\n", "function:${Prefix}token\n",
+        test_issuer.test_a_revoked_session_ends, "grant_type is missing"),
+    "a route is missing": Mutation(
+        "RouteKey: ANY /.well-known/openid-configuration", "RouteKey: ANY /.well-known/openid-config",
+        test_issuer.test_it_publishes_its_metadata_and_its_keys, "openid-configuration: .*Not Found"),
+    "the families expire by nothing": Mutation(
+        "TimeToLiveSpecification: {AttributeName: expires", "TimeToLiveSpecification: {AttributeName: expiry",
+        test_issuer.test_doctor_finds_no_fault, "expires its items by expiry"),
+    "an administrator may not see the expiry": Mutation(
+        "dynamodb:DescribeTimeToLive", "dynamodb:DescribeLimits",
+        test_issuer.test_doctor_finds_no_fault, "cannot be checked"),
+    "an administrator may do too much": Mutation(
+        "Action: [dynamodb:GetItem, dynamodb:Scan, dynamodb:PutItem, dynamodb:DeleteItem]", "Action: dynamodb:*",
+        test_issuer.test_an_administrator_may_do_no_more_than_administer, "DeletionProtectionEnabled|TableName"),
+    "the API may not invoke": Mutation(
+        "${AWS::AccountId}:${Api}/*", "${AWS::AccountId}:another/*",
+        test_wiring.test_the_api_may_invoke_the_function_of_every_route, "no permission to invoke"),
+    "other APIs may not invoke the authorizer": Mutation(
+        "${AWS::AccountId}:*/authorizers/*", "${AWS::AccountId}:*/authorizer/*",
+        test_wiring.test_other_apis_may_invoke_the_authorizer, "no permission to invoke"),
+    "the schedule may not invoke": Mutation(
+        "Resource: !GetAtt RotateFunction.Arn", "Resource: !GetAtt TokenFunction.Arn",
+        test_wiring.test_the_schedule_may_invoke_the_rotation, "may not invoke its target"),
+    "a function may not write its log": Mutation(
+        "Resource: !GetAtt JwksLogs.Arn", "Resource: !GetAtt TokenLogs.Arn",
+        test_wiring.test_every_function_may_write_its_log_and_its_traces, "jwks: logs:"),
+    "an alarm looks elsewhere": Mutation(
+        "Namespace: !Sub ${Prefix}issuer\n", "Namespace: !Sub ${Prefix}issuers\n",
+        test_wiring.test_the_alarms_and_the_dashboard_find_the_metrics_that_the_functions_write, "is never written"),
+}
+
+
+@pytest.fixture(scope="module")
+def package(account, issuer):
+    """Returns the template as `sam deploy` has packaged it for the issuer: with uploaded code."""
+    deployed = account.client("cloudformation").get_template(StackName=issuer.stack, TemplateStage="Processed")
+    text = TEXT
+    for name, folder in re.findall(r"^  (\w+)Function:(?:\n    .*)*?\n      CodeUri: (.*)", TEXT, re.M):
+        code = deployed["TemplateBody"]["Resources"][f"{name}Function"]["Properties"]["Code"]
+        text = text.replace(f"CodeUri: {folder}\n", f"CodeUri: s3://{code['S3Bucket']}/{code['S3Key']}\n")
+    assert "CodeUri: functions" not in text
+    return text
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_a_fault_is_found(account, package, name):
+    mutation = MUTATIONS[name]
+    assert mutation.old in package
+    template = package.replace(mutation.old, mutation.new)
+    stack = f"mutant-{list(MUTATIONS).index(name)}"
+    account.create_stack(
+        stack, template, Prefix=f"{stack}-", Architecture="x86_64", AuthorizerAudience="https://api.example.com")
+    with pytest.raises(AssertionError, match=mutation.symptom):
+        mutation.check(Issuer(account, stack))

@@ -1,0 +1,138 @@
+"""What the emulator does not enforce, compared as it is deployed: who may invoke a function, write a
+log, and start the rotation. And the names by which the alarms and the dashboard find metrics."""
+
+import json
+import re
+from fnmatch import fnmatchcase
+
+from account import FUNCTIONS, REGION
+
+
+def as_list(value):
+    return value if isinstance(value, list) else [value]
+
+
+def role_allows(account, role_arn, action, resource):
+    """Returns whether the inline policies of a role allow an action, by exact names and `*`."""
+    iam, role = account.client("iam"), role_arn.rpartition("/")[2]
+    documents = [
+        iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
+        for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
+    ]
+    return any(
+        statement["Effect"] == "Allow"
+        and "Condition" not in statement
+        and action in as_list(statement["Action"])
+        and any(fnmatchcase(resource, pattern) for pattern in as_list(statement["Resource"]))
+        for document in documents
+        for statement in document["Statement"]
+    )
+
+
+def api_gateway_may_invoke(account, function, source):
+    """Returns whether the policy of a function lets API Gateway invoke it on behalf of an ARN."""
+    policy = json.loads(account.client("lambda").get_policy(FunctionName=function)["Policy"])
+    return any(
+        statement["Effect"] == "Allow"
+        and statement["Principal"] == {"Service": "apigateway.amazonaws.com"}
+        and statement["Action"] == "lambda:InvokeFunction"
+        and fnmatchcase(source, statement["Condition"]["ArnLike"]["AWS:SourceArn"])
+        for statement in policy["Statement"]
+    )
+
+
+def source_arn(account, api, rest):
+    number = account.client("sts").get_caller_identity()["Account"]
+    return f"arn:aws:execute-api:{REGION}:{number}:{api}/{rest}"
+
+
+def test_the_api_may_invoke_the_function_of_every_route(issuer):
+    gateway = issuer.account.client("apigatewayv2")
+    api = re.match(r"https://(\w+)\.", issuer.url)[1]
+    integrations = {one["IntegrationId"]: one for one in gateway.get_integrations(ApiId=api)["Items"]}
+    routes = gateway.get_routes(ApiId=api)["Items"]
+    assert len(routes) == 7
+    for route in routes:
+        path = route["RouteKey"].split(" ")[1]
+        function = integrations[route["Target"].removeprefix("integrations/")]["IntegrationUri"].rpartition(":")[2]
+        source = source_arn(issuer.account, api, f"$default/POST{path}")
+        assert api_gateway_may_invoke(issuer.account, function, source), f"{path}: no permission to invoke {function}"
+
+
+def test_other_apis_may_invoke_the_authorizer(issuer):
+    source = source_arn(issuer.account, "another1", "authorizers/abc123")
+    assert api_gateway_may_invoke(issuer.account, issuer.prefix + "authorizer", source), "no permission to invoke"
+    assert not api_gateway_may_invoke(issuer.account, issuer.prefix + "authorizer", source_arn(issuer.account, "another1", "$default/GET/"))
+
+
+def test_the_schedule_may_invoke_the_rotation(issuer):
+    schedule = issuer.account.client("scheduler").get_schedule(Name=issuer.prefix + "rotate")
+    target, role = schedule["Target"]["Arn"], schedule["Target"]["RoleArn"]
+    assert target.endswith(f":function:{issuer.prefix}rotate")
+    assert role_allows(issuer.account, role, "lambda:InvokeFunction", target), "the schedule may not invoke its target"
+    (trust,) = issuer.account.client("iam").get_role(RoleName=role.rpartition("/")[2])["Role"][
+        "AssumeRolePolicyDocument"]["Statement"]
+    assert (trust["Effect"], trust["Principal"], trust["Action"]) == (
+        "Allow", {"Service": "scheduler.amazonaws.com"}, "sts:AssumeRole")
+
+
+def test_every_function_may_write_its_log_and_its_traces(issuer):
+    for name in FUNCTIONS:
+        function = issuer.account.client("lambda").get_function_configuration(FunctionName=issuer.prefix + name)
+        group = function["LoggingConfig"]["LogGroup"]
+        assert group == f"/aws/lambda/{issuer.prefix}{name}"
+        (described,) = issuer.account.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
+            assert role_allows(issuer.account, function["Role"], action, described["arn"]), f"{name}: {action}"
+        assert function["TracingConfig"]["Mode"] == "Active"
+        assert role_allows(issuer.account, function["Role"], "xray:PutTraceSegments", "*")
+
+
+def test_the_alarms_and_the_dashboard_find_the_metrics_that_the_functions_write(issuer):
+    issuer.granted(issuer.service, "client_credentials")
+    issuer.post("/oauth/token", (issuer.service[0], "csgn_wrong"), grant_type="client_credentials")
+    written = set(written_metrics(issuer))
+    names = {name for _, name, _ in written}
+    assert {"KeyAge", "Tokens", "Refused", "ColdStarts"} <= names
+
+    alarms = issuer.account.client("cloudwatch").describe_alarms(AlarmNamePrefix=issuer.prefix)["MetricAlarms"]
+    for alarm in alarms:
+        wanted = (alarm["Namespace"], alarm["MetricName"], tuple(one["Name"] for one in alarm["Dimensions"]))
+        assert wanted in written or alarm["MetricName"] not in names, f"{alarm['AlarmName']}: {wanted} is never written"
+    assert "KeyAge" in {alarm["MetricName"] for alarm in alarms}
+
+    for namespace, dimensions, name in searches(issuer):
+        assert (namespace, name, dimensions) in written or name not in names, f"the dashboard finds no {name}"
+    assert {"Tokens", "Refused", "ColdStarts"} <= {name for _, _, name in searches(issuer)}
+
+
+def written_metrics(issuer):
+    """Yields namespace, name and dimensions of the metrics in the log (the embedded metric format)."""
+    for name in FUNCTIONS:
+        for line in issuer.account.log_lines(f"/aws/lambda/{issuer.prefix}{name}"):
+            for directive in line.get("_aws", {}).get("CloudWatchMetrics", []):
+                for metric in directive["Metrics"]:
+                    for dimensions in directive["Dimensions"]:
+                        yield directive["Namespace"], metric["Name"], tuple(dimensions)
+
+
+def dashboard(issuer):
+    name = issuer.prefix + "issuer"
+    return json.loads(issuer.account.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
+
+
+def searches(issuer):
+    """Yields namespace, dimensions and metric of the dashboard's search expressions. A namespace with
+    other characters than letters and digits must stand in double quotes (CloudWatch search syntax)."""
+    for widget in dashboard(issuer)["widgets"]:
+        for metric in widget["properties"].get("metrics", []):
+            for expression in re.findall(r"SEARCH\('(.*?)'", json.dumps(metric[0]).replace('\\"', '"')):
+                found = re.fullmatch(r'\{"([\w.-]+)",([\w,]+)\} MetricName="(\w+)"', expression)
+                assert found, f"not a search in a quoted namespace: {expression}"
+                yield found[1], tuple(found[2].split(",")), found[3]
+
+
+def test_the_dashboard_shows_every_alarm(issuer):
+    (shown,) = [widget["properties"]["alarms"] for widget in dashboard(issuer)["widgets"] if widget["type"] == "alarm"]
+    alarms = issuer.account.client("cloudwatch").describe_alarms(AlarmNamePrefix=issuer.prefix)["MetricAlarms"]
+    assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in alarms)
