@@ -116,18 +116,24 @@ def resolve_the_encryption_context():
     iam_actions.request_tag_context = resolve_with_encryption_context
 
 
-def resolve_the_role_of_a_session():
-    """aws:PrincipalArn of a role's session is the ARN of the role, with its path. MiniStack has
-    that of the session, which has no path."""
+def resolve_the_identity_of_a_function():
+    """aws:PrincipalArn of a role's session is the ARN of the role, with its path; MiniStack has that
+    of the session. And a request of a function carries lambda:SourceFunctionArn; in MiniStack, the
+    session of a function has its name."""
     resolve = iam_evaluator._resolve_condition_key
 
-    def resolve_role(key, context):
-        if key.lower() == "aws:principalarn" and ":assumed-role/" in context.principal_arn:
-            name = iam_evaluator._role_name_from_assumed_arn(context.principal_arn)
-            return iam._roles.get_scoped(context.principal_account, None, name)["Arn"]
+    def resolve_role_and_function(key, context):
+        session = context.principal_arn
+        if ":assumed-role/" in session:
+            if key.lower() == "aws:principalarn":
+                name = iam_evaluator._role_name_from_assumed_arn(session)
+                return iam._roles.get_scoped(context.principal_account, None, name)["Arn"]
+            if key.lower() == "lambda:sourcefunctionarn":
+                function = session.rpartition("/")[2]
+                return f"arn:aws:lambda:{context.region}:{context.principal_account}:function:{function}"
         return resolve(key, context)
 
-    iam_evaluator._resolve_condition_key = resolve_role
+    iam_evaluator._resolve_condition_key = resolve_role_and_function
 
 
 def answer_for_apis_under_their_real_names():
@@ -142,6 +148,6 @@ limit_reserved_concurrency()
 refuse_to_delete_an_attached_policy()
 start_a_rate_at_once()
 resolve_the_encryption_context()
-resolve_the_role_of_a_session()
+resolve_the_identity_of_a_function()
 answer_for_apis_under_their_real_names()
 app.main()
