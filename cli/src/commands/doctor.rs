@@ -27,8 +27,8 @@ Examples:
   countersign doctor --profile admin --region eu-central-1 \\
       --prefix staging-countersign- --json
 
-Checks the tables and their expiry, the clients' records and secrets, KMS, the signing keys, this machine's clock, and what the issuer \
-publishes. Changes nothing. First set the variables of the stack output Environment.
+Checks the tables, their expiry and their protection, the clients' records and secrets, KMS, the signing keys, this machine's \
+clock, and what the issuer publishes. Changes nothing. First set the variables of the stack output Environment.
 
 Exit code: 0 if nothing is broken, 1 if something is.")]
 pub(super) struct DoctorCommand {}
@@ -76,8 +76,9 @@ async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
     let issuer = lookup("COUNTERSIGN_ISSUER").and_then(|url| url.parse::<IssuerUrl>().ok());
     let rules = ClientRules::new(config.schedule.settings().max_lifetimes, issuer);
     findings.extend(clients::check(&clients, &rules, clock.now()).await);
-    findings.push(keys::check_envelope(lookup, &config).await);
-    let ring = KeyTable::new(db, &config.table_prefix).ring(&config.schedule).await;
+    let table = KeyTable::new(db, &config.table_prefix);
+    findings.push(keys::check_envelope(lookup, &config, &table).await);
+    let ring = table.ring(&config.schedule).await;
     match &ring {
         Ok(ring) => findings.extend(keys::check_ring(ring, clock.now(), &config.schedule)),
         Err(error) => findings.push(Finding::broken(

@@ -1,6 +1,7 @@
 //! The HTTP client that fetches the key set and exchanges Basic credentials.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{ACCEPT, HeaderMap, HeaderName};
@@ -10,6 +11,10 @@ use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
 
 use crate::{BuildError, with_causes};
 
@@ -75,12 +80,18 @@ pub enum HttpError {
 impl HttpClient {
     /// Creates a client. It opens no connection yet.
     pub fn new(limits: HttpLimits) -> Result<Self, BuildError> {
+        Self::with_more_roots(limits, &[])
+    }
+
+    /// Creates a client that also trusts the certificates of a PEM text, such as that of a proxy
+    /// which inspects TLS.
+    pub fn with_more_roots(limits: HttpLimits, pem: &[u8]) -> Result<Self, BuildError> {
+        let tls = tls_config(pem).map_err(BuildError::HttpClient)?;
         let mut connector = HttpConnector::new();
         connector.enforce_http(false);
         connector.set_connect_timeout(Some(limits.connect_timeout));
         let connector = HttpsConnectorBuilder::new()
-            .with_provider_and_platform_verifier(rustls::crypto::ring::default_provider())
-            .map_err(|error| BuildError::HttpClient(error.to_string()))?
+            .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .wrap_connector(connector);
@@ -121,6 +132,24 @@ impl HttpClient {
         let timeout = self.limits.timeout;
         tokio::time::timeout(timeout, response).await.map_err(|_| HttpError::TimedOut(timeout))?
     }
+}
+
+/// Trusts the machine's certificate authorities and the certificates of a PEM text.
+fn tls_config(pem: &[u8]) -> Result<ClientConfig, String> {
+    let roots: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| format!("a certificate is broken: {error}"))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier =
+        Verifier::new_with_extra_roots(roots, Arc::clone(&provider)).map_err(|error| error.to_string())?;
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| error.to_string())?
+        // The platform's own verifier, which checks certificates like any other.
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth();
+    Ok(config)
 }
 
 /// Parses a URL that keys and credentials may travel to and from: `https`, or `http` on loopback.

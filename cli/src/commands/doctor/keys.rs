@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use countersign_issuer::config::{EnvelopeConfig, StoreConfig};
-use countersign_issuer::keys::{Ring, RotationSchedule, format_duration};
+use countersign_issuer::config::StoreConfig;
+use countersign_issuer::keys::{KeyTable, Ring, RotationSchedule, format_duration};
 use countersign_verify::Timestamp;
 
 use super::Lookup;
@@ -54,7 +54,8 @@ pub(super) fn check_ring(ring: &Ring, now: Timestamp, schedule: &RotationSchedul
     findings
 }
 
-pub(super) async fn check_envelope(lookup: &Lookup, config: &StoreConfig) -> Finding {
+/// Checks the KMS key, and that it is the one which encrypts the private halves in `table`.
+pub(super) async fn check_envelope(lookup: &Lookup, config: &StoreConfig, table: &KeyTable) -> Finding {
     const CHECK: &str = "kms";
     let envelope = match StoreConfig::with_envelope_from_lookup(lookup) {
         Ok((_, envelope)) => envelope,
@@ -66,19 +67,37 @@ pub(super) async fn check_envelope(lookup: &Lookup, config: &StoreConfig) -> Fin
             );
         }
     };
-    let found = match &envelope {
-        EnvelopeConfig::Kms { key_id, .. } => format!("{key_id} is enabled"),
-        EnvelopeConfig::Local(_) => {
-            "COUNTERSIGN_LOCAL_KEY encrypts the signing keys; KMS is not used".to_owned()
+    let arn = match envelope.into_envelope(&config.aws).enabled_kms_key().await {
+        Ok(Some(arn)) => arn,
+        Ok(None) => {
+            return Finding::ok(CHECK, "COUNTERSIGN_LOCAL_KEY encrypts the signing keys; KMS is not used");
+        }
+        Err(error) => {
+            return Finding::broken(
+                CHECK,
+                error.to_string(),
+                "without its KMS key no cold function can sign: restore the key with `aws kms enable-key` or `aws kms \
+                 cancel-key-deletion`; if a permission is missing, attach the stack's ReaderPolicy",
+            );
         }
     };
-    match envelope.into_envelope(&config.aws).check().await {
-        Ok(()) => Finding::ok(CHECK, found),
-        Err(error) => Finding::broken(
+    match table.kms_keys().await {
+        Ok(used) if used.iter().all(|used| *used == arn) => {
+            Finding::ok(CHECK, format!("{arn} is enabled, and encrypts the signing keys"))
+        }
+        Ok(used) => {
+            let others: Vec<String> = used.into_iter().filter(|used| *used != arn).collect();
+            Finding::broken(
+                CHECK,
+                format!("signing keys are encrypted by {}, and not by {arn}", others.join(", ")),
+                "the functions cannot decrypt these keys, and answer 500: delete the stack, and make it again with \
+                 scripts/restore-stack, which imports the KMS key that the signing keys name",
+            )
+        }
+        Err(error) => Finding::warning(
             CHECK,
-            error.to_string(),
-            "without its KMS key no cold function can sign: restore the key with `aws kms enable-key` or `aws kms \
-             cancel-key-deletion`; if a permission is missing, attach the stack's ReaderPolicy",
+            format!("{arn} is enabled; not checked that it encrypts the signing keys: {error}"),
+            "attach the stack's ReaderPolicy to the user or role that runs this",
         ),
     }
 }

@@ -31,12 +31,12 @@ pub(super) async fn check(lookup: &Lookup, ring: Option<&Ring>, clock: &Clock) -
             "set it to its value in the stack output Environment",
         )];
     };
-    let limits = HttpLimits { timeout: TIMEOUT, connect_timeout: TIMEOUT, ..HttpLimits::default() };
-    let http = match HttpClient::new(limits) {
+    let http = match http_client(lookup) {
         Ok(http) => http,
         Err(error) => {
-            let remedy = "install the certificate authorities of this machine's operating system";
-            return vec![Finding::broken(CHECK, error.to_string(), remedy)];
+            let remedy = "install the certificate authorities of this machine's operating system, and let \
+                          AWS_CA_BUNDLE name a file of certificates, if anything";
+            return vec![Finding::broken(CHECK, error, remedy)];
         }
     };
     let mut findings = Vec::new();
@@ -44,6 +44,18 @@ pub(super) async fn check(lookup: &Lookup, ring: Option<&Ring>, clock: &Clock) -
         findings.push(*finding);
     }
     findings
+}
+
+/// Trusts the roots in `AWS_CA_BUNDLE` too: an issuer that is reached through the same proxy as AWS
+/// has a certificate of that proxy.
+fn http_client(lookup: &Lookup) -> Result<HttpClient, String> {
+    let limits = HttpLimits { timeout: TIMEOUT, connect_timeout: TIMEOUT, ..HttpLimits::default() };
+    let bundle = lookup("AWS_CA_BUNDLE").filter(|path| !path.is_empty());
+    let roots = match bundle {
+        Some(path) => std::fs::read(&path).map_err(|error| format!("{path}: {error}"))?,
+        None => Vec::new(),
+    };
+    HttpClient::with_more_roots(limits, &roots).map_err(|error| error.to_string())
 }
 
 async fn check_documents(

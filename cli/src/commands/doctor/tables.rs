@@ -1,9 +1,10 @@
-//! The tables: each exists, has the right key, and expires its items if it must.
+//! The tables: each exists, has the right key, expires its items if it must, and is protected from
+//! loss.
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::ProvideErrorMetadata;
 use aws_sdk_dynamodb::types::{
-    IndexStatus, KeySchemaElement, TableDescription, TableStatus, TimeToLiveStatus,
+    IndexStatus, KeySchemaElement, PointInTimeRecoveryStatus, TableDescription, TableStatus, TimeToLiveStatus,
 };
 use countersign_issuer::config::StoreConfig;
 use countersign_issuer::store::{TableShape, table_shapes};
@@ -20,7 +21,7 @@ pub(super) async fn check(db: &Client, config: &StoreConfig) -> Vec<Finding> {
     let mut findings = Vec::new();
     for shape in table_shapes() {
         let name = format!("{}{}", config.table_prefix, shape.name);
-        findings.extend(check_table(db, shape, &name, &place).await);
+        findings.extend(check_table(db, shape, &name, &place, config.aws.endpoint.is_none()).await);
     }
     if findings.is_empty() {
         let (count, prefix) = (table_shapes().len(), &config.table_prefix);
@@ -29,7 +30,7 @@ pub(super) async fn check(db: &Client, config: &StoreConfig) -> Vec<Finding> {
     findings
 }
 
-async fn check_table(db: &Client, shape: &TableShape, name: &str, place: &str) -> Vec<Finding> {
+async fn check_table(db: &Client, shape: &TableShape, name: &str, place: &str, is_aws: bool) -> Vec<Finding> {
     let described = match db.describe_table().table_name(name).send().await {
         Ok(described) => described,
         Err(error) => return vec![not_described(&error, error.code(), name, place)],
@@ -56,6 +57,48 @@ async fn check_table(db: &Client, shape: &TableShape, name: &str, place: &str) -
     }
     findings.extend(check_index(table, shape, name));
     findings.extend(check_expiry(db, shape, name).await);
+    // A local store has neither.
+    if is_aws {
+        findings.extend(check_protection(db, table, name).await);
+    }
+    findings
+}
+
+/// Checks the two protections against the loss of a table's items.
+async fn check_protection(db: &Client, table: &TableDescription, name: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    if table.deletion_protection_enabled() != Some(true) {
+        findings.push(Finding::warning(
+            CHECK,
+            format!("{name} is not protected from deletion"),
+            "deploy the stack again with DeletionProtection=on",
+        ));
+    }
+    let described = match db.describe_continuous_backups().table_name(name).send().await {
+        Ok(described) => described,
+        Err(error) => {
+            findings.push(Finding::warning(
+                CHECK,
+                format!("the point-in-time recovery of {name} cannot be checked: {}", with_causes(&error)),
+                "attach the stack's ReaderPolicy to the user or role that runs this",
+            ));
+            return findings;
+        }
+    };
+    let recovery = described
+        .continuous_backups_description()
+        .and_then(|backups| backups.point_in_time_recovery_description())
+        .and_then(|recovery| recovery.point_in_time_recovery_status());
+    if recovery != Some(&PointInTimeRecoveryStatus::Enabled) {
+        findings.push(Finding::warning(
+            CHECK,
+            format!("{name} has no point-in-time recovery"),
+            format!(
+                "aws dynamodb update-continuous-backups --table-name {name} \
+                 --point-in-time-recovery-specification PointInTimeRecoveryEnabled=true"
+            ),
+        ));
+    }
     findings
 }
 

@@ -32,6 +32,8 @@ impl EncryptionContext {
 pub(crate) struct EncryptedKeyPair {
     pub(crate) jwk: Jwk,
     pub(crate) encrypted_private_key: Vec<u8>,
+    /// The ARN of the KMS key that encrypted it, if one did.
+    pub(crate) kms_key: Option<String>,
 }
 
 /// An error of making or decrypting a key.
@@ -69,9 +71,15 @@ pub enum KeyEnvelope {
 impl KeyEnvelope {
     /// Checks that the encrypting key can be reached and used. Decrypts nothing.
     pub async fn check(&self) -> Result<(), EnvelopeError> {
+        self.enabled_kms_key().await.map(|_| ())
+    }
+
+    /// Returns the ARN of the KMS key, if one encrypts. It is an error if that key cannot be reached
+    /// or used.
+    pub async fn enabled_kms_key(&self) -> Result<Option<String>, EnvelopeError> {
         match self {
-            Self::Kms(kms) => kms.check().await,
-            Self::Local(_) => Ok(()),
+            Self::Kms(kms) => kms.enabled_key().await.map(Some),
+            Self::Local(_) => Ok(None),
         }
     }
 

@@ -166,7 +166,7 @@ impl Rotator {
                 withdrawn_at: None,
                 erased_at: None,
             };
-            if !self.table.put(&key, pair.encrypted_private_key).await? {
+            if !self.table.put(&key, pair.encrypted_private_key, pair.kms_key).await? {
                 // A concurrent run took the number. It makes the remaining keys too.
                 break;
             }

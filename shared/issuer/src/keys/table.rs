@@ -1,8 +1,9 @@
 //! The `signing-keys` table: partition `ring`, sort key `seq`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::operation::query::builders::QueryFluentBuilder;
 use aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder;
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{AttributeValue, Select};
@@ -22,6 +23,9 @@ const PUBLIC_ATTRIBUTES: &str = "#ring, #seq, kid, jwk, announced_at, known_at, 
 
 /// The attribute of the encrypted private half.
 const ENCRYPTED_PRIVATE_KEY: &str = "wrapped";
+
+/// The attribute of the ARN of the KMS key that encrypted it. The two are removed together.
+const KMS_KEY: &str = "kms_key";
 
 /// The contents of the table.
 #[derive(Debug, Default)]
@@ -54,18 +58,8 @@ impl KeyTable {
     /// skipped and left unchanged.
     pub(crate) async fn read(&self) -> Result<TableContents, StoreError> {
         let mut pages = self
-            .db
-            .query()
-            .table_name(&self.name)
-            // The lead starts with the announcement, so a copy must not be older than its time of
-            // reading.
-            .consistent_read(true)
-            .key_condition_expression("#ring = :ring")
-            .select(Select::SpecificAttributes)
-            .projection_expression(PUBLIC_ATTRIBUTES)
-            .expression_attribute_names("#ring", "ring")
+            .query(PUBLIC_ATTRIBUTES)
             .expression_attribute_names("#seq", "seq")
-            .expression_attribute_values(":ring", AttributeValue::S(RING.into()))
             .into_paginator()
             .items()
             .send();
@@ -97,6 +91,32 @@ impl KeyTable {
         Ok(Ring::new(self.read().await?.keys, schedule))
     }
 
+    /// Reads which KMS keys encrypt the private halves, by their ARNs.
+    pub async fn kms_keys(&self) -> Result<BTreeSet<String>, StoreError> {
+        let mut pages = self.query(KMS_KEY).into_paginator().items().send();
+        let mut found = BTreeSet::new();
+        while let Some(item) = pages.next().await {
+            let item = item.map_err(|error| StoreError::from_sdk("query the KMS keys", error))?;
+            found.extend(item.get(KMS_KEY).and_then(|arn| arn.as_s().ok()).cloned());
+        }
+        Ok(found)
+    }
+
+    /// A query for these attributes of every key.
+    fn query(&self, attributes: &str) -> QueryFluentBuilder {
+        self.db
+            .query()
+            .table_name(&self.name)
+            // The lead starts with the announcement, so a copy must not be older than its time of
+            // reading.
+            .consistent_read(true)
+            .key_condition_expression("#ring = :ring")
+            .select(Select::SpecificAttributes)
+            .projection_expression(attributes)
+            .expression_attribute_names("#ring", "ring")
+            .expression_attribute_values(":ring", AttributeValue::S(RING.into()))
+    }
+
     /// Reads the encrypted private half of a key. Returns none once it has been erased.
     pub(crate) async fn encrypted_private_key(&self, seq: u64) -> Result<Option<Vec<u8>>, StoreError> {
         let request =
@@ -113,11 +133,12 @@ impl KeyTable {
         &self,
         key: &RingKey,
         encrypted_private_key: Vec<u8>,
+        kms_key: Option<String>,
     ) -> Result<bool, StoreError> {
         const OPERATION: &str = "put signing key";
         let jwk = serde_json::to_string(&key.jwk)
             .map_err(|error| StoreError::Corrupt { operation: OPERATION, detail: error.to_string() })?;
-        let request = self
+        let mut request = self
             .db
             .put_item()
             .table_name(&self.name)
@@ -132,6 +153,9 @@ impl KeyTable {
             .item(ENCRYPTED_PRIVATE_KEY, AttributeValue::B(Blob::new(encrypted_private_key)))
             .condition_expression("attribute_not_exists(#ring)")
             .expression_attribute_names("#ring", "ring");
+        if let Some(arn) = kms_key {
+            request = request.item(KMS_KEY, AttributeValue::S(arn));
+        }
         was_applied(OPERATION, request.send().await)
     }
 
@@ -151,9 +175,10 @@ impl KeyTable {
     pub(crate) async fn withdraw(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("SET withdrawn_at = :now, erased_at = :now REMOVE #private")
+            .update_expression("SET withdrawn_at = :now, erased_at = :now REMOVE #private, #kms_key")
             .condition_expression("attribute_exists(kid) AND attribute_not_exists(withdrawn_at)")
             .expression_attribute_names("#private", ENCRYPTED_PRIVATE_KEY)
+            .expression_attribute_names("#kms_key", KMS_KEY)
             .expression_attribute_values(":now", moment(now));
         was_applied("withdraw signing key", request.send().await)
     }
@@ -163,10 +188,11 @@ impl KeyTable {
     pub(crate) async fn erase_private_key(&self, seq: u64, now: Timestamp) -> Result<bool, StoreError> {
         let request = self
             .update(seq)
-            .update_expression("SET erased_at = :now REMOVE #private")
+            .update_expression("SET erased_at = :now REMOVE #private, #kms_key")
             .expression_attribute_values(":now", moment(now))
             .condition_expression("attribute_exists(#private)")
-            .expression_attribute_names("#private", ENCRYPTED_PRIVATE_KEY);
+            .expression_attribute_names("#private", ENCRYPTED_PRIVATE_KEY)
+            .expression_attribute_names("#kms_key", KMS_KEY);
         was_applied("erase signing key", request.send().await)
     }
 

@@ -27,12 +27,13 @@ impl KmsEnvelope {
         Self { client, key_id }
     }
 
-    pub(super) async fn check(&self) -> Result<(), EnvelopeError> {
+    /// Returns the ARN of the key, or an error if it is not enabled.
+    pub(super) async fn enabled_key(&self) -> Result<String, EnvelopeError> {
         let described = self.client.describe_key().key_id(&self.key_id).send().await.map_err(from_sdk)?;
-        let state = described.key_metadata().and_then(|key| key.key_state());
-        match state {
-            Some(KeyState::Enabled) => Ok(()),
-            state => {
+        let key = described.key_metadata();
+        match (key.and_then(|key| key.key_state()), key.and_then(|key| key.arn())) {
+            (Some(KeyState::Enabled), Some(arn)) => Ok(arn.to_owned()),
+            (state, _) => {
                 let state = state.map_or("in no known state", KeyState::as_str);
                 Err(EnvelopeError::Refused(format!("the key {} is {state}", self.key_id)))
             }
@@ -60,7 +61,7 @@ impl KmsEnvelope {
             .map_err(|_| EnvelopeError::NotAKey("the public half does not parse"))?;
         let jwk = Jwk::from_uncompressed_point(public.to_sec1_point(false).as_bytes())
             .map_err(|_| EnvelopeError::NotAKey("the public half is not a point of the curve"))?;
-        Ok(EncryptedKeyPair { jwk, encrypted_private_key: encrypted.into_inner() })
+        Ok(EncryptedKeyPair { jwk, encrypted_private_key: encrypted.into_inner(), kms_key: pair.key_id })
     }
 
     pub(super) async fn decrypt(

@@ -36,7 +36,7 @@ impl LocalEnvelope {
         let pkcs8 =
             secret.to_pkcs8_der().map_err(|_| EnvelopeError::NotAKey("the private half does not encode"))?;
         let encrypted_private_key = self.encrypt(pkcs8.as_bytes(), context, random)?;
-        Ok(EncryptedKeyPair { jwk, encrypted_private_key })
+        Ok(EncryptedKeyPair { jwk, encrypted_private_key, kms_key: None })
     }
 
     /// Returns nonce ‖ ciphertext ‖ tag.
