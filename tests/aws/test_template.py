@@ -88,7 +88,7 @@ def test_the_code_writes_every_metric_of_the_alarms_and_the_dashboard():
     metrics = [one["MetricStat"]["Metric"] for alarm in alarms for one in alarm.get("Metrics", []) if "MetricStat" in one]
     own = {one["MetricName"] for one in alarms + metrics if one.get("Namespace") == {"Fn::Sub": "${Prefix}issuer"}}
     (dashboard,) = resources(TRANSLATED, "AWS::CloudWatch::Dashboard").values()
-    body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
+    body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"][0]
     own |= set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"\$\{Prefix\}issuer", "(\w+)"', body))
     counted = {"Crashes"}
     assert own and own <= written | counted
