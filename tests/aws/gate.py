@@ -13,7 +13,7 @@ from template import TEXT, functions, resources, translate
 PREFIX = "countersign-"
 TRANSLATED = translate(TEXT)
 TABLES = {
-    table["Properties"]["TableName"]["Fn::Sub"].replace("${Prefix}", PREFIX): name
+    table["Properties"]["TableName"]["Fn::Sub"].replace("${AWS::StackName}-", PREFIX): name
     for name, table in resources(TRANSLATED, "AWS::DynamoDB::Table").items()
 }
 

@@ -64,7 +64,7 @@ def resources(translated, kind):
 def functions(translated):
     """Returns the resources of the functions, by the name of their binary."""
     found = resources(translated, "AWS::Lambda::Function")
-    return {resource["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${Prefix}"): resource
+    return {resource["Properties"]["FunctionName"]["Fn::Sub"].removeprefix("${AWS::StackName}-"): resource
             for resource in found.values()}
 
 

@@ -34,7 +34,7 @@ def physical(value):
         case {"Ref": name}:
             return name
         case {"Fn::Sub": text}:
-            known = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT, "Prefix": "countersign-"}
+            known = {"AWS::Partition": "aws", "AWS::AccountId": ACCOUNT, "AWS::StackName": "countersign"}
             return re.sub(r"\$\{([\w:]+)\}", lambda name: known[name[1]], text)
         case dict():
             return {key: physical(one) for key, one in value.items()}

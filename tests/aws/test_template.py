@@ -69,16 +69,17 @@ def test_every_route_reaches_the_same_function_as_under_cargo_lambda():
         assert method == "ANY", "the endpoint answers 405 itself, as OAuth requires"
         integration = re.fullmatch(r"integrations/\$\{(\w+)\}", route["Properties"]["Target"]["Fn::Sub"])[1]
         function = integrations[integration]["Properties"]["IntegrationUri"]["Fn::Sub"]
-        routed[path] = function.partition(":function:${Prefix}")[2]
+        routed[path] = function.partition(":function:${AWS::StackName}-")[2]
     assert routed == {path: served[0]["function"] for path, served in local.items()}
     assert set(routed.values()) < set(functions(TRANSLATED))
 
 
-def test_tables_and_the_kms_key_survive_the_stack():
-    retained = resources(TRANSLATED, "AWS::DynamoDB::Table") | resources(TRANSLATED, "AWS::KMS::Key")
-    assert len(retained) == 6
+def test_tables_the_kms_key_and_logs_survive_the_stack_but_not_a_failed_creation():
+    kinds = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup")
+    retained = {name: one for kind in kinds for name, one in resources(TRANSLATED, kind).items()}
+    assert len(retained) == 5 + 1 + 6
     for name, resource in retained.items():
-        assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain", name
+        assert (resource["DeletionPolicy"], resource["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain"), name
 
 
 def test_the_code_writes_every_metric_of_the_alarms_and_the_dashboard():
@@ -86,10 +87,10 @@ def test_the_code_writes_every_metric_of_the_alarms_and_the_dashboard():
     written = set(re.findall(r'"([A-Z]\w+)"', metrics_source.read_text()))
     alarms = [alarm["Properties"] for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values()]
     metrics = [one["MetricStat"]["Metric"] for alarm in alarms for one in alarm.get("Metrics", []) if "MetricStat" in one]
-    own = {one["MetricName"] for one in alarms + metrics if one.get("Namespace") == {"Fn::Sub": "${Prefix}issuer"}}
+    own = {one["MetricName"] for one in alarms + metrics if one.get("Namespace") == {"Fn::Sub": "${AWS::StackName}-issuer"}}
     (dashboard,) = resources(TRANSLATED, "AWS::CloudWatch::Dashboard").values()
     body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"][0]
-    own |= set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"\$\{Prefix\}issuer", "(\w+)"', body))
+    own |= set(re.findall(r'MetricName=\\"(\w+)\\"', body)) | set(re.findall(r'"\$\{AWS::StackName\}-issuer", "(\w+)"', body))
     counted = {"Crashes"}
     assert own and own <= written | counted
 
@@ -99,7 +100,7 @@ def test_one_pattern_counts_the_crashes_of_every_function_that_answers():
     groups = {one["LogGroupName"]["Ref"] for one in filters}
     assert groups == {"TokenLogs", "RefreshLogs", "JwksLogs", "AuthorizerLogs"}
     assert {one["FilterPattern"] for one in filters} == {crash_pattern()}
-    metric = {"MetricNamespace": {"Fn::Sub": "${Prefix}issuer"}, "MetricName": "Crashes", "MetricValue": "1"}
+    metric = {"MetricNamespace": {"Fn::Sub": "${AWS::StackName}-issuer"}, "MetricName": "Crashes", "MetricValue": "1"}
     assert all(one["MetricTransformations"] == [metric] for one in filters)
     source = "\n".join(file.read_text() for file in (ROOT / "shared/lambda/src").glob("*.rs"))
     for message in ("a panic", "the function stopped"):
@@ -142,5 +143,5 @@ def test_the_cost_estimate_counts_the_metrics_of_the_alarms():
 def test_every_alarm_has_its_response_in_the_runbook():
     runbook = (ROOT / "docs/operate.md").read_text()
     for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values():
-        name = alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${Prefix}")
+        name = alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
         assert f"`{name}`" in runbook, name

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 
 ROOT = Path(__file__).parents[2]
 REGION = "eu-central-1"
+TEMPLATES = "deploy-check-templates"
 BINARIES = Path(os.environ["COUNTERSIGN_BINARIES"])
 FUNCTIONS = ("authorizer", "jwks", "refresh", "rotate", "token")
 
@@ -100,7 +101,8 @@ class Account:
         certificates = Certificates(folder)
         # What every tool here is told, as in the shell of an operator behind a company's proxy.
         self.environment = {
-            "PATH": os.environ["PATH"],
+            # With the AWS CLI and the Python of this environment.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "HOME": str(folder),
             "TMPDIR": str(folder),
             "AWS_REGION": REGION,
@@ -138,6 +140,7 @@ class Account:
         self.http.trust_env = False
         self.http.verify = str(certificates.roots)
         poll(self.is_ready)
+        self.client("s3").create_bucket(Bucket=TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def is_ready(self):
         assert self.emulator.poll() is None, self.log.read_text()
@@ -154,16 +157,19 @@ class Account:
     def client(self, service):
         return boto3.client(service)
 
-    def run(self, *command, environment=None, **options):
-        """Runs a program with the environment of an operator and returns what it did."""
-        environment = {**self.environment, **(environment or {})}
+    def run(self, *command, environment=None, only=None, **options):
+        """Runs a program with the environment of an operator, or with `only` another one, and returns
+        what it did."""
+        environment = only or {**self.environment, **(environment or {})}
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, **options)
 
     def create_stack(self, stack, template, **parameters):
         """Creates a stack and requires that it succeeds."""
+        # CloudFormation takes a template of this size from S3 only.
+        self.client("s3").put_object(Bucket=TEMPLATES, Key=stack, Body=template)
         self.client("cloudformation").create_stack(
             StackName=stack,
-            TemplateBody=template,
+            TemplateURL=f"https://s3.{REGION}.amazonaws.com/{TEMPLATES}/{stack}",
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
             Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
         )

@@ -1,6 +1,6 @@
 import pytest
 from account import Account, Checkout
-from issuer import Issuer
+from issuer import AUDIENCE, Issuer
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +17,6 @@ def checkout(account, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def issuer(account, checkout):
-    deployed = checkout.deploy(AuthorizerAudience="https://api.example.com")
+    deployed = checkout.deploy(AuthorizerAudience=AUDIENCE, DeletionProtection="on")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     return Issuer(account, "countersign")

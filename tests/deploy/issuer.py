@@ -10,13 +10,19 @@ AUDIENCE = "https://api.example.com"
 PASSWORD = "correct horse battery staple"
 
 
-def snippet(page, first_line):
-    """Returns the code block of a page of the documentation that begins with a line, or whose
-    fence names a file."""
+def snippet(page, start):
+    """Returns the code block of a page of the documentation that starts like this, or whose fence
+    ends like this."""
     text = (ROOT / "docs" / page).read_text()
-    blocks = [(fence, code) for fence, code in re.findall(r"^```(.*)\n((?s:.*?))^```$", text, re.M)]
-    (found,) = [code for fence, code in blocks if fence.endswith(first_line) or code.startswith(first_line + "\n")]
+    blocks = re.findall(r"^```(.*)\n((?s:.*?))^```$", text, re.M)
+    (found,) = [code for fence, code in blocks if fence.endswith(start) or code.startswith(start)]
     return found
+
+
+def doctors_faults(issuer):
+    """Returns what `countersign doctor` finds wrong."""
+    findings = json.loads(issuer.countersign("doctor").stdout)["findings"]
+    return [finding["found"] for finding in findings if finding["state"] != "ok"]
 
 
 class Issuer:
@@ -45,9 +51,9 @@ class Issuer:
     def administrator_policies(self):
         return [arn for name, arn in self.outputs.items() if name.endswith("PolicyArn")]
 
-    def countersign(self, *arguments, stdin=None):
+    def countersign(self, *arguments, stdin=None, **variables):
         """Runs the program as the administrator and returns what it did."""
-        environment = {**self.administrator, **self.variables}
+        environment = {**self.administrator, **self.variables, **variables}
         return self.account.run(BINARIES / "countersign", *arguments, "--json", environment=environment, input=stdin)
 
     def administer(self, *arguments, stdin=None):

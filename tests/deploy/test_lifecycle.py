@@ -1,15 +1,19 @@
 """The life of a stack: a first deployment that fails, updates, two issuers in an account, deletion,
 and the way back."""
 
+import itertools
+
 import pytest
+from account import BINARIES, FUNCTIONS, ROOT
 from botocore.exceptions import ClientError
-from issuer import Issuer
+from issuer import Issuer, doctors_faults
+from samtranslator.yaml_helper import yaml_parse
 
 
 @pytest.fixture(scope="module")
 def second(account, checkout):
     """A second issuer in the account."""
-    deployed = checkout.deploy("--stack-name", "second", Prefix="second-")
+    deployed = checkout.deploy("--stack-name", "second")
     assert deployed.returncode == 0, deployed.stdout + deployed.stderr
     return Issuer(account, "second")
 
@@ -53,10 +57,20 @@ def test_a_parameter_with_which_no_function_would_start_is_refused(account, seco
     assert works(second)
 
 
-def test_another_prefix_changes_nothing(checkout, second):
-    checkout.deploy("--stack-name", "second", Prefix="third-")
-    assert Issuer(second.account, "second").outputs == second.outputs
-    assert works(second)
+def test_within_the_bounds_of_the_parameters_every_schedule_is_allowed(checkout, second):
+    parameters = yaml_parse((checkout.folder / "template.yaml").read_text())["Parameters"]
+    variables = {
+        "RotationPeriod": "COUNTERSIGN_ROTATION_PERIOD",
+        "AnnouncementLead": "COUNTERSIGN_ANNOUNCEMENT_LEAD",
+        "JwksMaxAge": "COUNTERSIGN_JWKS_MAX_AGE",
+        "MaxAccessTtl": "COUNTERSIGN_MAX_ACCESS_TTL",
+        "MaxRefreshTtl": "COUNTERSIGN_MAX_REFRESH_TTL",
+    }
+    bounds = [(parameters[name]["MinValue"], parameters[name]["MaxValue"]) for name in variables]
+    for extremes in itertools.product(*bounds):
+        settings = dict(zip(variables.values(), map(str, extremes), strict=True))
+        done = second.countersign("key", "list", **settings)
+        assert done.returncode == 0, f"{settings}: {done.stderr}"
 
 
 def test_a_failed_update_leaves_a_working_issuer(account, checkout, second):
@@ -66,27 +80,59 @@ def test_a_failed_update_leaves_a_working_issuer(account, checkout, second):
     assert works(second)
 
 
-def test_a_first_deployment_that_fails_can_be_repeated(account, checkout):
-    failed = checkout.deploy("--stack-name", "again", Prefix="again-", RefreshConcurrency="2000")
+@pytest.fixture(scope="module")
+def repeated(account, checkout):
+    """An issuer whose first deployment has failed."""
+    failed = checkout.deploy("--stack-name", "repeated", RefreshConcurrency="2000")
     assert failed.returncode != 0, failed.stdout
-    assert any("UnreservedConcurrentExecution" in reason for reason in account.failures("again"))
-    deleted = checkout.sam("delete", "--stack-name", "again", "--no-prompts")
+    assert any("UnreservedConcurrentExecution" in reason for reason in account.failures("repeated"))
+    deleted = checkout.sam("delete", "--stack-name", "repeated", "--no-prompts")
     assert deleted.returncode == 0, deleted.stdout + deleted.stderr
-    repeated = checkout.deploy("--stack-name", "again", Prefix="again-")
-    assert repeated.returncode == 0, account.failures("again")
-    assert works(Issuer(account, "again"))
+    deployed = checkout.deploy("--stack-name", "repeated")
+    assert deployed.returncode == 0, account.failures("repeated")
+    return Issuer(account, "repeated")
+
+
+def test_a_first_deployment_that_fails_can_be_repeated(repeated):
+    assert works(repeated)
+
+
+def test_the_second_deployment_protects_the_tables(account, checkout, repeated):
+    tables = ("clients", "principals", "signing-keys", "refresh-families", "attempts")
+    faults = doctors_faults(repeated)
+    assert sorted(faults) == sorted(f"{repeated.table(name)} is not protected from deletion" for name in tables)
+    protected = checkout.deploy("--stack-name", "repeated", DeletionProtection="on")
+    assert protected.returncode == 0, protected.stdout
+    assert doctors_faults(repeated) == []
+    with pytest.raises(ClientError, match="protected against deletion"):
+        account.client("dynamodb").delete_table(TableName=repeated.table("clients"))
 
 
 def test_a_deleted_issuer_comes_back(account, checkout, second):
-    session = second.log_in()
-    iam = account.client("iam")
+    second.log_in()
+    kids = {key["kid"]["S"] for key in second.items("signing-keys")}
+    # CloudFormation cannot delete a policy that is attached.
     refused = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
     assert refused.returncode != 0 and account.status("second") == "DELETE_FAILED", refused.stdout
     for policy in second.administrator_policies():
-        iam.detach_user_policy(UserName=second.administrator_name, PolicyArn=policy)
+        account.client("iam").detach_user_policy(UserName=second.administrator_name, PolicyArn=policy)
     deleted = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
     assert deleted.returncode == 0 and account.status("second") == "gone", deleted.stdout + deleted.stderr
-    assert len(second.items("signing-keys")) == 2 and second.items("clients")
     groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/second-")["logGroups"]
-    assert {group["logGroupName"] for group in groups} >= {f"/aws/lambda/second-{name}" for name in ("token", "refresh")}
-    assert session
+    assert len(groups) == len(FUNCTIONS)
+
+    restored = account.run(ROOT / "scripts/restore-stack", "second")
+    assert restored.returncode == 0, restored.stdout + restored.stderr
+    deployed = checkout.deploy("--stack-name", "second")
+    assert deployed.returncode == 0, account.failures("second")
+    back = Issuer(account, "second")
+    assert back.variables["COUNTERSIGN_KMS_KEY_ID"] == second.variables["COUNTERSIGN_KMS_KEY_ID"]
+    assert {key["kid"] for key in back.get("/.well-known/jwks.json").json()["keys"]} == kids
+    claims = back.verify(back.granted(second.service, "client_credentials")["access_token"])
+    assert claims["sub"] == "service"
+
+
+def test_doctor_notices_another_kms_key(account, issuer, second):
+    other = {**issuer.variables, "COUNTERSIGN_KMS_KEY_ID": second.variables["COUNTERSIGN_KMS_KEY_ID"]}
+    done = account.run(BINARIES / "countersign", "doctor", environment=other)
+    assert done.returncode == 1 and "and not by arn:aws:kms" in done.stdout, done.stdout

@@ -14,8 +14,11 @@ from issuer import Issuer
 TEXT = (ROOT / "template.yaml").read_text()
 
 
+SIGNERS = "aws:PrincipalArn: [!GetAtt TokenRole.Arn, !GetAtt RefreshRole.Arn]"
+
+
 class Mutation(NamedTuple):
-    """A fault, the check that finds it, and what that reports."""
+    """A change of the template, the check that finds it, and what that reports."""
 
     old: str
     new: str
@@ -25,36 +28,43 @@ class Mutation(NamedTuple):
 
 MUTATIONS = {
     "token may not decrypt": Mutation(
-        "Action: kms:Decrypt\n", "Action: kms:DescribeKey\n",
-        test_issuer.test_a_service_gets_a_token, "client_credentials: 50"),
-    "the key policy names another path": Mutation(
-        "role/${Prefix}signers/*", "role/${Prefix}signer/*",
-        test_issuer.test_a_service_gets_a_token, "client_credentials: 50"),
-    "anyone may decrypt": Mutation(
-        "              ArnLike:\n                aws:PrincipalArn: !Sub arn:${AWS::Partition}:iam::${AWS::AccountId}:role/${Prefix}signers/*\n", "",
-        test_issuer.test_nobody_else_in_the_account_can_decrypt_a_signing_key, "AccessDeniedException"),
+        "Action: kms:Decrypt\n            Resource: !GetAtt WrappingKey.Arn",
+        "Action: kms:DescribeKey\n            Resource: !GetAtt WrappingKey.Arn",
+        test_issuer.test_a_service_gets_a_token, "client_credentials: 500"),
+    "decryption is for another function": Mutation(
+        "lambda:SourceFunctionArn: !GetAtt TokenFunction.Arn", "lambda:SourceFunctionArn: !GetAtt JwksFunction.Arn",
+        test_issuer.test_a_service_gets_a_token, "client_credentials: 500"),
+    "the KMS key names another role": Mutation(
+        SIGNERS, "aws:PrincipalArn: [!GetAtt JwksRole.Arn, !GetAtt RefreshRole.Arn]",
+        test_issuer.test_a_service_gets_a_token, "client_credentials: 500"),
+    "the KMS key names every role": Mutation(
+        SIGNERS, 'aws:PrincipalArn: "*"',
+        test_issuer.test_nobody_else_in_the_account_can_decrypt_a_signing_key, "decrypted"),
     "jwks may not project": Mutation(
         "dynamodb:Select: SPECIFIC_ATTRIBUTES", "dynamodb:Select: COUNT",
-        test_issuer.test_it_publishes_its_metadata_and_its_keys, "503|500"),
+        test_issuer.test_it_publishes_its_metadata_and_its_keys, "server_error|temporarily_unavailable"),
     "rotate may not write": Mutation(
-        "[dynamodb:Query, dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]\n                Resource: !GetAtt SigningKeysTable.Arn\n              # It",
-        "[dynamodb:Query, dynamodb:UpdateItem, dynamodb:DeleteItem]\n                Resource: !GetAtt SigningKeysTable.Arn\n              # It",
+        "Action: [dynamodb:Query, dynamodb:PutItem, dynamodb:UpdateItem, dynamodb:DeleteItem]",
+        "Action: [dynamodb:Query, dynamodb:UpdateItem, dynamodb:DeleteItem]",
         test_issuer.test_the_schedule_creates_the_first_keys, "AccessDenied"),
     "revoke reaches token": Mutation(
-        "function:${Prefix}refresh\n", "function:${Prefix}token\n",
+        "function:${AWS::StackName}-refresh\n", "function:${AWS::StackName}-token\n",
         test_issuer.test_a_revoked_session_ends, "grant_type is missing"),
     "a route is missing": Mutation(
         "RouteKey: ANY /.well-known/openid-configuration", "RouteKey: ANY /.well-known/openid-config",
         test_issuer.test_it_publishes_its_metadata_and_its_keys, "openid-configuration: .*Not Found"),
-    "the families expire by nothing": Mutation(
+    "sessions expire by another attribute": Mutation(
         "TimeToLiveSpecification: {AttributeName: expires", "TimeToLiveSpecification: {AttributeName: expiry",
         test_issuer.test_doctor_finds_no_fault, "expires its items by expiry"),
-    "an administrator may not see the expiry": Mutation(
-        "dynamodb:DescribeTimeToLive", "dynamodb:DescribeLimits",
+    "no table can be recovered": Mutation(
+        "{PointInTimeRecoveryEnabled: true}", "{PointInTimeRecoveryEnabled: false}",
+        test_issuer.test_doctor_finds_no_fault, "has no point-in-time recovery"),
+    "a reader may not see the expiry": Mutation(
+        "Action: dynamodb:DescribeTimeToLive", "Action: dynamodb:DescribeLimits",
         test_issuer.test_doctor_finds_no_fault, "cannot be checked"),
     "an administrator may do too much": Mutation(
         "Action: [dynamodb:GetItem, dynamodb:Scan, dynamodb:PutItem, dynamodb:DeleteItem]", "Action: dynamodb:*",
-        test_issuer.test_an_administrator_may_do_no_more_than_administer, "DeletionProtectionEnabled|TableName"),
+        test_issuer.test_an_administrator_may_do_no_more_than_administer, "clients"),
     "the API may not invoke": Mutation(
         "${AWS::AccountId}:${Api}/*", "${AWS::AccountId}:another/*",
         test_wiring.test_the_api_may_invoke_the_function_of_every_route, "no permission to invoke"),
@@ -68,8 +78,11 @@ MUTATIONS = {
         "Resource: !GetAtt JwksLogs.Arn", "Resource: !GetAtt TokenLogs.Arn",
         test_wiring.test_every_function_may_write_its_log_and_its_traces, "jwks: logs:"),
     "an alarm looks elsewhere": Mutation(
-        "Namespace: !Sub ${Prefix}issuer\n", "Namespace: !Sub ${Prefix}issuers\n",
+        "Namespace: !Sub ${AWS::StackName}-issuer\n", "Namespace: !Sub ${AWS::StackName}-issuers\n",
         test_wiring.test_the_alarms_and_the_dashboard_find_the_metrics_that_the_functions_write, "is never written"),
+    "the dashboard searches elsewhere": Mutation(
+        ",grant} MetricName", ",client} MetricName",
+        test_wiring.test_the_alarms_and_the_dashboard_find_the_metrics_that_the_functions_write, "finds no Tokens"),
 }
 
 
@@ -91,7 +104,6 @@ def test_a_fault_is_found(account, package, name):
     assert mutation.old in package
     template = package.replace(mutation.old, mutation.new)
     stack = f"mutant-{list(MUTATIONS).index(name)}"
-    account.create_stack(
-        stack, template, Prefix=f"{stack}-", Architecture="x86_64", AuthorizerAudience="https://api.example.com")
+    account.create_stack(stack, template, Architecture="x86_64", DeletionProtection="on")
     with pytest.raises(AssertionError, match=mutation.symptom):
         mutation.check(Issuer(account, stack))

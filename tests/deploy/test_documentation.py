@@ -1,0 +1,66 @@
+"""docs/deploy.md, followed to the letter by a new user: from the first deployment to a token."""
+
+import os
+import re
+
+import pytest
+from account import BINARIES, REGION, Checkout
+from issuer import snippet
+
+STACK = "login"
+
+
+@pytest.fixture(scope="module")
+def clone(account, tmp_path_factory):
+    """A clone of this user's own, because `sam deploy --guided` writes into it."""
+    return Checkout(account, tmp_path_factory.mktemp("clone"))
+
+
+@pytest.fixture(scope="module")
+def answers(clone):
+    """What the user answers to `sam deploy --guided`: a name for the stack, and every default."""
+    parameters = (clone.folder / "template.yaml").read_text().partition("\nParameters:\n")[2].partition("\nRules:\n")[0]
+    defaults = [""] * len(re.findall(r"(?m)^  \w+:$", parameters))
+    # Confirm changes, roles, rollback; the configuration's file and section; then the change set.
+    return [STACK, REGION, *defaults, "", "", "", "", "", "", "y"]
+
+
+def shell(account, clone, script, stdin=""):
+    """Runs commands of the page in a user's shell."""
+    environment = {
+        **{name: value for name, value in account.environment.items() if not name.startswith("AWS_")},
+        "AWS_CA_BUNDLE": account.environment["AWS_CA_BUNDLE"],
+        "CURL_CA_BUNDLE": account.environment["AWS_CA_BUNDLE"],
+        "AWS_CONFIG_FILE": str(clone.folder / "aws-config"),
+        "PATH": f"{BINARIES}:{os.path.dirname(os.environ['SAM'])}:{account.environment['PATH']}",
+        "SAM_CLI_TELEMETRY": "0",
+    }
+    return account.run("bash", "-euo", "pipefail", "-c", script, only=environment, cwd=clone.folder, input=stdin)
+
+
+def test_from_the_first_deployment_to_a_token(account, clone, answers):
+    iam = account.client("iam")
+    iam.create_user(UserName="operator")
+    everything = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
+    iam.put_user_policy(UserName="operator", PolicyName="everything", PolicyDocument=everything)
+    key = iam.create_access_key(UserName="operator")["AccessKey"]
+    profile = f"aws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}\n"
+    (clone.folder / "aws-config").write_text(f"[default]\n{profile}[profile admin]\n{profile}")
+
+    build, deploy = snippet("deploy.md", "sam build").splitlines()
+    assert build == "sam build"
+    deployed = shell(account, clone, deploy, "\n".join(answers) + "\n")
+    assert deployed.returncode == 0, deployed.stdout[-3000:] + deployed.stderr[-3000:]
+    assert f"Successfully created/updated stack - {STACK} in {REGION}" in deployed.stdout
+
+    commands = snippet("deploy.md", 'eval "$(aws cloudformation describe-stacks ')
+    commands = commands.replace("--stack-name countersign", f"--stack-name {STACK}")
+    commands, request = commands.split("\ncurl ")
+    environment = commands.partition("\ncountersign")[0]
+    # "within about a minute"
+    shell(account, clone, f"{environment}\nuntil countersign doctor --profile admin --region {REGION}; do sleep 0.2; done")
+    done = shell(account, clone, commands)
+    assert done.returncode == 0, done.stdout + done.stderr
+    secret = re.search(r"csgn_\w+", done.stdout)[0]
+    token = shell(account, clone, f"{environment}\ncurl -sS {request.replace('csgn_…', secret)}")
+    assert '"access_token":' in token.stdout, token.stdout + token.stderr
