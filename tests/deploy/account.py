@@ -35,6 +35,11 @@ def poll(condition, seconds=60):
     return found
 
 
+def end_of(done):
+    """Returns the last lines that a program has printed."""
+    return "\n".join((done.stdout + done.stderr).splitlines()[-25:])
+
+
 class Certificates:
     """Files with a root certificate, and with a certificate for the names of AWS in this region and
     its key."""
@@ -178,7 +183,11 @@ class Account:
 
     def failures(self, stack):
         """Returns the reasons for which resources of a stack failed."""
-        events = self.client("cloudformation").describe_stack_events(StackName=stack)["StackEvents"]
+        cloudformation = self.client("cloudformation")
+        try:
+            events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+        except cloudformation.exceptions.ClientError:
+            return []
         failed = [event for event in events if event["ResourceStatus"].endswith("FAILED")]
         return [f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason')}" for one in failed]
 
@@ -234,3 +243,9 @@ class Checkout:
         parameters = {"Architecture": "x86_64", **parameters}
         overrides = [f"{name}={value}" for name, value in parameters.items()]
         return self.sam("deploy", "--no-confirm-changeset", *arguments, "--parameter-overrides", *overrides)
+
+    def deployed(self, stack, **parameters):
+        """Runs `sam deploy`, which must succeed, and returns the name of the stack."""
+        done = self.deploy("--stack-name", stack, **parameters)
+        assert done.returncode == 0, f"sam deploy: {self.account.failures(stack)}\n{end_of(done)}"
+        return stack

@@ -17,6 +17,4 @@ def checkout(account, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def issuer(account, checkout):
-    deployed = checkout.deploy(AuthorizerAudience=AUDIENCE, DeletionProtection="on")
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    return Issuer(account, "countersign")
+    return Issuer(account, checkout.deployed("countersign", AuthorizerAudience=AUDIENCE, DeletionProtection="on"))

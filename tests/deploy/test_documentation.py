@@ -4,7 +4,7 @@ import os
 import re
 
 import pytest
-from account import BINARIES, REGION, Checkout
+from account import BINARIES, REGION, Checkout, end_of
 from issuer import snippet
 
 STACK = "login"
@@ -50,7 +50,7 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     build, deploy = snippet("deploy.md", "sam build").splitlines()
     assert build == "sam build"
     deployed = shell(account, clone, deploy, "\n".join(answers) + "\n")
-    assert deployed.returncode == 0, deployed.stdout[-3000:] + deployed.stderr[-3000:]
+    assert deployed.returncode == 0, end_of(deployed)
     assert f"Successfully created/updated stack - {STACK} in {REGION}" in deployed.stdout
 
     commands = snippet("deploy.md", 'eval "$(aws cloudformation describe-stacks ')
@@ -60,7 +60,7 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     # "within about a minute"
     shell(account, clone, f"{environment}\nuntil countersign doctor --profile admin --region {REGION}; do sleep 0.2; done")
     done = shell(account, clone, commands)
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 0, end_of(done)
     secret = re.search(r"csgn_\w+", done.stdout)[0]
     token = shell(account, clone, f"{environment}\ncurl -sS {request.replace('csgn_…', secret)}")
-    assert '"access_token":' in token.stdout, token.stdout + token.stderr
+    assert '"access_token":' in token.stdout, end_of(token)

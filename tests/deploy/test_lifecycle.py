@@ -4,7 +4,7 @@ and the way back."""
 import itertools
 
 import pytest
-from account import BINARIES, FUNCTIONS, ROOT
+from account import BINARIES, FUNCTIONS, ROOT, end_of
 from botocore.exceptions import ClientError
 from issuer import Issuer, doctors_faults
 from samtranslator.yaml_helper import yaml_parse
@@ -13,9 +13,7 @@ from samtranslator.yaml_helper import yaml_parse
 @pytest.fixture(scope="module")
 def second(account, checkout):
     """A second issuer in the account."""
-    deployed = checkout.deploy("--stack-name", "second")
-    assert deployed.returncode == 0, deployed.stdout + deployed.stderr
-    return Issuer(account, "second")
+    return Issuer(account, checkout.deployed("second"))
 
 
 def works(issuer):
@@ -34,8 +32,7 @@ def test_issuers_of_one_account_share_nothing(issuer, second):
 
 def test_an_update_keeps_keys_clients_and_sessions(checkout, second):
     session = second.log_in()
-    updated = checkout.deploy("--stack-name", "second", MaxAccessTtl="43200")
-    assert updated.returncode == 0, updated.stdout + updated.stderr
+    checkout.deployed("second", MaxAccessTtl="43200")
     assert Issuer(second.account, "second").variables == {**second.variables, "COUNTERSIGN_MAX_ACCESS_TTL": "43200"}
     assert second.verify(session["access_token"])["client_id"] == "app"
     refreshed = second.post("/oauth/refresh", second.app, grant_type="refresh_token", refresh_token=session["refresh_token"])
@@ -75,7 +72,7 @@ def test_within_the_bounds_of_the_parameters_every_schedule_is_allowed(checkout,
 
 def test_a_failed_update_leaves_a_working_issuer(account, checkout, second):
     failed = checkout.deploy("--stack-name", "second", LogLevel="warn", RefreshConcurrency="2000")
-    assert failed.returncode != 0, failed.stdout
+    assert failed.returncode != 0, end_of(failed)
     assert account.status("second") == "UPDATE_ROLLBACK_COMPLETE"
     assert works(second)
 
@@ -84,13 +81,11 @@ def test_a_failed_update_leaves_a_working_issuer(account, checkout, second):
 def repeated(account, checkout):
     """An issuer whose first deployment has failed."""
     failed = checkout.deploy("--stack-name", "repeated", RefreshConcurrency="2000")
-    assert failed.returncode != 0, failed.stdout
+    assert failed.returncode != 0, end_of(failed)
     assert any("UnreservedConcurrentExecution" in reason for reason in account.failures("repeated"))
     deleted = checkout.sam("delete", "--stack-name", "repeated", "--no-prompts")
-    assert deleted.returncode == 0, deleted.stdout + deleted.stderr
-    deployed = checkout.deploy("--stack-name", "repeated")
-    assert deployed.returncode == 0, account.failures("repeated")
-    return Issuer(account, "repeated")
+    assert deleted.returncode == 0, end_of(deleted)
+    return Issuer(account, checkout.deployed("repeated"))
 
 
 def test_a_first_deployment_that_fails_can_be_repeated(repeated):
@@ -101,8 +96,7 @@ def test_the_second_deployment_protects_the_tables(account, checkout, repeated):
     tables = ("clients", "principals", "signing-keys", "refresh-families", "attempts")
     faults = doctors_faults(repeated)
     assert sorted(faults) == sorted(f"{repeated.table(name)} is not protected from deletion" for name in tables)
-    protected = checkout.deploy("--stack-name", "repeated", DeletionProtection="on")
-    assert protected.returncode == 0, protected.stdout
+    checkout.deployed("repeated", DeletionProtection="on")
     assert doctors_faults(repeated) == []
     with pytest.raises(ClientError, match="protected against deletion"):
         account.client("dynamodb").delete_table(TableName=repeated.table("clients"))
@@ -113,19 +107,17 @@ def test_a_deleted_issuer_comes_back(account, checkout, second):
     kids = {key["kid"]["S"] for key in second.items("signing-keys")}
     # CloudFormation cannot delete a policy that is attached.
     refused = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
-    assert refused.returncode != 0 and account.status("second") == "DELETE_FAILED", refused.stdout
+    assert refused.returncode != 0 and account.status("second") == "DELETE_FAILED", end_of(refused)
     for policy in second.administrator_policies():
         account.client("iam").detach_user_policy(UserName=second.administrator_name, PolicyArn=policy)
     deleted = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
-    assert deleted.returncode == 0 and account.status("second") == "gone", deleted.stdout + deleted.stderr
+    assert deleted.returncode == 0 and account.status("second") == "gone", end_of(deleted)
     groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/second-")["logGroups"]
     assert len(groups) == len(FUNCTIONS)
 
     restored = account.run(ROOT / "scripts/restore-stack", "second")
-    assert restored.returncode == 0, restored.stdout + restored.stderr
-    deployed = checkout.deploy("--stack-name", "second")
-    assert deployed.returncode == 0, account.failures("second")
-    back = Issuer(account, "second")
+    assert restored.returncode == 0, end_of(restored)
+    back = Issuer(account, checkout.deployed("second"))
     assert back.variables["COUNTERSIGN_KMS_KEY_ID"] == second.variables["COUNTERSIGN_KMS_KEY_ID"]
     assert {key["kid"] for key in back.get("/.well-known/jwks.json").json()["keys"]} == kids
     claims = back.verify(back.granted(second.service, "client_credentials")["access_token"])
