@@ -74,6 +74,16 @@ def test_every_route_reaches_the_same_function_as_under_cargo_lambda():
     assert set(routed.values()) < set(functions(TRANSLATED))
 
 
+def test_every_route_has_its_own_rate_limit():
+    (stage,) = resources(TRANSLATED, "AWS::ApiGatewayV2::Stage").values()
+    routes = resources(TRANSLATED, "AWS::ApiGatewayV2::Route")
+    limits = {"ThrottlingRateLimit": {"Ref": "RateLimit"}, "ThrottlingBurstLimit": {"Ref": "BurstLimit"}}
+    keys = [route["Properties"]["RouteKey"] for route in routes.values()]
+    assert stage["Properties"]["RouteSettings"] == {key: limits for key in keys}
+    # API Gateway refuses settings of a route that does not exist yet.
+    assert sorted(stage["DependsOn"]) == sorted(routes)
+
+
 def test_tables_the_kms_key_and_logs_survive_the_stack_but_not_a_failed_creation():
     kinds = ("AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::Logs::LogGroup")
     retained = {name: one for kind in kinds for name, one in resources(TRANSLATED, kind).items()}

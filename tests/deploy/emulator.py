@@ -32,8 +32,8 @@ def keep_alarms_on_expressions():
 
 
 def apply_every_property_of_a_table():
-    """MiniStack ignores expiry and point-in-time recovery, replaces a table whose name is taken,
-    and deletes one that is protected."""
+    """MiniStack ignores expiry and point-in-time recovery, gives an index no status, replaces a
+    table whose name is taken, and deletes one that is protected."""
     create, delete = HANDLERS["AWS::DynamoDB::Table"]["create"], HANDLERS["AWS::DynamoDB::Table"]["delete"]
 
     def create_fully(logical_id, properties, stack):
@@ -42,6 +42,8 @@ def apply_every_property_of_a_table():
         name, attributes = create(logical_id, properties, stack)
         if expiry := properties.get("TimeToLiveSpecification"):
             dynamodb._update_ttl({"TableName": name, "TimeToLiveSpecification": expiry})
+        for index in dynamodb._tables[name]["GlobalSecondaryIndexes"]:
+            index["IndexStatus"] = "ACTIVE"
         recovery = properties.get("PointInTimeRecoverySpecification", {})
         dynamodb._pitr_settings[name] = is_true(recovery.get("PointInTimeRecoveryEnabled"))
         return name, attributes

@@ -58,7 +58,9 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     commands, request = commands.split("\ncurl ")
     environment = commands.partition("\ncountersign")[0]
     # "within about a minute"
-    shell(account, clone, f"{environment}\nuntil countersign doctor --profile admin --region {REGION}; do sleep 0.2; done")
+    doctor = f"countersign doctor --profile admin --region {REGION}"
+    ready = shell(account, clone, f"{environment}\nfor _ in {{1..60}}; do {doctor} && exit; sleep 1; done\nexit 1")
+    assert ready.returncode == 0, end_of(ready)
     done = shell(account, clone, commands)
     assert done.returncode == 0, end_of(done)
     secret = re.search(r"csgn_\w+", done.stdout)[0]

@@ -54,6 +54,13 @@ def test_a_session_is_refreshed(issuer, path):
     assert before["sub"] == after["sub"] and before["jti"] != after["jti"]
 
 
+def test_an_access_token_is_introspected(issuer):
+    access_token = issuer.log_in()["access_token"]
+    introspected = issuer.post("/oauth/introspect", issuer.app, token=access_token)
+    assert introspected.status_code == 200, f"introspect: {introspected.text}"
+    assert introspected.json()["active"] is True and introspected.json()["client_id"] == "app"
+
+
 def test_a_revoked_session_ends(issuer):
     refresh_token = issuer.log_in()["refresh_token"]
     introspect = {"token": refresh_token, "token_type_hint": "refresh_token"}

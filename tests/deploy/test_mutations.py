@@ -50,6 +50,9 @@ MUTATIONS = {
     "revoke reaches token": Mutation(
         "function:${AWS::StackName}-refresh\n", "function:${AWS::StackName}-token\n",
         test_issuer.test_a_revoked_session_ends, "grant_type is missing"),
+    "refresh may not use the index": Mutation(
+        "${PrincipalsTable.Arn}/index/by-id", "${PrincipalsTable.Arn}/index/by-name",
+        test_issuer.test_an_access_token_is_introspected, "introspect: .*server_error|temporarily_unavailable"),
     "a route is missing": Mutation(
         "RouteKey: ANY /.well-known/openid-configuration", "RouteKey: ANY /.well-known/openid-config",
         test_issuer.test_it_publishes_its_metadata_and_its_keys, "openid-configuration: .*Not Found"),
