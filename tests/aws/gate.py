@@ -25,7 +25,7 @@ def allowed_to(identity, database):
     return {
         (row.action, row.resource)
         for row in rows(TRANSLATED)
-        if row.identity == identity and (row.action.startswith("kms:") or row.resource in existing)
+        if row.identity == identity and (row.action.startswith("kms:") or row.resource.partition("/")[0] in existing)
     }
 
 
@@ -47,6 +47,8 @@ class Gate:
                 if service.startswith("DynamoDB"):
                     upstream, action = dynamodb, f"dynamodb:{operation}"
                     resource = TABLES.get(request.get("TableName"), "?")
+                    if "IndexName" in request:
+                        resource += f"/index/{request['IndexName']}"
                 else:
                     upstream, action, resource = kms, f"kms:{operation}", "WrappingKey"
                 if any(

@@ -92,7 +92,7 @@ def resource_name(value):
         case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
             return name
         case {"Fn::Sub": text}:
-            return re.sub(r"\$\{AWS::\w+\}", "…", text)
+            return re.sub(r"\$\{AWS::\w+\}", "…", re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text))
         case str():
             return value
     raise AssertionError(f"an unknown kind of reference to a resource: {value}")

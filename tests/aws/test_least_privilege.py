@@ -87,7 +87,7 @@ def test_a_signing_function_has_exactly_the_permissions_that_it_uses(name, ring,
         with Function(tmp_path, "refresh", environment) as refresh:
             status, _, login = refresh.answer(event_with("refresh", REFRESH_TOKEN=login["refresh_token"]))
             assert status == 200, refresh.output()
-            for known in (login["access_token"], login["refresh_token"]):
+            for known in (login["access_token"], login["refresh_token"] + "&token_type_hint=refresh_token"):
                 assert refresh.answer(event_with("introspect", ACCESS_TOKEN=known))[2]["active"]
             assert refresh.answer(event_with("revoke", REFRESH_TOKEN=login["refresh_token"]))[0] == 200
     assert gate.refused == []

@@ -30,7 +30,7 @@ def event_with(name, token):
 
 
 def generation(answer):
-    payload = answer["refresh_token"].split(".")[1]
+    payload = answer["refresh_token"].removeprefix("csgr_").split(".")[0]
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return claims["family"], claims["generation"]
 
