@@ -145,7 +145,7 @@ class Account:
         self.http.trust_env = False
         self.http.verify = str(certificates.roots)
         poll(self.is_ready)
-        self.client("s3").create_bucket(Bucket=TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})
+        boto3.client("s3").create_bucket(Bucket=TEMPLATES, CreateBucketConfiguration={"LocationConstraint": REGION})
 
     def is_ready(self):
         assert self.emulator.poll() is None, self.log.read_text()
@@ -159,9 +159,6 @@ class Account:
         self.emulator.kill()
         self.emulator.wait()
 
-    def client(self, service):
-        return boto3.client(service)
-
     def run(self, *command, environment=None, only=None, **options):
         """Runs a program with the environment of an operator, or with `only` another one, and returns
         what it did."""
@@ -171,8 +168,8 @@ class Account:
     def create_stack(self, stack, template, **parameters):
         """Creates a stack and requires that it succeeds."""
         # CloudFormation takes a template of this size from S3 only.
-        self.client("s3").put_object(Bucket=TEMPLATES, Key=stack, Body=template)
-        self.client("cloudformation").create_stack(
+        boto3.client("s3").put_object(Bucket=TEMPLATES, Key=stack, Body=template)
+        boto3.client("cloudformation").create_stack(
             StackName=stack,
             TemplateURL=f"https://s3.{REGION}.amazonaws.com/{TEMPLATES}/{stack}",
             Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in parameters.items()],
@@ -183,7 +180,7 @@ class Account:
 
     def failures(self, stack):
         """Returns the reasons for which resources of a stack failed."""
-        cloudformation = self.client("cloudformation")
+        cloudformation = boto3.client("cloudformation")
         try:
             events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
         except cloudformation.exceptions.ClientError:
@@ -192,12 +189,12 @@ class Account:
         return [f"{one['LogicalResourceId']}: {one.get('ResourceStatusReason')}" for one in failed]
 
     def outputs(self, stack):
-        (described,) = self.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
+        (described,) = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"]
         return {one["OutputKey"]: one["OutputValue"] for one in described.get("Outputs", [])}
 
     def status(self, stack):
         """Returns the status of a stack at the end of what it is doing, or "gone" without a stack."""
-        cloudformation = self.client("cloudformation")
+        cloudformation = boto3.client("cloudformation")
 
         def settled():
             try:
@@ -211,7 +208,7 @@ class Account:
 
     def log_lines(self, group):
         """Yields the lines of a log group that are JSON."""
-        logs = self.client("logs")
+        logs = boto3.client("logs")
         for stream in logs.describe_log_streams(logGroupName=group)["logStreams"]:
             events = logs.get_log_events(logGroupName=group, logStreamName=stream["logStreamName"])["events"]
             for line in "\n".join(one["message"] for one in events).splitlines():
@@ -238,14 +235,14 @@ class Checkout:
     def sam(self, *arguments):
         return self.account.run(os.environ["SAM"], *arguments, cwd=self.folder)
 
-    def deploy(self, *arguments, **parameters):
+    def try_deploy(self, *arguments, **parameters):
         """Runs `sam deploy` as docs/deploy.md says, but without questions."""
         parameters = {"Architecture": "x86_64", **parameters}
         overrides = [f"{name}={value}" for name, value in parameters.items()]
         return self.sam("deploy", "--no-confirm-changeset", *arguments, "--parameter-overrides", *overrides)
 
-    def deployed(self, stack, **parameters):
+    def deploy_stack(self, stack, **parameters):
         """Runs `sam deploy`, which must succeed, and returns the name of the stack."""
-        done = self.deploy("--stack-name", stack, **parameters)
+        done = self.try_deploy("--stack-name", stack, **parameters)
         assert done.returncode == 0, f"sam deploy: {self.account.failures(stack)}\n{end_of(done)}"
         return stack

@@ -17,4 +17,4 @@ def checkout(account, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def issuer(account, checkout):
-    return Issuer(account, checkout.deployed("countersign", AuthorizerAudience=AUDIENCE, DeletionProtection="on"))
+    return Issuer(account, checkout.deploy_stack("countersign", AuthorizerAudience=AUDIENCE, DeletionProtection="on"))

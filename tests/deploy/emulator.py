@@ -82,7 +82,8 @@ def refuse_to_delete_an_attached_policy():
     delete = HANDLERS["AWS::IAM::ManagedPolicy"]["delete"]
 
     def delete_detached(arn, properties):
-        if any(arn in one.get("AttachedPolicies", []) for owners in (iam._users, iam._roles) for one in owners.values()):
+        owners = [*iam._users.values(), *iam._roles.values()]
+        if any(arn in owner.get("AttachedPolicies", []) for owner in owners):
             raise ValueError("Cannot delete a policy attached to entities.")
         delete(arn, properties)
 

@@ -4,6 +4,7 @@ import functools
 import json
 import re
 
+import boto3
 from account import BINARIES, ROOT, poll
 
 AUDIENCE = "https://api.example.com"
@@ -40,7 +41,7 @@ class Issuer:
     @functools.cached_property
     def administrator(self):
         """The credentials of an IAM user who has the published policies and nothing else."""
-        iam = self.account.client("iam")
+        iam = boto3.client("iam")
         self.administrator_name = f"{self.stack}-administrator"
         iam.create_user(UserName=self.administrator_name)
         for arn in self.administrator_policies():
@@ -126,4 +127,4 @@ class Issuer:
         return f"{self.prefix}{name}"
 
     def items(self, name):
-        return self.account.client("dynamodb").scan(TableName=self.table(name))["Items"]
+        return boto3.client("dynamodb").scan(TableName=self.table(name))["Items"]

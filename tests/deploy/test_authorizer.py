@@ -25,7 +25,7 @@ def template(kind, authorizer):
     ids=["http-api", "rest-api", "rest-api-token"],
 )
 def api(request, account, issuer):
-    """Deploys an API. Returns its URL, the status with which it answers a bad token, and that with
+    """Deploys an API, which imports the authorizer of the issuer. Returns its URL, the status with which it answers a bad token, and that with
     which it answers good Basic credentials."""
     kind, mode = request.param
     authorizer = re.sub(r"(\bType|AuthorizerType): REQUEST", rf"\1: {mode}", documented_authorizer(kind))

@@ -3,6 +3,7 @@
 import os
 import re
 
+import boto3
 import pytest
 from account import BINARIES, REGION, Checkout, end_of
 from issuer import snippet
@@ -39,7 +40,7 @@ def shell(account, clone, script, stdin=""):
 
 
 def test_from_the_first_deployment_to_a_token(account, clone, answers):
-    iam = account.client("iam")
+    iam = boto3.client("iam")
     iam.create_user(UserName="operator")
     everything = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}'
     iam.put_user_policy(UserName="operator", PolicyName="everything", PolicyDocument=everything)
@@ -63,6 +64,6 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     assert ready.returncode == 0, end_of(ready)
     done = shell(account, clone, commands)
     assert done.returncode == 0, end_of(done)
-    secret = re.search(r"csgn_\w+", done.stdout)[0]
+    secret = re.search(r"csgn_[\w-]+", done.stdout)[0]
     token = shell(account, clone, f"{environment}\ncurl -sS {request.replace('csgn_…', secret)}")
     assert '"access_token":' in token.stdout, end_of(token)

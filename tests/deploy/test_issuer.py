@@ -78,7 +78,7 @@ def test_a_stolen_refresh_token_ends_the_session(issuer):
     refresh = {"grant_type": "refresh_token", "refresh_token": stolen}
     current = issuer.post("/oauth/refresh", issuer.app, **refresh).json()["refresh_token"]
     # Dates every rotation back to before the grace period.
-    database = issuer.account.client("dynamodb")
+    database = boto3.client("dynamodb")
     for item in issuer.items("refresh-families"):
         database.put_item(TableName=issuer.table("refresh-families"), Item={**item, "rotated_at": {"N": "0"}})
     for token in (stolen, current):
@@ -106,7 +106,7 @@ def refusal(call, **arguments):
     return None
 
 
-def as_user(issuer, service, credentials):
+def as_user(service, credentials):
     return boto3.client(
         service,
         aws_access_key_id=credentials["AWS_ACCESS_KEY_ID"],
@@ -115,7 +115,7 @@ def as_user(issuer, service, credentials):
 
 
 def test_an_administrator_may_do_no_more_than_administer(issuer):
-    database = as_user(issuer, "dynamodb", issuer.administrator)
+    database = as_user("dynamodb", issuer.administrator)
     assert refusal(database.scan, TableName=issuer.table("clients")) is None
     for call, arguments in (
         (database.scan, {"TableName": issuer.table("refresh-families")}),
@@ -125,15 +125,15 @@ def test_an_administrator_may_do_no_more_than_administer(issuer):
         assert refusal(call, **arguments) == "AccessDeniedException", arguments
 
 
-def test_nobody_else_in_the_account_can_decrypt_a_signing_key(issuer):
-    iam = issuer.account.client("iam")
+def test_no_other_identity_can_decrypt_a_signing_key(issuer):
+    iam = boto3.client("iam")
     name = f"{issuer.stack}-everything"
     iam.create_user(UserName=name)
     everything = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "*", "Resource": "*"}]}
     iam.put_user_policy(UserName=name, PolicyName="everything", PolicyDocument=json.dumps(everything))
     key = iam.create_access_key(UserName=name)["AccessKey"]
     credentials = {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
-    kms = as_user(issuer, "kms", credentials)
+    kms = as_user("kms", credentials)
     assert refusal(kms.describe_key, KeyId=issuer.variables["COUNTERSIGN_KMS_KEY_ID"]) is None
     signing_key = issuer.first_keys()[0]
     context = {"product": "countersign", "table": issuer.table("signing-keys"), "seq": signing_key["seq"]["N"]}

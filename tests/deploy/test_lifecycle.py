@@ -3,6 +3,7 @@ and the way back."""
 
 import itertools
 
+import boto3
 import pytest
 from account import BINARIES, FUNCTIONS, ROOT, end_of
 from botocore.exceptions import ClientError
@@ -13,7 +14,7 @@ from samtranslator.yaml_helper import yaml_parse
 @pytest.fixture(scope="module")
 def second(account, checkout):
     """A second issuer in the account."""
-    return Issuer(account, checkout.deployed("second"))
+    return Issuer(account, checkout.deploy_stack("second"))
 
 
 def works(issuer):
@@ -32,10 +33,11 @@ def test_issuers_of_one_account_share_nothing(issuer, second):
 
 def test_an_update_keeps_keys_clients_and_sessions(checkout, second):
     session = second.log_in()
-    checkout.deployed("second", MaxAccessTtl="43200")
+    checkout.deploy_stack("second", MaxAccessTtl="43200")
     assert Issuer(second.account, "second").variables == {**second.variables, "COUNTERSIGN_MAX_ACCESS_TTL": "43200"}
     assert second.verify(session["access_token"])["client_id"] == "app"
-    refreshed = second.post("/oauth/refresh", second.app, grant_type="refresh_token", refresh_token=session["refresh_token"])
+    form = {"grant_type": "refresh_token", "refresh_token": session["refresh_token"]}
+    refreshed = second.post("/oauth/refresh", second.app, **form)
     assert refreshed.status_code == 200, refreshed.text
 
 
@@ -43,9 +45,9 @@ def test_an_update_keeps_keys_clients_and_sessions(checkout, second):
     ("parameter", "value"),
     [("RotationPeriod", "60"), ("AnnouncementLead", "60"), ("JwksMaxAge", "86400"), ("MaxAccessTtl", "1")],
 )
-def test_a_parameter_with_which_no_function_would_start_is_refused(account, second, parameter, value):
+def test_a_parameter_with_which_no_function_would_start_is_refused(second, parameter, value):
     with pytest.raises(ClientError, match=parameter):
-        account.client("cloudformation").update_stack(
+        boto3.client("cloudformation").update_stack(
             StackName="second",
             UsePreviousTemplate=True,
             Parameters=[{"ParameterKey": parameter, "ParameterValue": value}],
@@ -71,7 +73,7 @@ def test_within_the_bounds_of_the_parameters_every_schedule_is_allowed(checkout,
 
 
 def test_a_failed_update_leaves_a_working_issuer(account, checkout, second):
-    failed = checkout.deploy("--stack-name", "second", LogLevel="warn", RefreshConcurrency="2000")
+    failed = checkout.try_deploy("--stack-name", "second", LogLevel="warn", RefreshConcurrency="2000")
     assert failed.returncode != 0, end_of(failed)
     assert account.status("second") == "UPDATE_ROLLBACK_COMPLETE"
     assert works(second)
@@ -80,26 +82,26 @@ def test_a_failed_update_leaves_a_working_issuer(account, checkout, second):
 @pytest.fixture(scope="module")
 def repeated(account, checkout):
     """An issuer whose first deployment has failed."""
-    failed = checkout.deploy("--stack-name", "repeated", RefreshConcurrency="2000")
+    failed = checkout.try_deploy("--stack-name", "repeated", RefreshConcurrency="2000")
     assert failed.returncode != 0, end_of(failed)
     assert any("UnreservedConcurrentExecution" in reason for reason in account.failures("repeated"))
     deleted = checkout.sam("delete", "--stack-name", "repeated", "--no-prompts")
     assert deleted.returncode == 0, end_of(deleted)
-    return Issuer(account, checkout.deployed("repeated"))
+    return Issuer(account, checkout.deploy_stack("repeated"))
 
 
 def test_a_first_deployment_that_fails_can_be_repeated(repeated):
     assert works(repeated)
 
 
-def test_the_second_deployment_protects_the_tables(account, checkout, repeated):
+def test_the_second_deployment_protects_the_tables(checkout, repeated):
     tables = ("clients", "principals", "signing-keys", "refresh-families", "attempts")
     faults = doctors_faults(repeated)
     assert sorted(faults) == sorted(f"{repeated.table(name)} is not protected from deletion" for name in tables)
-    checkout.deployed("repeated", DeletionProtection="on")
+    checkout.deploy_stack("repeated", DeletionProtection="on")
     assert doctors_faults(repeated) == []
     with pytest.raises(ClientError, match="protected against deletion"):
-        account.client("dynamodb").delete_table(TableName=repeated.table("clients"))
+        boto3.client("dynamodb").delete_table(TableName=repeated.table("clients"))
 
 
 def test_a_deleted_issuer_comes_back(account, checkout, second):
@@ -109,15 +111,15 @@ def test_a_deleted_issuer_comes_back(account, checkout, second):
     refused = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
     assert refused.returncode != 0 and account.status("second") == "DELETE_FAILED", end_of(refused)
     for policy in second.administrator_policies():
-        account.client("iam").detach_user_policy(UserName=second.administrator_name, PolicyArn=policy)
+        boto3.client("iam").detach_user_policy(UserName=second.administrator_name, PolicyArn=policy)
     deleted = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
     assert deleted.returncode == 0 and account.status("second") == "gone", end_of(deleted)
-    groups = account.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/second-")["logGroups"]
+    groups = boto3.client("logs").describe_log_groups(logGroupNamePrefix="/aws/lambda/second-")["logGroups"]
     assert len(groups) == len(FUNCTIONS)
 
     restored = account.run(ROOT / "scripts/restore-stack", "second")
     assert restored.returncode == 0, end_of(restored)
-    back = Issuer(account, checkout.deployed("second"))
+    back = Issuer(account, checkout.deploy_stack("second"))
     assert back.variables["COUNTERSIGN_KMS_KEY_ID"] == second.variables["COUNTERSIGN_KMS_KEY_ID"]
     assert {key["kid"] for key in back.get("/.well-known/jwks.json").json()["keys"]} == kids
     claims = back.verify(back.granted(second.service, "client_credentials")["access_token"])

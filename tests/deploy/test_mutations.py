@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
+import boto3
 import pytest
 import test_issuer
 import test_wiring
@@ -39,7 +40,7 @@ MUTATIONS = {
         test_issuer.test_a_service_gets_a_token, "client_credentials: 500"),
     "the KMS key names every role": Mutation(
         SIGNERS, 'aws:PrincipalArn: "*"',
-        test_issuer.test_nobody_else_in_the_account_can_decrypt_a_signing_key, "decrypted"),
+        test_issuer.test_no_other_identity_can_decrypt_a_signing_key, "decrypted"),
     "jwks may not project": Mutation(
         "dynamodb:Select: SPECIFIC_ATTRIBUTES", "dynamodb:Select: COUNT",
         test_issuer.test_it_publishes_its_metadata_and_its_keys, "server_error|temporarily_unavailable"),
@@ -90,9 +91,9 @@ MUTATIONS = {
 
 
 @pytest.fixture(scope="module")
-def package(account, issuer):
+def package(issuer):
     """Returns the template as `sam deploy` has packaged it for the issuer: with uploaded code."""
-    deployed = account.client("cloudformation").get_template(StackName=issuer.stack, TemplateStage="Processed")
+    deployed = boto3.client("cloudformation").get_template(StackName=issuer.stack, TemplateStage="Processed")
     text = TEXT
     for name, folder in re.findall(r"^  (\w+)Function:(?:\n    .*)*?\n      CodeUri: (.*)", TEXT, re.M):
         code = deployed["TemplateBody"]["Resources"][f"{name}Function"]["Properties"]["Code"]

@@ -1,10 +1,12 @@
-"""What the emulator does not enforce, compared as it is deployed: who may invoke a function, write a
-log, and start the rotation. And the names by which the alarms and the dashboard find metrics."""
+"""Permissions that the emulator does not enforce, compared as they are deployed: to invoke a
+function, to write a log, to start the rotation. And the names by which the alarms and the dashboard
+find metrics."""
 
 import json
 import re
 from fnmatch import fnmatchcase
 
+import boto3
 from account import FUNCTIONS, REGION
 
 
@@ -12,9 +14,9 @@ def as_list(value):
     return value if isinstance(value, list) else [value]
 
 
-def role_allows(account, role_arn, action, resource):
+def role_allows(role_arn, action, resource):
     """Returns whether the inline policies of a role allow an action, by exact names and `*`."""
-    iam, role = account.client("iam"), role_arn.rpartition("/")[2]
+    iam, role = boto3.client("iam"), role_arn.rpartition("/")[2]
     documents = [
         iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
         for name in iam.list_role_policies(RoleName=role)["PolicyNames"]
@@ -29,9 +31,9 @@ def role_allows(account, role_arn, action, resource):
     )
 
 
-def api_gateway_may_invoke(account, function, source):
+def api_gateway_may_invoke(function, source):
     """Returns whether the policy of a function lets API Gateway invoke it on behalf of an ARN."""
-    policy = json.loads(account.client("lambda").get_policy(FunctionName=function)["Policy"])
+    policy = json.loads(boto3.client("lambda").get_policy(FunctionName=function)["Policy"])
     return any(
         statement["Effect"] == "Allow"
         and statement["Principal"] == {"Service": "apigateway.amazonaws.com"}
@@ -41,13 +43,13 @@ def api_gateway_may_invoke(account, function, source):
     )
 
 
-def source_arn(account, api, rest):
-    number = account.client("sts").get_caller_identity()["Account"]
+def source_arn(api, rest):
+    number = boto3.client("sts").get_caller_identity()["Account"]
     return f"arn:aws:execute-api:{REGION}:{number}:{api}/{rest}"
 
 
 def test_the_api_may_invoke_the_function_of_every_route(issuer):
-    gateway = issuer.account.client("apigatewayv2")
+    gateway = boto3.client("apigatewayv2")
     api = re.match(r"https://(\w+)\.", issuer.url)[1]
     integrations = {one["IntegrationId"]: one for one in gateway.get_integrations(ApiId=api)["Items"]}
     routes = gateway.get_routes(ApiId=api)["Items"]
@@ -55,22 +57,22 @@ def test_the_api_may_invoke_the_function_of_every_route(issuer):
     for route in routes:
         path = route["RouteKey"].split(" ")[1]
         function = integrations[route["Target"].removeprefix("integrations/")]["IntegrationUri"].rpartition(":")[2]
-        source = source_arn(issuer.account, api, f"$default/POST{path}")
-        assert api_gateway_may_invoke(issuer.account, function, source), f"{path}: no permission to invoke {function}"
+        source = source_arn(api, f"$default/POST{path}")
+        assert api_gateway_may_invoke(function, source), f"{path}: no permission to invoke {function}"
 
 
 def test_other_apis_may_invoke_the_authorizer(issuer):
-    source = source_arn(issuer.account, "another1", "authorizers/abc123")
-    assert api_gateway_may_invoke(issuer.account, issuer.prefix + "authorizer", source), "no permission to invoke"
-    assert not api_gateway_may_invoke(issuer.account, issuer.prefix + "authorizer", source_arn(issuer.account, "another1", "$default/GET/"))
+    source = source_arn("another1", "authorizers/abc123")
+    assert api_gateway_may_invoke(issuer.prefix + "authorizer", source), "no permission to invoke"
+    assert not api_gateway_may_invoke(issuer.prefix + "authorizer", source_arn("another1", "$default/GET/"))
 
 
 def test_the_schedule_may_invoke_the_rotation(issuer):
-    schedule = issuer.account.client("scheduler").get_schedule(Name=issuer.prefix + "rotate")
+    schedule = boto3.client("scheduler").get_schedule(Name=issuer.prefix + "rotate")
     target, role = schedule["Target"]["Arn"], schedule["Target"]["RoleArn"]
     assert target.endswith(f":function:{issuer.prefix}rotate")
-    assert role_allows(issuer.account, role, "lambda:InvokeFunction", target), "the schedule may not invoke its target"
-    (trust,) = issuer.account.client("iam").get_role(RoleName=role.rpartition("/")[2])["Role"][
+    assert role_allows(role, "lambda:InvokeFunction", target), "the schedule may not invoke its target"
+    (trust,) = boto3.client("iam").get_role(RoleName=role.rpartition("/")[2])["Role"][
         "AssumeRolePolicyDocument"]["Statement"]
     assert (trust["Effect"], trust["Principal"], trust["Action"]) == (
         "Allow", {"Service": "scheduler.amazonaws.com"}, "sts:AssumeRole")
@@ -78,14 +80,14 @@ def test_the_schedule_may_invoke_the_rotation(issuer):
 
 def test_every_function_may_write_its_log_and_its_traces(issuer):
     for name in FUNCTIONS:
-        function = issuer.account.client("lambda").get_function_configuration(FunctionName=issuer.prefix + name)
+        function = boto3.client("lambda").get_function_configuration(FunctionName=issuer.prefix + name)
         group = function["LoggingConfig"]["LogGroup"]
         assert group == f"/aws/lambda/{issuer.prefix}{name}"
-        (described,) = issuer.account.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        (described,) = boto3.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
-            assert role_allows(issuer.account, function["Role"], action, described["arn"]), f"{name}: {action}"
+            assert role_allows(function["Role"], action, described["arn"]), f"{name}: {action}"
         assert function["TracingConfig"]["Mode"] == "Active"
-        assert role_allows(issuer.account, function["Role"], "xray:PutTraceSegments", "*")
+        assert role_allows(function["Role"], "xray:PutTraceSegments", "*")
 
 
 def test_the_alarms_and_the_dashboard_find_the_metrics_that_the_functions_write(issuer):
@@ -95,7 +97,7 @@ def test_the_alarms_and_the_dashboard_find_the_metrics_that_the_functions_write(
     names = {name for _, name, _ in written}
     assert {"KeyAge", "Tokens", "Refused", "ColdStarts"} <= names
 
-    alarms = issuer.account.client("cloudwatch").describe_alarms(AlarmNamePrefix=issuer.prefix)["MetricAlarms"]
+    alarms = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix=issuer.prefix)["MetricAlarms"]
     for alarm in alarms:
         wanted = (alarm["Namespace"], alarm["MetricName"], tuple(one["Name"] for one in alarm["Dimensions"]))
         assert wanted in written or alarm["MetricName"] not in names, f"{alarm['AlarmName']}: {wanted} is never written"
@@ -118,7 +120,7 @@ def written_metrics(issuer):
 
 def dashboard(issuer):
     name = issuer.prefix + "issuer"
-    return json.loads(issuer.account.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
+    return json.loads(boto3.client("cloudwatch").get_dashboard(DashboardName=name)["DashboardBody"])
 
 
 def searches(issuer):
@@ -134,5 +136,5 @@ def searches(issuer):
 
 def test_the_dashboard_shows_every_alarm(issuer):
     (shown,) = [widget["properties"]["alarms"] for widget in dashboard(issuer)["widgets"] if widget["type"] == "alarm"]
-    alarms = issuer.account.client("cloudwatch").describe_alarms(AlarmNamePrefix=issuer.prefix)["MetricAlarms"]
+    alarms = boto3.client("cloudwatch").describe_alarms(AlarmNamePrefix=issuer.prefix)["MetricAlarms"]
     assert sorted(shown) == sorted(alarm["AlarmArn"] for alarm in alarms)
