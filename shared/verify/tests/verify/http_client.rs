@@ -133,3 +133,12 @@ async fn a_url_that_is_neither_https_nor_on_loopback_is_not_requested() {
         assert!(matches!(error, HttpError::UntrustedUrl(_)), "{url}: {error:?}");
     }
 }
+
+#[test]
+fn a_broken_certificate_among_the_roots_is_reported() {
+    let broken = b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+    let Err(error) = HttpClient::with_more_roots(HttpLimits::default(), broken) else {
+        panic!("accepted a broken certificate");
+    };
+    assert!(error.to_string().contains("ertificate"), "{error}");
+}
