@@ -22,7 +22,7 @@
 //! - 503 while the issuer is unreachable.
 //!
 //! The reason goes to the log (`tracing`, target `countersign_verify`), without the token. A path
-//! goes there cut and escaped ([`log_text`](crate::log_text)).
+//! goes there cut and escaped ([`log_text`]).
 //!
 //! Put the layer around the outermost router. Inside a nested router, the path has lost its prefix,
 //! and the policy would decide about a different path.

@@ -208,7 +208,7 @@ impl Rotator {
 
     /// Withdraws a compromised key at once. The announced successor takes over if every verifier
     /// knows it, whichever key is withdrawn: the sooner it signs, the sooner does the key after it
-    /// (see [`plan`]). For the active key this is a condition, unless `force` allows a successor
+    /// (see `plan`). For the active key this is a condition, unless `force` allows a successor
     /// that verifiers may not know yet, or none. Withdrawing a key again completes the ring and
     /// changes nothing else.
     pub async fn withdraw(&self, kid: &str, force: bool) -> Result<RingChange, ChangeRefused> {
