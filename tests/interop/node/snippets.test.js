@@ -51,11 +51,9 @@ for (const file of ['verify-jose.js', 'verify-aws.js']) {
     await assert.rejects(other(await voiceToken()), /iss/i)
   })
 
-  test(`${file} refuses a refresh token, even with its own audience`, async () => {
+  test(`${file} refuses a refresh token, which is no JWT`, async () => {
     const { refresh_token } = await janeTokens()
-    await assert.rejects(verify(refresh_token))
-    const asIssuer = await snippet(file, as.issuer, as.issuer)
-    await assert.rejects(asIssuer(refresh_token), /typ/)
+    await assert.rejects(verify(refresh_token), /JW[ST]/)
   })
 
   test(`${file} refuses a token that differs in its type only`, async () => {
