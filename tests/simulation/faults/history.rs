@@ -6,7 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
+use countersign_issuer::http;
 use countersign_issuer::issuer::Issuer;
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Client, Principal};
@@ -90,6 +92,9 @@ pub(super) struct History<'a> {
     /// reservation may be lost.
     uncertain: u64,
     waits: &'static [u64],
+    /// Until the invocation of a step ends. Then the request is dropped wherever it is, and the
+    /// process is frozen, as Lambda does it.
+    time_left: Duration,
 }
 
 const JANE: &str = "user#acme#jane";
@@ -146,12 +151,20 @@ impl<'a> History<'a> {
             guesses: 0,
             uncertain: 0,
             waits: if is_long { &LONG } else { &SHORT },
+            time_left: Duration::MAX,
             clock,
         };
         let started = history.clock.now();
         history.met.inject(world, dice, Arc::clone(&history.failing));
         for _ in 0..16 {
-            history.step().await;
+            if history.dice.below(4) == 0 {
+                history.time_left = Duration::from_millis(history.dice.pick(&[20, 120, 900, 2_500]));
+                history.step().await;
+                history.time_left = Duration::MAX;
+                history.wait().await;
+            } else {
+                history.step().await;
+            }
         }
         world.store.heal();
         let is_one_window = history.clock.now().since(started) < Duration::from_secs(15 * 60);
@@ -195,7 +208,11 @@ impl<'a> History<'a> {
     async fn send(&self, path: &str, client: (&str, &str), form: &[(&str, &str)]) -> TestResponse {
         let (asked, standing) = (self.clock.now(), &self.clients[client.0]);
         let has_secret = [APP, SERVICE].contains(&client);
-        let answer = Post::new(path, client.0, client.1, form).from("203.0.113.7").to(&self.issuer).await;
+        let answer = Post::new(path, client.0, client.1, form).from("203.0.113.7");
+        let answer = match tokio::time::timeout(self.time_left, answer.to(&self.issuer)).await {
+            Ok(answer) => answer,
+            Err(_) => http::out_of_time(&AuditLog::tracing()).into(),
+        };
         match answer.status.as_u16() {
             200 | 400 => {
                 assert!(has_secret, "accepted with a wrong secret");
