@@ -25,7 +25,8 @@ fuzz_target!(|input: &[u8]| {
     assert!(ISSUED.verifier.verify_with(&token, &ISSUED.keys).is_err());
 
     let Ok(claims) = fuzzing::refresh_token(&token, &ISSUED.key) else { return };
-    let signed: Value = serde_json::from_slice(rest).expect("an accepted payload is JSON");
+    // A member that is not ours may be a number or a text that no value can hold.
+    let Ok(signed) = serde_json::from_slice::<Value>(rest) else { return };
     for (name, value) in claims.as_object().expect("claims are an object") {
         // The key that signed is among them whatever the payload says.
         if name == "keys" {

@@ -12,7 +12,8 @@ use countersign_issuer::random::Random;
 use countersign_issuer::records::Client;
 use countersign_issuer::store::{Table, WriteError, dynamodb};
 use countersign_tests::in_process::{
-    APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment, wrong,
+    APP_SECRET, CHOSEN_SECRET, PASSWORD, Post, SERVICE_SECRET, create_records, environment,
+    random_without_salts, wrong,
 };
 use countersign_tests::{TestClock, TestResponse, prepare_process};
 use countersign_verify::Timestamp;
@@ -44,7 +45,7 @@ impl World {
         create_tables(&db, &prefix).await.unwrap();
         // DynamoDB expires items by the real clock, so the test clock must not make them look old.
         let clock = TestClock::at(Timestamp::from_seconds(2_000_000_000));
-        let random = Random::system();
+        let random = random_without_salts();
         for _ in 0..2 {
             let rotator = Rotator::new(
                 &db,

@@ -7,7 +7,8 @@ use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Client, Principal};
 use countersign_tests::in_process::{
-    APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED, clock_of_tokio, wrong,
+    APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, UNLIMITED, clock_of_tokio,
+    random_without_salts, wrong,
 };
 use countersign_tests::store::Fault;
 use countersign_tests::{TestClock, TestResponse};
@@ -454,7 +455,7 @@ async fn a_login_costs_six_writes_from_a_new_network_and_two_from_a_known_one() 
 async fn a_wrong_password_or_secret_that_is_sent_again_is_counted_once() {
     let (world, clock) = InProcess::start_with_clock(&[]).await;
     // The second request goes to another process.
-    let other = world.another_process(&clock.clock(), Random::system());
+    let other = world.another_process(&clock.clock(), random_without_salts());
     for n in 0..10 {
         let guess = login("jane", &wrong(n)).from(USER);
         guess.to(&world.issuer).await.assert_error(400, "invalid_grant");
@@ -481,6 +482,27 @@ async fn a_wrong_password_or_secret_that_is_sent_again_is_counted_once() {
         }
     }
     assert_must_wait(&client("chosen", CHOSEN_SECRET).from(USER).to(&world.issuer).await, 1);
+}
+
+/// With a digest that anybody can compute, an attacker would send pairs of guesses with the same byte, of
+/// which every second one would be free.
+#[tokio::test(start_paused = true)]
+async fn guesses_with_the_same_unsalted_digest_are_all_counted() {
+    let clock = clock_of_tokio();
+    let world = InProcess::start(&clock, &[]).await;
+    // With real salts: 24 guesses of which each has the same first byte of SHA-256.
+    let issuer = world.another_process(&clock, Random::system());
+    let first_byte =
+        |guess: &String| ring::digest::digest(&ring::digest::SHA256, guess.as_bytes()).as_ref()[0];
+    let alike = (0_u32..).map(|n| format!("guess {n}")).filter(|guess| first_byte(guess) == 0);
+    let mut checked = 0;
+    for guess in alike.take(24) {
+        if login("jane", &guess).from(USER).to(&issuer).await.status == 400 {
+            checked += 1;
+        }
+    }
+    // One pair in 256 has the same salted byte: two among nine pairs are as good as impossible.
+    assert!((10..=11).contains(&checked), "{checked}");
 }
 
 /// A library repeats a request once. Whoever sends the same guess for ever costs a hash each time.

@@ -16,7 +16,7 @@ use countersign_issuer::store::Table;
 use countersign_tests::TestResponse;
 use countersign_tests::dice::Dice;
 use countersign_tests::in_process::{
-    APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio, wrong,
+    APP_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET, clock_of_tokio, random_without_salts, wrong,
 };
 use countersign_tests::token_verifier::{unverified_kid, unverified_refresh_claims};
 use countersign_verify::{Clock, Timestamp};
@@ -388,7 +388,7 @@ impl<'a> History<'a> {
 
     /// Starts new function instances, with empty caches.
     fn restart(&mut self) {
-        self.issuer = self.world.another_process(&self.clock, Random::system());
+        self.issuer = self.world.another_process(&self.clock, random_without_salts());
         self.keys.restart(self.world, &self.clock);
     }
 

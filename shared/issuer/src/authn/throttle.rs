@@ -19,12 +19,12 @@ use aws_sdk_dynamodb::types::{AttributeValue, ReturnValue, ReturnValuesOnConditi
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
 use countersign_verify::{Clock, Timestamp, network_of};
-use ring::digest::{Context, SHA256, digest};
+use ring::digest::{Context, SHA256};
 
 use crate::audit::Counter;
 use crate::context::{RequestContext, SourceAddress};
 use crate::credentials::Secret;
-use crate::random::Random;
+use crate::random::{Random, RandomError};
 use crate::records::Client as ClientRecord;
 use crate::request::error::OAuthError;
 use crate::store::table::{ATTEMPTS, StoreError, number, numeric, was_applied};
@@ -39,6 +39,8 @@ const KEPT_AFTER_WINDOW: Duration = Duration::from_secs(60 * 60);
 const KNOWN_FOR: Duration = Duration::from_secs(30 * 24 * 60 * 60);
 /// Each lost round means that a parallel guess was counted; few of those can follow one another.
 const ROUNDS: usize = 8;
+/// The salt of the digest of the last wrong guess.
+const SALT_BYTES: usize = 8;
 
 const OPERATION: &str = "count guess";
 
@@ -76,17 +78,22 @@ pub(crate) struct Guess<'a> {
 }
 
 impl Guess<'_> {
-    /// One byte of a digest for each secret. One byte: a reader of the table learns little about a wrong guess, which
-    /// is often nearly right, and a guess that is taken for the last one is still verified. No salt: with another salt
-    /// for each counter, a guess that comes back at several would show one byte more at each.
-    fn digests(&self) -> Vec<u8> {
-        let byte = |secret: &&Secret| digest(&SHA256, secret.expose().as_bytes()).as_ref()[0];
+    /// One byte of a salted digest for each secret. One byte: a reader of the table learns little about a wrong guess,
+    /// which is often nearly right, and a guess that is taken for the last one is still verified. Salted: nobody who
+    /// guesses can choose guesses with the same byte.
+    fn digests(&self, salt: &[u8]) -> Vec<u8> {
+        let byte = |secret: &&Secret| {
+            let mut digest = Context::new(&SHA256);
+            digest.update(salt);
+            digest.update(secret.expose().as_bytes());
+            digest.finish().as_ref()[0]
+        };
         self.secrets.iter().map(byte).collect()
     }
 
     /// Reports whether every secret is among those that a counter remembers.
-    fn repeats(&self, remembered: &[u8]) -> bool {
-        self.digests().iter().all(|byte| remembered.contains(byte))
+    fn repeats(&self, salt: &[u8], remembered: &[u8]) -> bool {
+        self.digests(salt).iter().all(|byte| remembered.contains(byte))
     }
 }
 
@@ -111,6 +118,8 @@ struct Reserved<'a> {
     known_session: Option<Timestamp>,
     /// The guess equals the last wrong one.
     is_repeat: bool,
+    /// The counter's salt, if it has one.
+    salt: Option<Vec<u8>>,
 }
 
 /// The result of a guess.
@@ -137,6 +146,9 @@ struct CounterState {
     /// The end of the time for which the network is known, and the principal's session state at the login there.
     known: Option<(Timestamp, Timestamp)>,
     last_wrong: Option<Vec<u8>>,
+    /// The same for as long as the item lives, so that a guess which comes back shows a reader of the table no further
+    /// byte.
+    salt: Option<Vec<u8>>,
 }
 
 impl CounterState {
@@ -149,10 +161,8 @@ impl CounterState {
                 last_failure: time("last_failure")?,
                 written_by: item.get("written_by")?.as_s().ok()?.clone(),
                 known: time("known_until").zip(time("known_session")),
-                last_wrong: item
-                    .get("last_wrong")
-                    .and_then(|wrong| wrong.as_b().ok())
-                    .map(|wrong| wrong.as_ref().to_vec()),
+                last_wrong: bytes(item, "last_wrong"),
+                salt: bytes(item, "salt"),
             })
         };
         read().ok_or_else(|| StoreError::Corrupt { operation: OPERATION, detail: "no counter".into() })
@@ -403,7 +413,10 @@ impl LoginThrottle {
                 // A guess that repeats the last one restarts the wait, but does not lengthen it. It may do so once: a
                 // library repeats each refused request once, and every repetition costs a hash.
                 Verdict::Refused if reserved.is_repeat => self.decrement(&reserved, " REMOVE last_wrong"),
-                Verdict::Refused if reserved.target.remembers => self.remember(&reserved),
+                Verdict::Refused if reserved.target.remembers => match self.remember(&reserved) {
+                    Ok(request) => request,
+                    Err(_) => continue,
+                },
                 Verdict::Refused => continue,
             };
             // One failure too many then stays counted until the window ends, or a repeated guess is counted.
@@ -438,12 +451,19 @@ impl LoginThrottle {
             .expression_attribute_values(":expires", numeric(until.seconds()))
     }
 
-    fn remember(&self, reserved: &Reserved<'_>) -> UpdateItemFluentBuilder {
-        let wrong = reserved.target.guess.digests();
-        self.settling(reserved)
-            .update_expression("SET last_wrong = :wrong")
+    fn remember(&self, reserved: &Reserved<'_>) -> Result<UpdateItemFluentBuilder, RandomError> {
+        let salt = match &reserved.salt {
+            Some(salt) => salt.clone(),
+            None => self.random.bytes::<SALT_BYTES>()?.to_vec(),
+        };
+        let wrong = reserved.target.guess.digests(&salt);
+        let request = self
+            .settling(reserved)
+            .update_expression("SET last_wrong = :wrong, salt = :salt")
             .condition_expression("window_start = :start")
             .expression_attribute_values(":wrong", AttributeValue::B(Blob::new(wrong)))
+            .expression_attribute_values(":salt", AttributeValue::B(Blob::new(salt)));
+        Ok(request)
     }
 
     fn settling(&self, reserved: &Reserved<'_>) -> UpdateItemFluentBuilder {
@@ -488,12 +508,17 @@ impl<'a> Reserved<'a> {
     fn new(target: Target<'a>, before: Option<&CounterState>, now: Timestamp, by: String) -> Self {
         let window = before.filter(|before| !before.is_over(now));
         let last_wrong = window.and_then(|before| before.last_wrong.as_deref());
+        let salt = before.and_then(|before| before.salt.clone());
         let known = before.and_then(|before| before.known).filter(|(until, _)| now < *until);
         Self {
             window_start: window.map_or(now, |before| before.window_start),
             by,
             known_session: known.map(|(_, session)| session).filter(|_| target.is_network),
-            is_repeat: target.remembers && last_wrong.is_some_and(|wrong| target.guess.repeats(wrong)),
+            is_repeat: target.remembers
+                && last_wrong
+                    .zip(salt.as_deref())
+                    .is_some_and(|(wrong, salt)| target.guess.repeats(salt, wrong)),
+            salt,
             target,
         }
     }
@@ -511,6 +536,10 @@ fn end_of_window(window_start: Timestamp) -> Timestamp {
 
 fn read_item(item: Option<&HashMap<String, AttributeValue>>) -> Result<Option<CounterState>, StoreError> {
     item.filter(|item| item.contains_key("failures")).map(CounterState::read).transpose()
+}
+
+fn bytes(item: &HashMap<String, AttributeValue>, name: &str) -> Option<Vec<u8>> {
+    Some(item.get(name)?.as_b().ok()?.as_ref().to_vec())
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -532,6 +561,7 @@ mod tests {
                 written_by: String::new(),
                 known: None,
                 last_wrong: None,
+                salt: None,
             };
             counter.wait(10).as_secs()
         };
@@ -554,11 +584,13 @@ mod tests {
         let [known, other, third] =
             ["known one", "other one", "third one"].map(|text| Secret::from_string(text.into()));
         let both = Guess { name: "jane", secrets: vec![&known, &other] };
-        assert!(both.repeats(&both.digests()));
-        assert!(Guess { name: "jane", secrets: vec![&other] }.repeats(&both.digests()));
+        let (salt, wrong) = (&[7; SALT_BYTES], both.digests(&[7; SALT_BYTES]));
+        assert!(both.repeats(salt, &wrong));
+        assert!(Guess { name: "jane", secrets: vec![&other] }.repeats(salt, &wrong));
         for unlike in [vec![&third], vec![&known, &third]] {
-            assert!(!Guess { name: "jane", secrets: unlike }.repeats(&both.digests()));
+            assert!(!Guess { name: "jane", secrets: unlike }.repeats(salt, &wrong));
         }
-        assert!(!both.repeats(&[]));
+        assert!(!both.repeats(salt, &[]));
+        assert!(!both.repeats(&[8; SALT_BYTES], &wrong), "the digests depend on the salt");
     }
 }
