@@ -15,6 +15,7 @@ DOCUMENT = ROOT / "docs/migrate-from-spring.md"
 VARIABLE = {
     r"\d{4}-\d\d-\d\dT[\d:.]+Z": "TIME",
     r"\b\d{1,3} m?s\b": "AGE",
+    r"\bcsgr_[\w.…-]+": "TOKEN",
     r"\beyJ[\w.…-]+": "TOKEN",
     r"\bcsgn_[\w…-]+": "SECRET",
     r" +": " ",

@@ -212,13 +212,11 @@ impl<'a> History<'a> {
         let (asked, standing) = (self.clock.now(), &self.clients[client.0]);
         let has_secret = [APP, SERVICE].contains(&client);
         let answer = Post::new(path, client.0, client.1, form).from("203.0.113.7");
-        let answer = match tokio::time::timeout(self.time_left, answer.to(&self.issuer)).await {
-            Ok(answer) => answer,
-            Err(_) => {
-                self.ended_early.fetch_add(1, Ordering::Relaxed);
-                http::out_of_time(&AuditLog::tracing()).into()
-            }
-        };
+        let answer = tokio::time::timeout(self.time_left, answer.to(&self.issuer)).await;
+        let answer = answer.unwrap_or_else(|_| {
+            self.ended_early.fetch_add(1, Ordering::Relaxed);
+            http::out_of_time(&AuditLog::tracing()).into()
+        });
         match answer.status.as_u16() {
             200 | 400 => {
                 assert!(has_secret, "accepted with a wrong secret");
