@@ -11,7 +11,7 @@ use http::{Request, Response, StatusCode, Uri};
 use ring::hmac;
 use serde::Deserialize;
 
-use crate::guess_limit::{BasicCredentials, GuessLimit, Reservation};
+use crate::guess_limit::{BasicCredentials, GuessLimit, Reservation, keyed_digest};
 use crate::http_client::{self, HttpClient, HttpError, HttpLimits};
 use crate::{BuildError, Clock, Timestamp, TokenError, Verified, Verifier};
 
@@ -188,8 +188,7 @@ impl BasicExchange {
     /// outcome. If it is still full, the new entry is not cached, so that guesses cannot exhaust
     /// the memory.
     fn entry(&self, authorization: &HeaderValue) -> Arc<Entry> {
-        let mut digest = [0; 32];
-        digest.copy_from_slice(hmac::sign(&self.hmac_key, authorization.as_bytes()).as_ref());
+        let digest = keyed_digest(&self.hmac_key, authorization.as_bytes());
         let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(entry) = cache.get(&digest) {
             return Arc::clone(entry);
@@ -226,8 +225,8 @@ impl BasicExchange {
             .body(self.form.clone())
             .map_err(|error| unavailable(error.to_string()))?;
         let response = self.http.send(request).await.map_err(|error| {
-            let reason = unavailable(error.to_string());
-            if matches!(error, HttpError::TimedOut(_)) { BasicError::TimedOut } else { reason }
+            let outcome = unavailable(error.to_string());
+            if matches!(error, HttpError::TimedOut(_)) { BasicError::TimedOut } else { outcome }
         })?;
         if response.status().is_client_error() {
             log_rejection(&response);

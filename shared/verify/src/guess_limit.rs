@@ -43,16 +43,11 @@ impl BasicCredentials {
         let decoded = String::from_utf8(BASE64.decode(credentials.trim_matches(' ')).ok()?).ok()?;
         let (client_id, secret) = decoded.split_once(':')?;
         let mut client_ids = vec![client_id.to_owned()];
-        client_ids.extend(form_decoded(client_id).filter(|decoded| decoded != client_id));
+        let form_decoded = percent::decode_form(client_id.as_bytes()).ok();
+        let form_decoded = form_decoded.and_then(|bytes| String::from_utf8(bytes).ok());
+        client_ids.extend(form_decoded.filter(|decoded| decoded != client_id));
         Some(Self { client_ids, is_generated: is_generated_secret(secret) })
     }
-}
-
-fn form_decoded(text: &str) -> Option<String> {
-    let text = text.replace('+', " ");
-    let bytes: Result<Vec<u8>, _> =
-        percent::decode(text.as_bytes()).map(|byte| byte.map(|byte| byte.value)).collect();
-    String::from_utf8(bytes.ok()?).ok()
 }
 
 /// The failures that are still allowed.
@@ -96,7 +91,8 @@ impl GuessLimit {
             return Ok(Reservation::default());
         }
         let network = peer.map(|peer| (Allowance::Network(network_of(peer)), BURST_PER_NETWORK));
-        let client = |id: &String| (Allowance::Client(self.digest(id)), BURST_PER_CLIENT);
+        let client =
+            |id: &String| (Allowance::Client(keyed_digest(&self.hmac_key, id.as_bytes())), BURST_PER_CLIENT);
         let wanted: Vec<_> = network.into_iter().chain(credentials.client_ids.iter().map(client)).collect();
 
         let mut allowances = self.allowances.lock().unwrap_or_else(PoisonError::into_inner);
@@ -130,12 +126,13 @@ impl GuessLimit {
             }
         }
     }
+}
 
-    fn digest(&self, client_id: &str) -> [u8; 32] {
-        let mut digest = [0; 32];
-        digest.copy_from_slice(hmac::sign(&self.hmac_key, client_id.as_bytes()).as_ref());
-        digest
-    }
+/// HMAC-SHA-256, under which client ids and credentials are remembered.
+pub(crate) fn keyed_digest(key: &hmac::Key, bytes: &[u8]) -> [u8; 32] {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(hmac::sign(key, bytes).as_ref());
+    digest
 }
 
 #[cfg(test)]

@@ -26,6 +26,12 @@ pub fn decode(text: &[u8]) -> impl Iterator<Item = Result<Byte, BrokenEncoding>>
     })
 }
 
+/// Decodes a name or a value of a form (`application/x-www-form-urlencoded`): `+` is a space.
+pub fn decode_form(text: &[u8]) -> Result<Vec<u8>, BrokenEncoding> {
+    let space_or = |byte: Byte| if byte.value == b'+' && !byte.is_encoded { b' ' } else { byte.value };
+    decode(text).map(|byte| byte.map(space_or)).collect()
+}
+
 fn hex_pair(high: Option<u8>, low: Option<u8>) -> Option<u8> {
     let digit = |byte: u8| char::from(byte).to_digit(16);
     u8::try_from(digit(high?)? * 16 + digit(low?)?).ok()
@@ -40,6 +46,12 @@ mod tests {
         let decoded: Result<Vec<Byte>, BrokenEncoding> = decode(b"a+%2f%2F/").collect();
         let expected = [(b'a', false), (b'+', false), (b'/', true), (b'/', true), (b'/', false)];
         assert_eq!(decoded, Ok(expected.map(|(value, is_encoded)| Byte { value, is_encoded }).to_vec()));
+    }
+
+    #[test]
+    fn a_raw_plus_of_a_form_is_a_space() {
+        assert_eq!(decode_form(b"a+b%2B%20c"), Ok(b"a b+ c".to_vec()));
+        assert_eq!(decode_form(b"%2"), Err(BrokenEncoding));
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl<'body> Form<'body> {
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     const NOT_UTF8: &str = "a parameter is not UTF-8";
     let text = if encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-        Cow::Owned(String::from_utf8(decode_bytes(encoded)?).map_err(|_| NOT_UTF8)?)
+        let decoded = percent::decode_form(encoded).map_err(|_| "a parameter has broken percent-encoding")?;
+        Cow::Owned(String::from_utf8(decoded).map_err(|_| NOT_UTF8)?)
     } else {
         Cow::Borrowed(std::str::from_utf8(encoded).map_err(|_| NOT_UTF8)?)
     };
@@ -89,13 +90,6 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
         return Err("a parameter holds a control character");
     }
     Ok(text)
-}
-
-fn decode_bytes(encoded: &[u8]) -> Result<Vec<u8>, &'static str> {
-    let space_or =
-        |byte: percent::Byte| if byte.value == b'+' && !byte.is_encoded { b' ' } else { byte.value };
-    let decoded: Result<Vec<u8>, _> = percent::decode(encoded).map(|byte| byte.map(space_or)).collect();
-    decoded.map_err(|_| "a parameter has broken percent-encoding")
 }
 
 /// Accepts `application/x-www-form-urlencoded` in any letter case, alone or with `charset=UTF-8`.
