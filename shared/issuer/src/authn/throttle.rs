@@ -146,8 +146,7 @@ struct CounterState {
     /// The end of the time for which the network is known, and the principal's session state at the login there.
     known: Option<(Timestamp, Timestamp)>,
     last_wrong: Option<Vec<u8>>,
-    /// The same for as long as the item lives, so that a guess which comes back shows a reader of the table no further
-    /// byte.
+    /// Stays for as long as the item lives, so that a guess which comes back shows a reader of the table no further byte.
     salt: Option<Vec<u8>>,
 }
 
@@ -408,8 +407,8 @@ impl LoginThrottle {
         for reserved in reservation.0 {
             let request = match verdict {
                 Verdict::Unverified => self.decrement(&reserved, ", last_failure = :zero"),
-                Verdict::RightSecret => self.decrement(&reserved, ", last_failure = :zero REMOVE last_wrong"),
-                Verdict::LoggedIn(session) => self.decrement_after_login(&reserved, session),
+                Verdict::RightSecret => self.decrement_after_success(&reserved, None),
+                Verdict::LoggedIn(session) => self.decrement_after_success(&reserved, Some(session)),
                 // A guess that repeats the last one restarts the wait, but does not lengthen it. It may do so once: a
                 // library repeats each refused request once, and every repetition costs a hash.
                 Verdict::Refused if reserved.is_repeat => self.decrement(&reserved, " REMOVE last_wrong"),
@@ -437,11 +436,15 @@ impl LoginThrottle {
             .expression_attribute_values(":by", AttributeValue::S(by))
     }
 
-    /// Takes back the failure after a login, and makes the network known in the same write.
-    fn decrement_after_login(&self, reserved: &Reserved<'_>, session: Timestamp) -> UpdateItemFluentBuilder {
-        if !reserved.target.is_network {
+    /// Takes back the failure after a right guess. After a login it makes the network known in the same write.
+    fn decrement_after_success(
+        &self,
+        reserved: &Reserved<'_>,
+        session: Option<Timestamp>,
+    ) -> UpdateItemFluentBuilder {
+        let Some(session) = session.filter(|_| reserved.target.is_network) else {
             return self.decrement(reserved, ", last_failure = :zero REMOVE last_wrong");
-        }
+        };
         let until = self.clock.now().plus(KNOWN_FOR);
         let known = ", last_failure = :zero, known_until = :until, known_session = :session, \
                      expires = :expires REMOVE last_wrong";

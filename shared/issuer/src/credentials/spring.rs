@@ -23,7 +23,8 @@ use crate::random::Random;
 const MAX_BCRYPT_COST: u32 = 14;
 /// The highest bcrypt cost that fits into a login: about a quarter of a second of a whole vCPU.
 const FITTING_BCRYPT_COST: u32 = 12;
-/// The same for argon2 (memory in KiB times passes) and scrypt (N times r times p). Spring's defaults fit.
+/// The highest cost of argon2 (memory in KiB times passes) and scrypt (N times r times p) that fits. Spring's defaults
+/// do.
 const FITTING_MEMORY_COST: u64 = 1 << 19;
 /// The most memory for scrypt and argon2: that of Spring's largest default (scrypt, 5.8).
 const MAX_MEMORY_BYTES: usize = 64 << 20;

@@ -49,9 +49,8 @@ impl Holders {
 
     async fn is_user_enabled(&self, id: &str) -> Result<bool, StoreError> {
         let found = self.principals.find_in_index(PRINCIPALS_BY_ID, id).await?;
-        let enabled = found.iter().map(|item| item.get(PRINCIPALS_BY_ID.included));
+        let enabled = Some(&AttributeValue::Bool(true));
         // An id is never given twice; if one was, both records would have to be enabled.
-        Ok(!found.is_empty()
-            && enabled.into_iter().all(|enabled| enabled == Some(&AttributeValue::Bool(true))))
+        Ok(!found.is_empty() && found.iter().all(|item| item.get(PRINCIPALS_BY_ID.included) == enabled))
     }
 }

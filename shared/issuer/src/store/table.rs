@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::get_item::builders::GetItemFluentBuilder;
+use aws_sdk_dynamodb::operation::put_item::builders::PutItemFluentBuilder;
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_dynamo::aws_sdk_dynamodb_1::{from_item, to_item};
@@ -202,8 +204,8 @@ impl<R: Record> Table<R> {
     /// a second old.
     pub async fn get(&self, key: &str) -> Result<Option<R>, StoreError> {
         const OPERATION: &str = "get item";
-        let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
-        let answer = request.send().await.map_err(|error| StoreError::from_sdk(OPERATION, error))?;
+        let answer = self.get_item(key).send().await;
+        let answer = answer.map_err(|error| StoreError::from_sdk(OPERATION, error))?;
         answer.item.map(|item| self.read(item)).transpose()
     }
 
@@ -270,58 +272,51 @@ impl<R: Record> Table<R> {
 
     /// Creates a record, on condition that no record with its key exists.
     pub async fn create(&self, record: &R) -> Result<(), WriteError> {
-        let item = Self::write(record)?;
-        let request = self
-            .db
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item.clone()))
-            .condition_expression("attribute_not_exists(#key)")
-            .expression_attribute_names("#key", R::KEY);
-        let is_done =
-            was_applied("put item", request.send().await)? || self.is_stored(&record.key(), &item).await?;
-        if is_done { Ok(()) } else { Err(WriteError::Exists) }
+        let request = self.db.put_item().condition_expression("attribute_not_exists(#key)");
+        let request = request.expression_attribute_names("#key", R::KEY);
+        if self.put(record, request).await? { Ok(()) } else { Err(WriteError::Exists) }
     }
 
     /// Writes a record that was read before, on condition that it has not been written since.
     /// Increments its version.
     pub async fn save(&self, record: &mut R) -> Result<(), WriteError> {
-        let read_version = *record.version();
+        let read_version = AttributeValue::N(record.version().to_string());
         *record.version() += 1;
-        let item = Self::write(record)?;
-        let request = self
-            .db
-            .put_item()
-            .table_name(&self.name)
-            .set_item(Some(item.clone()))
-            .condition_expression("#version = :read")
+        let request = self.db.put_item().condition_expression("#version = :read");
+        let request = request
             .expression_attribute_names("#version", "version")
-            .expression_attribute_values(":read", AttributeValue::N(read_version.to_string()));
-        let is_done =
-            was_applied("put item", request.send().await)? || self.is_stored(&record.key(), &item).await?;
-        if is_done { Ok(()) } else { Err(WriteError::Changed) }
+            .expression_attribute_values(":read", read_version);
+        if self.put(record, request).await? { Ok(()) } else { Err(WriteError::Changed) }
     }
 
-    /// Returns true if exactly this item is stored. The SDK repeats a write whose answer was lost,
-    /// and the condition of the repeated write fails because of the first one.
-    async fn is_stored(&self, key: &str, item: &HashMap<String, AttributeValue>) -> Result<bool, StoreError> {
-        let request = self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
-        let answer = request.consistent_read(true).send().await;
-        let stored = answer.map_err(|error| StoreError::from_sdk("get item", error))?.item;
-        Ok(stored.as_ref() == Some(item))
+    /// Writes a record under the condition of `request`. Returns false if the condition failed and
+    /// another record is stored: the SDK repeats a write whose answer was lost, and the condition of
+    /// the repeated write fails because of the first one.
+    async fn put(&self, record: &R, request: PutItemFluentBuilder) -> Result<bool, StoreError> {
+        let item = Self::write(record)?;
+        let request = request.table_name(&self.name).set_item(Some(item.clone()));
+        if was_applied("put item", request.send().await)? {
+            return Ok(true);
+        }
+        let stored = self.get_item(&record.key()).consistent_read(true).send().await;
+        let stored = stored.map_err(|error| StoreError::from_sdk("get item", error))?.item;
+        Ok(stored == Some(item))
+    }
+
+    fn get_item(&self, key: &str) -> GetItemFluentBuilder {
+        self.db.get_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()))
     }
 
     /// Deletes the record under `key`. Returns false if there was none. It looks before it deletes:
     /// the SDK repeats a delete whose answer was lost, and the repeated one finds nothing.
     pub async fn delete(&self, key: &str) -> Result<bool, StoreError> {
-        let key = || AttributeValue::S(key.into());
-        let request = self.db.get_item().table_name(&self.name).key(R::KEY, key()).consistent_read(true);
+        let request = self.get_item(key).consistent_read(true);
         let request = request.projection_expression("#key").expression_attribute_names("#key", R::KEY);
         let found = request.send().await.map_err(|error| StoreError::from_sdk("get item", error))?;
         if found.item.is_none() {
             return Ok(false);
         }
-        let request = self.db.delete_item().table_name(&self.name).key(R::KEY, key());
+        let request = self.db.delete_item().table_name(&self.name).key(R::KEY, AttributeValue::S(key.into()));
         request.send().await.map_err(|error| StoreError::from_sdk("delete item", error))?;
         Ok(true)
     }
