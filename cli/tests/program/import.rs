@@ -3,15 +3,13 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::proxy::{self, Fate};
 use crate::shell::Shell;
 use countersign_tests::{TestIssuer, TestResponse, encode};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
 
 /// All secrets and passwords in `tests/data`, except Carol's and Cleo's.
 const SECRET: &str = "partner-secret-1";
@@ -333,7 +331,12 @@ async fn a_lost_connection_ends_the_run_and_the_next_run_continues() {
     }
     std::fs::write(&dump, rows).unwrap();
     let line = format!("--json client import spring {} --audience a", dump.display());
-    let proxy = breaking_after(CLIENTS / 2, &issuer.server.dynamodb.endpoint()).await;
+    let left = AtomicUsize::new(CLIENTS / 2);
+    let fate = move |_: &str| {
+        let is_left = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        if is_left.is_ok() { Fate::Answered } else { Fate::Lost }
+    };
+    let proxy = proxy::start(&issuer.server.dynamodb.endpoint(), fate).await;
     let output = shell.run_with(&[("AWS_ENDPOINT_URL_DYNAMODB", &proxy)], &line, "");
     assert_eq!(output.status.code(), Some(1));
     let error = String::from_utf8(output.stderr).unwrap();
@@ -756,38 +759,4 @@ async fn an_imported_id_is_a_generated_one_that_no_other_record_has() {
     shell.ok("user delete jane@example.com --brand acme --yes", "");
     assert_eq!(try_import("user", std::slice::from_ref(&jane))[0]["verdict"], "ready");
     assert_eq!(shell.ok("user show jane@example.com --brand acme", "")["id"], jane["id"]);
-}
-
-/// A proxy that forwards the first `requests` requests to `endpoint`, and then nothing more.
-async fn breaking_after(requests: usize, endpoint: &str) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", listener.local_addr().unwrap());
-    let endpoint = endpoint.trim_start_matches("http://").to_owned();
-    let left = Arc::new(AtomicUsize::new(requests));
-    tokio::spawn(async move {
-        while let Ok((mut from, _)) = listener.accept().await {
-            let (endpoint, left) = (endpoint.clone(), Arc::clone(&left));
-            tokio::spawn(async move {
-                let mut to = TcpStream::connect(endpoint).await.unwrap();
-                let (mut sent, mut answered) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-                loop {
-                    tokio::select! {
-                        read = from.read(&mut sent) => {
-                            let Ok(length @ 1..) = read else { return };
-                            let begun = sent[..length].windows(6).filter(|bytes| *bytes == b"POST /").count();
-                            if left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(begun)).is_err() {
-                                return;
-                            }
-                            to.write_all(&sent[..length]).await.unwrap();
-                        }
-                        read = to.read(&mut answered) => {
-                            let Ok(length @ 1..) = read else { return };
-                            from.write_all(&answered[..length]).await.unwrap();
-                        }
-                    }
-                }
-            });
-        }
-    });
-    url
 }
