@@ -289,7 +289,7 @@ impl Post {
         }
     }
 
-    /// The same, with the client's credentials in the body.
+    /// Sends the client's credentials in the body.
     pub fn with_credentials_in_body(
         path: &str,
         client_id: &str,

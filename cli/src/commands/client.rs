@@ -140,38 +140,38 @@ pub(super) struct Settings {
     /// Longest time between two refreshes, such as 8h or 7d; a session that is idle for longer ends.
     /// `off` removes the limit [default: off]
     #[arg(long, value_name = "DURATION", value_parser = parse_idle)]
-    refresh_idle: Option<Idle>,
+    refresh_idle: Option<Limit<u64>>,
     /// Failed logins in 15 minutes from one address, over all usernames, after which further ones
     /// must wait; 0 is off, for a server whose users share its address; `default` is the
     /// deployment's [default: default]
     #[arg(long, value_name = "N", value_parser = parse_login_failures)]
-    max_login_failures: Option<LoginFailures>,
+    max_login_failures: Option<Limit<u32>>,
     /// Header typ of access tokens [default: at+jwt]
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
 }
 
-/// A limit on idle time in seconds, or none.
+/// A limit that a client may have; none where it has no limit of its own.
 #[derive(Debug, Clone, Copy)]
-struct Idle(Option<u64>);
+struct Limit<T>(Option<T>);
 
-/// A limit of the client's own, or none.
-#[derive(Debug, Clone, Copy)]
-struct LoginFailures(Option<u32>);
-
-fn parse_login_failures(value: &str) -> Result<LoginFailures, String> {
-    if value == "default" {
-        return Ok(LoginFailures(None));
+impl<T> Limit<T> {
+    /// Parses a limit. The word `none` stands for none.
+    fn parse(value: &str, none: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Self, String> {
+        if value == none {
+            return Ok(Self(None));
+        }
+        parse(value).map(|limit| Self(Some(limit))).map_err(|expected| format!("{expected}, or {none}"))
     }
-    value.parse().map(|max| LoginFailures(Some(max))).map_err(|_| "expected a number, or default".to_owned())
 }
 
-fn parse_idle(value: &str) -> Result<Idle, String> {
-    if value == "off" {
-        return Ok(Idle(None));
-    }
-    let duration = parse_duration(value).map_err(|expected| format!("{expected}, or off"))?;
-    Ok(Idle(Some(duration.as_secs())))
+fn parse_login_failures(value: &str) -> Result<Limit<u32>, String> {
+    Limit::parse(value, "default", |value| value.parse().map_err(|_| "expected a number".to_owned()))
+}
+
+/// In seconds.
+fn parse_idle(value: &str) -> Result<Limit<u64>, String> {
+    Limit::parse(value, "off", |value| parse_duration(value).map(|duration| duration.as_secs()))
 }
 
 impl Settings {
@@ -196,8 +196,8 @@ impl Settings {
         set(&mut client.audiences, self.audiences);
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
-        set(&mut client.refresh_idle, self.refresh_idle.map(|Idle(seconds)| seconds));
-        set(&mut client.max_login_failures, self.max_login_failures.map(|LoginFailures(max)| max));
+        set(&mut client.refresh_idle, self.refresh_idle.map(|Limit(seconds)| seconds));
+        set(&mut client.max_login_failures, self.max_login_failures.map(|Limit(max)| max));
         set(&mut client.typ, self.typ.map(Into::into));
     }
 }

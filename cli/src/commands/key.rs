@@ -151,19 +151,21 @@ fn consequences(
         format_time(forgotten_by),
         format_duration(forgotten_after),
     );
-    let on_demand = match next {
+    let until = match next {
         Some((kid, signs_from)) => format!(
-            "verifiers that fetch the JWKS only when a token names an unknown key (go-oidc, zitadel/oidc, \
-             hashicorp/cap, aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key for \
-             longer: until a token under {kid}, which signs from {}, reaches them. Restart those that cannot wait, or \
-             that get few requests; docs/keys.md has another remedy",
+            "for longer: until a token under {kid}, which signs from {}, reaches them. Restart those that cannot wait, \
+             or that get few requests; docs/keys.md has another remedy",
             format_time(signs_from)
         ),
-        None => "verifiers that fetch the JWKS only when a token names an unknown key (go-oidc, zitadel/oidc, \
-                 hashicorp/cap, aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key \
-                 until a key signs that is announced from now on: restart them; docs/keys.md has other remedies"
-            .into(),
+        None => {
+            "until a key signs that is announced from now on: restart them; docs/keys.md has other remedies"
+                .into()
+        }
     };
+    let on_demand = format!(
+        "verifiers that fetch the JWKS only when a token names an unknown key (go-oidc, zitadel/oidc, hashicorp/cap, \
+         aws-jwt-verify; with them oauth2-proxy, kube-apiserver, Vault) trust the withdrawn key {until}"
+    );
     let signer = match state {
         KeyState::Signing => {
             "functions may sign with it for up to five minutes, until they read the ring again; those tokens are refused \

@@ -36,7 +36,7 @@ async fn rotate(rotator: &Rotator, audit: &AuditLog) -> Result<Report, Error> {
         deleted: Some(rotation.deleted.len()),
         ..Record::new(Event::Rotation)
     });
-    // Warm functions sign on with the key in their memory: without this check, a KMS key that is
+    // Warm functions keep signing with the key in their memory: without this check, a KMS key that is
     // disabled, or waits for its deletion, would be noticed by callers.
     rotator.check_envelope().await.map_err(|error| log_failure(error.into(), audit))?;
     let created = rotation.created.iter().map(|key| key.jwk.kid().to_owned()).collect();

@@ -40,21 +40,19 @@ async fn create_table(db: &Client, prefix: &str, shape: &TableShape) -> Result<(
         .table_name(format!("{prefix}{}", shape.name))
         .billing_mode(BillingMode::PayPerRequest);
     for (name, (role, kind)) in shape.keys().into_iter().zip(KEY) {
-        let definition = AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
-        let element = KeySchemaElement::builder().attribute_name(name).key_type(role).build();
-        request = request
-            .attribute_definitions(definition.map_err(DevError::setup)?)
-            .key_schema(element.map_err(DevError::setup)?);
+        request = request.attribute_definitions(definition(name, kind)?).key_schema(element(name, role)?);
     }
     if let Some(index) = shape.index {
-        request = request.attribute_definitions(index_key(index)?).global_secondary_indexes(
-            GlobalSecondaryIndex::builder()
-                .index_name(index.name)
-                .key_schema(hash_key(index.key)?)
-                .projection(projection(index))
-                .build()
-                .map_err(DevError::setup)?,
-        );
+        request = request
+            .attribute_definitions(definition(index.key, ScalarAttributeType::S)?)
+            .global_secondary_indexes(
+                GlobalSecondaryIndex::builder()
+                    .index_name(index.name)
+                    .key_schema(element(index.key, KeyType::Hash)?)
+                    .projection(projection(index))
+                    .build()
+                    .map_err(DevError::setup)?,
+            );
     }
     match request.send().await {
         Ok(_) => Ok(()),
@@ -79,27 +77,26 @@ async fn add_index(db: &Client, prefix: &str, shape: &TableShape) -> Result<(), 
     }
     let action = CreateGlobalSecondaryIndexAction::builder()
         .index_name(index.name)
-        .key_schema(hash_key(index.key)?)
+        .key_schema(element(index.key, KeyType::Hash)?)
         .projection(projection(index))
         .build()
         .map_err(DevError::setup)?;
     let request = db
         .update_table()
         .table_name(table)
-        .attribute_definitions(index_key(index)?)
+        .attribute_definitions(definition(index.key, ScalarAttributeType::S)?)
         .global_secondary_index_updates(GlobalSecondaryIndexUpdate::builder().create(action).build());
     request.send().await.map_err(|error| failed("add index", error))?;
     Ok(())
 }
 
-fn index_key(index: IndexShape) -> Result<AttributeDefinition, DevError> {
-    let definition =
-        AttributeDefinition::builder().attribute_name(index.key).attribute_type(ScalarAttributeType::S);
+fn definition(attribute: &str, kind: ScalarAttributeType) -> Result<AttributeDefinition, DevError> {
+    let definition = AttributeDefinition::builder().attribute_name(attribute).attribute_type(kind);
     definition.build().map_err(DevError::setup)
 }
 
-fn hash_key(attribute: &str) -> Result<KeySchemaElement, DevError> {
-    let element = KeySchemaElement::builder().attribute_name(attribute).key_type(KeyType::Hash);
+fn element(attribute: &str, role: KeyType) -> Result<KeySchemaElement, DevError> {
+    let element = KeySchemaElement::builder().attribute_name(attribute).key_type(role);
     element.build().map_err(DevError::setup)
 }
 

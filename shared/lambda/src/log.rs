@@ -348,12 +348,17 @@ mod tests {
         }
     }
 
-    #[tokio::test]
-    async fn a_diagnostic_has_the_request_id_and_never_comes_from_trace() {
+    /// Collects the diagnostics of this thread at a level, until the guard is dropped.
+    fn collect_diagnostics(level: &str) -> (Lines, tracing::subscriber::DefaultGuard) {
         let lines = Lines::default();
         let writer = lines.clone();
-        let subscriber = logging(&[("RUST_LOG", "trace")]).diagnostics(move || writer.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let subscriber = logging(&[("RUST_LOG", level)]).diagnostics(move || writer.clone());
+        (lines, tracing::subscriber::set_default(subscriber))
+    }
+
+    #[tokio::test]
+    async fn a_diagnostic_has_the_request_id_and_never_comes_from_trace() {
+        let (lines, _guard) = collect_diagnostics("trace");
         let work = async {
             let _library = tracing::error_span!("a span of a library").entered();
             tracing::trace!("the whole event");
@@ -371,10 +376,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_is_one_line_without_its_message_unless_an_event_cannot_be_read() {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = logging(&[("RUST_LOG", "error")]).diagnostics(move || writer.clone());
-        let _guard = tracing::subscriber::set_default(subscriber);
+        let (lines, _guard) = collect_diagnostics("error");
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(log_panic));
         let endpoint = async |_| -> Response { panic!("the password is hunter2") };
