@@ -38,7 +38,6 @@ async fn a_malformed_form_is_refused_and_never_repaired() {
         b"grant_type=password&grant_type=password&username=c4nary",
         b"grant_type=password&username=&username=c4nary",
         b"grant_type=password&c4nary=1&c4nary=2",
-        b"grant_type=password&resource=https://c4nary/1&resource=https://c4nary/2",
         b"username=c4nary&password=c4nary",
         b"grant_type=&username=c4nary",
         b"grant_type=password&password=c4nary",
@@ -55,8 +54,9 @@ async fn a_malformed_form_is_refused_and_never_repaired() {
     assert_eq!(issuer.count("refresh-families").await, 0);
 }
 
+/// The media type has no parameters, and a form is UTF-8 whatever they say (RFC 6749 appendix B).
 #[tokio::test]
-async fn only_forms_in_utf_8_are_accepted() {
+async fn only_forms_are_accepted_and_the_parameters_of_their_content_type_are_ignored() {
     let issuer = TestIssuer::start().await;
     let form = encode(JANE);
     for accepted in [
@@ -64,14 +64,31 @@ async fn only_forms_in_utf_8_are_accepted() {
         "Application/X-WWW-Form-URLencoded",
         "application/x-www-form-urlencoded;charset=UTF-8",
         "application/x-www-form-urlencoded ; charset=\"utf-8\"",
+        "application/x-www-form-urlencoded; charset=ISO-8859-1",
+        "application/x-www-form-urlencoded; charset=windows-1252; q=1",
+        "application/x-www-form-urlencoded; charset",
+        "application/x-www-form-urlencoded; boundary=\"c4nary;\"",
+        "application/x-www-form-urlencoded;",
     ] {
-        send(&issuer, &[("content-type", accepted)], form.clone()).await.ok();
+        let accepted = [("content-type", accepted)];
+        send(&issuer, &accepted, form.clone()).await.ok();
+        for path in ["/oauth/refresh", "/oauth/revoke", "/oauth/introspect"] {
+            let authorization = basic();
+            let headers = [accepted[0], ("authorization", authorization.as_str())];
+            let answer = issuer.send(path, &headers, "token=c4nary&refresh_token=c4nary").await;
+            assert!(!answer.text.contains("invalid_request"), "{path} {accepted:?}: {}", answer.text);
+        }
     }
+    let latin_1 = [("content-type", "application/x-www-form-urlencoded; charset=ISO-8859-1")];
+    let answer = send(&issuer, &latin_1, "grant_type=password&username=J%E4ne").await;
+    answer.assert_error(400, "invalid_request");
+    assert!(answer.text.contains("not UTF-8"), "{}", answer.text);
     for refused in [
         "application/json",
         "multipart/form-data; boundary=c4nary",
-        "application/x-www-form-urlencoded; charset=iso-8859-1",
         "application/x-www-form-urlencoded2",
+        "application/x-www-form-urlencoded, application/x-www-form-urlencoded",
+        "text/plain; charset=application/x-www-form-urlencoded",
         "text/plain",
         "",
     ] {
@@ -80,6 +97,24 @@ async fn only_forms_in_utf_8_are_accepted() {
     }
     let both = [("content-type", "application/x-www-form-urlencoded"), ("content-type", "application/json")];
     send(&issuer, &both, form).await.assert_error(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_refused_with_the_reason() {
+    let issuer = TestIssuer::start().await;
+    let authorization = basic();
+    for path in ["/oauth/token", "/oauth/refresh", "/oauth/revoke", "/oauth/introspect"] {
+        for coding in ["gzip", "deflate", "BR", "identity, zstd", "x-c4nary"] {
+            let headers = [("authorization", authorization.as_str()), ("content-encoding", coding)];
+            let answer = issuer.send(path, &headers, &b"\x1f\x8b\x08\x00c4nary"[..]).await;
+            answer.assert_error(415, "invalid_request");
+            assert!(answer.text.contains("send it without Content-Encoding"), "{}", answer.text);
+            assert_eq!(answer.header("accept-encoding"), "identity", "RFC 9110 section 15.5.16");
+        }
+    }
+    for none in ["identity", "Identity", ""] {
+        send(&issuer, &[("content-encoding", none)], encode(JANE)).await.ok();
+    }
 }
 
 #[tokio::test]
@@ -95,6 +130,7 @@ async fn parameters_in_the_query_are_refused() {
         "?refresh_token=c4nary",
         "?brandKey=acme",
         "?client_assertion=c4nary",
+        "?audience=c4nary",
         "?c4nary%zz=1",
     ];
     for query in refused {
@@ -124,6 +160,7 @@ async fn a_value_that_is_too_long_is_refused_before_anything_is_read_or_hashed()
         &[("grant_type", "password"), ("username", long.as_str()), ("password", PASSWORD)],
         &[("grant_type", "client_credentials"), ("operator", long.as_str())],
         &[("grant_type", "client_credentials"), ("resource", long.as_str())],
+        &[("grant_type", "client_credentials"), ("audience", long.as_str())],
         &[("grant_type", "refresh_token"), ("refresh_token", &"a".repeat(12 * 1024 + 1))],
     ] {
         let answer = Post::new("/oauth/token", "app", APP_SECRET, form).to(&world.issuer).await;

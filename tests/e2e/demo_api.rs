@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use countersign_issuer::records::Client;
-use countersign_tests::{ALICE, CLIENT_CREDENTIALS, TestIssuer};
+use countersign_tests::{ALICE, BASIC_CHALLENGE, CLIENT_CREDENTIALS, TestIssuer};
 use reqwest::Method;
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn a_challenge_is_bare_without_a_token_and_has_a_reason_with_a_bad_one() {
         let answer = issuer.get("/api/whoami", headers).await;
         (answer.status.as_u16(), answer.headers("www-authenticate"))
     };
-    let basic = r#"Basic realm="countersign""#.to_owned();
+    let basic = BASIC_CHALLENGE.to_owned();
     let bare = (401, vec!["Bearer".to_owned(), basic.clone()]);
     assert_eq!(challenges(&[]).await, bare);
     assert_eq!(challenges(&[("authorization", "Digest x")]).await, bare, "an unsupported scheme");
@@ -88,7 +88,7 @@ async fn a_client_may_call_with_its_id_and_secret() {
     assert_eq!(call(Method::GET, "/api/reports", secret).await, 403);
     let wrong = issuer.call_with(Method::GET, "/api/calls", "demo-voice", "wrong").await;
     assert_eq!(wrong.status, 401);
-    assert_eq!(wrong.headers("www-authenticate"), ["Bearer", r#"Basic realm="countersign""#]);
+    assert_eq!(wrong.headers("www-authenticate"), ["Bearer", BASIC_CHALLENGE]);
 
     // The client has several brands, and HTTP Basic cannot name one.
     let service = issuer.call_with(Method::GET, "/api/reports", "demo-service", "demo-service-secret").await;

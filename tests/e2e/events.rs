@@ -66,15 +66,18 @@ impl Functions {
 
     /// The answer to an event: its status and its body.
     async fn answer(&self, event: &Value) -> (u64, String) {
+        let answer = self.whole_answer(event).await;
+        (answer["statusCode"].as_u64().unwrap(), answer["body"].as_str().unwrap_or_default().to_owned())
+    }
+
+    async fn whole_answer(&self, event: &Value) -> Value {
         let endpoint = async |request: http::Request| match event["routeKey"].as_str().unwrap() {
             "POST /oauth/token" => http::token(&self.issuer, request).await,
             route if route.contains("/oauth/") => http::refresh_function(&self.issuer, request).await,
             _ => http::jwks_function(&self.publisher, request).await,
         };
         let guard = Guard::new(endpoint, Clock::system(), AuditLog::tracing());
-        let answer = guard.respond(&event.to_string(), Context::default()).await;
-        let answer = serde_json::to_value(answer).unwrap();
-        (answer["statusCode"].as_u64().unwrap(), answer["body"].as_str().unwrap().to_owned())
+        serde_json::to_value(guard.respond(&event.to_string(), Context::default()).await).unwrap()
     }
 }
 
@@ -122,4 +125,37 @@ async fn a_stage_before_the_path_is_dropped_and_a_repeated_header_is_refused() {
     repeated["headers"]["authorization"] = format!("{header},{header}").into();
     let (_, body) = functions.answer(&repeated).await;
     assert!(body.contains("invalid_request"), "{body}");
+}
+
+/// RFC 9110 section 8.6, through the event: a gateway has only this header to learn the length from.
+#[tokio::test]
+async fn a_head_request_gets_the_headers_of_get_with_its_length() {
+    let issuer = TestIssuer::start().await;
+    let functions = Functions::new(&issuer);
+    for name in ["jwks.json", "oauth-authorization-server.json", "openid-configuration.json"] {
+        let file = event_files().into_iter().find(|file| file.ends_with(name)).unwrap();
+        let get = event(&file, "", "");
+        let mut head = get.clone();
+        head["requestContext"]["http"]["method"] = "HEAD".into();
+        let (get, mut head) = (functions.whole_answer(&get).await, functions.whole_answer(&head).await);
+        let length = get["body"].as_str().unwrap().len().to_string();
+        let headers = head["headers"].as_object_mut().unwrap();
+        assert_eq!(headers.remove("content-length"), Some(length.into()), "{name}");
+        assert_eq!((&head["statusCode"], &head["headers"]), (&200.into(), &get["headers"]), "{name}");
+        assert_eq!(head["body"].as_str().unwrap_or_default(), "", "{name}");
+        assert_eq!(head["headers"]["access-control-allow-origin"], "*");
+    }
+}
+
+#[tokio::test]
+async fn the_charset_and_a_content_coding_of_an_event_are_read() {
+    let issuer = TestIssuer::start().await;
+    let functions = Functions::new(&issuer);
+    for file in event_files().iter().filter(|file| file.ends_with("token-client-credentials-base64.json")) {
+        let mut sent = event(file, "", "");
+        sent["headers"]["content-type"] = "application/x-www-form-urlencoded; charset=US-ASCII".into();
+        assert_eq!(functions.answer(&sent).await.0, 200);
+        sent["headers"]["content-encoding"] = "gzip".into();
+        assert_eq!(functions.answer(&sent).await.0, 415);
+    }
 }

@@ -149,6 +149,13 @@ async fn every_unavailable_operator_is_refused_alike() {
     assert_eq!(attempt("alice.ops", "globex").await.text, outside_client.text);
     issuer.change_principal(&alice(), |operator| operator.enabled = false).await;
     assert_eq!(attempt("alice.ops", "acme").await.text, outside_client.text);
+    assert_eq!(attempt("not a username", "acme").await.text, outside_client.text);
+    // No password is involved, so the text does not send a partner to change a good secret.
+    let text = "the operator is unknown, disabled, or not one this client may act for";
+    assert_eq!(outside_client.json()["error_description"], text);
+    let login = [("grant_type", "operator_password"), ("username", "bob"), ("password", "wrong")];
+    let login = issuer.token("demo-app", &login, &[("brandKey", "acme")]).await;
+    assert_eq!(login.json()["error_description"], "the credentials or the refresh token are not valid");
 }
 
 #[tokio::test]
@@ -230,12 +237,24 @@ async fn the_scope_is_the_requested_one_or_the_default_or_absent() {
         "calls:read calls:write",
         "an empty parameter counts as left out"
     );
-    for refused in ["calls:delete", "calls:read reports:read", "calls:read  calls:write", "\"", "Calls:read"]
-    {
-        ask(refused).await.assert_error(400, "invalid_scope");
-    }
     let many: String = (0..101).map(|n| format!("s{n} ")).collect();
-    ask(many.trim()).await.assert_error(400, "invalid_scope");
+    for (refused, text) in [
+        ("calls:delete", "may ask for"),
+        ("calls:read reports:read", "may ask for"),
+        ("Calls:read", "may ask for"),
+        ("calls:read,calls:write", "may ask for"),
+        ("calls:read  calls:write", "a space too many"),
+        ("calls:read ", "a space too many"),
+        (" calls:write", "a space too many"),
+        (" ", "a space too many"),
+        ("\"", "a character that no scope may have"),
+        ("calls:read\u{a0}calls:write", "a character that no scope may have"),
+        (many.trim(), "more than 100 scopes"),
+    ] {
+        let answer = ask(refused).await;
+        answer.assert_error(400, "invalid_scope");
+        assert!(answer.text.contains(text), "{refused}: {}", answer.text);
+    }
 
     issuer
         .change_client("demo-voice", |client| {
@@ -266,6 +285,38 @@ async fn a_resource_selects_one_of_the_clients_audiences() {
     let foreign =
         issuer.token("demo-voice", CLIENT_CREDENTIALS, &[("resource", "https://evil.example.com")]).await;
     foreign.assert_error(400, "invalid_target");
+}
+
+/// Clients of Auth0 and Keycloak call the parameter `audience`.
+#[tokio::test]
+async fn audience_means_resource_and_a_token_is_for_one_of_them() {
+    let issuer = TestIssuer::start().await;
+    let (one, other) = (AUDIENCE, "https://other.example.com/v2");
+    issuer.change_client("demo-voice", |client| client.audiences.push(other.into())).await;
+    issuer.change_client("demo-app", |client| client.audiences.push(other.into())).await;
+    let ask = async |form: &[(&str, &str)]| issuer.token("demo-voice", CLIENT_CREDENTIALS, form).await;
+    for form in [&[("audience", other)][..], &[("audience", other), ("resource", other)]] {
+        issuer.verify_token_as("at+jwt", other, &ask(form).await.access_token()).await;
+    }
+    for (form, text) in [
+        (&[("audience", "https://evil.example.com")][..], "may name"),
+        (&[("audience", one), ("resource", other)], "resource and audience differ"),
+        (&[("resource", one), ("resource", other)], "name one"),
+        (&[("resource", one), ("resource", one)], "name one"),
+        (&[("audience", other), ("audience", one)], "name one"),
+    ] {
+        let answer = ask(form).await;
+        answer.assert_error(400, "invalid_target");
+        assert!(answer.text.contains(text), "{form:?}: {}", answer.text);
+    }
+
+    // A session keeps the API that it began with.
+    let login = issuer.token("demo-app", JANE, &[("audience", other)]).await;
+    issuer.verify_token_as("at+jwt", other, &login.access_token()).await;
+    let refresh = login.refresh_token();
+    let refresh = [("grant_type", "refresh_token"), ("refresh_token", refresh.as_str())];
+    issuer.token("demo-app", &refresh, &[("audience", one)]).await.assert_error(400, "invalid_target");
+    issuer.token("demo-app", &refresh, &[("audience", other)]).await.ok();
 }
 
 #[tokio::test]

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use countersign_issuer::audit::AuditLog;
-use countersign_issuer::records::Client;
+use countersign_issuer::random::Random;
+use countersign_issuer::records::{Client, Principal, PrincipalKey};
 use countersign_lambda::Logging;
 use countersign_tests::in_process::{APP_SECRET, InProcess, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
 use countersign_tests::{START_SECONDS, TestClock, canaries};
 use countersign_verify::{Clock, Timestamp};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
@@ -109,4 +110,74 @@ async fn a_login_that_waits_for_the_failures_of_others_is_counted_as_a_lock_out(
         ("principal and client", Some(1)),
     ];
     assert_eq!(counted, expected.map(|(counter, count)| (counter.to_owned(), count)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_says_what_was_asked_for_and_repeats_no_secret() {
+    let (world, clock, log) = start().await;
+    let random = Random::system();
+    let bob = PrincipalKey::Operator { username: "bob".into() };
+    let bob = Principal::new(&bob, "any passphrase", vec![], vec!["*".into()], clock.now(), &random).unwrap();
+    world.table::<Principal>().create(&bob).await.unwrap();
+    let refused = async |more: &[(&str, &str)]| {
+        let before = lines(&log, "refused").len();
+        let form = [CREDENTIALS, more].concat();
+        let answer = Post::new("/oauth/token", "service", SERVICE_SECRET, &form).to(&world.issuer).await;
+        assert_eq!(answer.status, 400, "{}", answer.text);
+        for (_, value) in more {
+            assert!(!answer.text.contains(value), "{}", answer.text);
+        }
+        let [line] = &lines(&log, "refused")[before..] else { panic!("one line") };
+        line.clone()
+    };
+    for (form, member, logged) in [
+        (&[("scope", "read delete")][..], "requested_scope", json!("read delete")),
+        (&[("scope", "read  write")], "requested_scope", json!("read  write")),
+        (&[("scope", "\u{202e}read")], "requested_scope", json!("\\u{202e}read")),
+        (&[("brandKey", "initech")], "requested_brandKey", json!("initech")),
+        (&[("brandKey", "no brand?")], "requested_brandKey", json!("no brand?")),
+        (&[("scope", "none"), ("brandKey", "acme")], "requested_brandKey", json!("acme")),
+        (
+            &[("audience", "https://x.example.com?a=b#c")],
+            "requested_resource",
+            json!("https://x.example.com?a=b#c"),
+        ),
+        (&[("resource", "urn:a"), ("audience", "urn:b")], "requested_resource", json!("urn:a urn:b")),
+        (&[("operator", "Bob")], "requested_operator", json!("bob")),
+        // A name that is not on record may be a secret.
+        (&[("operator", "hunter22")], "requested_operator", Value::Null),
+        (&[("operator", "pass phrase")], "requested_operator", Value::Null),
+    ] {
+        let line = refused(form).await;
+        assert_eq!((&line[member], &line["client_id"]), (&logged, &"service".into()), "{line}");
+        if logged.is_null() {
+            let name = form[0].1;
+            assert!(!line.to_string().contains(name), "{line}");
+            assert!(line["reason"].as_str().unwrap().contains("unknown"), "{line}");
+        }
+    }
+    for secret in [SERVICE_SECRET, "csgr_abc.def", "eyJhbGciOiJFUzI1NiJ9.e30.AAAA"] {
+        for name in ["scope", "brandKey", "resource"] {
+            let line = refused(&[(name, secret)]).await;
+            assert!(!line.to_string().contains(secret), "{line}");
+        }
+    }
+    let long = vec!["scope"; 2000].join("-");
+    let line = refused(&[("scope", &long)]).await;
+    assert_eq!(line["requested_scope"], format!("{}…", &long[..512]));
+
+    // An operator that was removed, disabled or never served the brand is in the client's record.
+    let key = PrincipalKey::Operator { username: "alice".into() };
+    let mut alice = world.table::<Principal>().get(&key.to_string()).await.unwrap().unwrap();
+    alice.disable(clock.now());
+    world.table::<Principal>().save(&mut alice).await.unwrap();
+    let line = refused(&[("operator", "alice")]).await;
+    assert_eq!(line["requested_operator"], "alice");
+    // A token that is issued needs none of this.
+    Post::new("/oauth/token", "service", SERVICE_SECRET, &[CREDENTIALS[0], ("scope", "read")])
+        .to(&world.issuer)
+        .await
+        .ok();
+    let issued = lines(&log, "issued")[0].to_string();
+    assert!(issued.contains("\"scope\":\"read\"") && !issued.contains("requested"), "{issued}");
 }

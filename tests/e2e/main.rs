@@ -25,3 +25,4 @@ mod openapi;
 mod published_documents;
 mod refresh;
 mod revocation_and_introspection;
+mod username_claim;

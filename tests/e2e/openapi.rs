@@ -1,5 +1,5 @@
 //! Compares docs/openapi.json with the code: both have the same paths, methods, statuses and
-//! errors.
+//! errors. The table in the README has the same parameters.
 
 use countersign_tests::{CLIENT_CREDENTIALS, JANE, TestIssuer};
 use reqwest::Method;
@@ -47,6 +47,7 @@ async fn the_errors_are_those_that_are_described() {
         ("/oauth/token", "demo-voice", &[("grant_type", "implicit")]),
         ("/oauth/token", "demo-voice", &[CLIENT_CREDENTIALS[0], ("scope", "none")]),
         ("/oauth/token", "demo-voice", &[CLIENT_CREDENTIALS[0], ("resource", "urn:x")]),
+        ("/oauth/token", "demo-voice", &[CLIENT_CREDENTIALS[0], ("audience", "urn:x")]),
         ("/oauth/revoke", "demo-app", &[("token", &access_token)]),
     ] {
         let answer = issuer.post(path, client, form).await;
@@ -56,4 +57,31 @@ async fn the_errors_are_those_that_are_described() {
         assert!(responses.get(answer.status.as_str()).is_some(), "{} {path}", answer.status);
     }
     assert_eq!(unseen, ["temporarily_unavailable", "server_error"], "the two errors that need a fault");
+}
+
+#[tokio::test]
+async fn a_compressed_body_is_answered_as_described() {
+    let (issuer, described) = (TestIssuer::start().await, description());
+    for path in ["/oauth/token", "/oauth/refresh", "/oauth/revoke", "/oauth/introspect"] {
+        let answer = issuer.send(path, &[("content-encoding", "gzip")], "x").await;
+        let response = &described["paths"][path]["post"]["responses"][answer.status.as_str()];
+        let described = described.pointer(&response["$ref"].as_str().unwrap()[1..]).unwrap();
+        for (name, header) in described["headers"].as_object().unwrap() {
+            assert_eq!(header["schema"]["const"], answer.header(name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_readme_lists_every_parameter_of_the_token_endpoint() {
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md")).unwrap();
+    let table = readme.split_once("The parameters of `POST /oauth/token`").unwrap().1;
+    let rows = table.split("\n\n").nth(1).unwrap().lines().skip(2);
+    let mut listed: Vec<&str> =
+        rows.flat_map(|row| row.split('|').nth(1).unwrap().split('`').skip(1).step_by(2)).collect();
+    let schema = &description()["components"]["schemas"]["TokenRequest"]["properties"];
+    let mut described: Vec<&str> = schema.as_object().unwrap().keys().map(String::as_str).collect();
+    listed.sort_unstable();
+    described.sort_unstable();
+    assert_eq!(listed, described);
 }

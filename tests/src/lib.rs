@@ -55,6 +55,9 @@ pub const ALICE: &[(&str, &str)] =
 /// `client_credentials` and nothing else.
 pub const CLIENT_CREDENTIALS: &[(&str, &str)] = &[("grant_type", "client_credentials")];
 
+/// The challenge of every 401 to a client. `charset` is that of RFC 7617 section 2.1.
+pub const BASIC_CHALLENGE: &str = r#"Basic realm="countersign", charset="UTF-8""#;
+
 /// The time at which test clocks start: in 2033, so that nothing that uses the real clock takes a
 /// record or a token for expired.
 pub const START_SECONDS: u64 = 2_000_000_000;
@@ -389,7 +392,7 @@ impl TestResponse {
             description.bytes().all(|byte| matches!(byte, 0x20 | 0x21 | 0x23..=0x5b | 0x5d..=0x7e)),
             "{description}"
         );
-        let challenge = if status == 401 { r#"Basic realm="countersign""# } else { "" };
+        let challenge = if status == 401 { BASIC_CHALLENGE } else { "" };
         assert_eq!(self.header("www-authenticate"), challenge);
     }
 

@@ -2,7 +2,7 @@
 
 use clap::{Args, Subcommand};
 use countersign_issuer::credentials::{ClientSecret, SpringValue};
-use countersign_issuer::records::{Client, GrantType};
+use countersign_issuer::records::{ClaimName, Client, GrantType};
 use countersign_issuer::store::WriteError;
 use serde_json::{Value, json};
 
@@ -146,17 +146,21 @@ pub(super) struct Settings {
     /// deployment's [default: default]
     #[arg(long, value_name = "N", value_parser = parse_login_failures)]
     max_login_failures: Option<Limit<u32>>,
+    /// Claim that carries the username in the tokens of users and operators, such as user_name;
+    /// `off` removes it [default: off]
+    #[arg(long, value_name = "NAME", value_parser = parse_username_claim)]
+    username_claim: Option<Limit<ClaimName>>,
     /// Header typ of access tokens [default: at+jwt]
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
 }
 
-/// A limit that a client may have; none where it has no limit of its own.
-#[derive(Debug, Clone, Copy)]
+/// A setting that a client may have, such as a limit; none where it is switched off.
+#[derive(Debug, Clone)]
 struct Limit<T>(Option<T>);
 
 impl<T> Limit<T> {
-    /// Parses a limit. The word `none` stands for none.
+    /// Parses a setting. The word `none` stands for none.
     fn parse(value: &str, none: &str, parse: impl FnOnce(&str) -> Result<T, String>) -> Result<Self, String> {
         if value == none {
             return Ok(Self(None));
@@ -167,6 +171,10 @@ impl<T> Limit<T> {
 
 fn parse_login_failures(value: &str) -> Result<Limit<u32>, String> {
     Limit::parse(value, "default", |value| value.parse().map_err(|_| "expected a number".to_owned()))
+}
+
+fn parse_username_claim(value: &str) -> Result<Limit<ClaimName>, String> {
+    Limit::parse(value, "off", |value| ClaimName::parse(value).map_err(|error| error.to_string()))
 }
 
 /// In seconds.
@@ -198,6 +206,7 @@ impl Settings {
         set(&mut client.refresh_ttl, self.refresh_ttl);
         set(&mut client.refresh_idle, self.refresh_idle.map(|Limit(seconds)| seconds));
         set(&mut client.max_login_failures, self.max_login_failures.map(|Limit(max)| max));
+        set(&mut client.username_claim, self.username_claim.map(|Limit(name)| name));
         set(&mut client.typ, self.typ.map(Into::into));
     }
 }

@@ -25,6 +25,7 @@ pub(super) fn client(client: &Client) -> Value {
         "refresh_ttl": client.refresh_ttl,
         "refresh_idle": client.refresh_idle,
         "max_login_failures": client.max_login_failures,
+        "username_claim": client.username_claim,
         "typ": client.typ,
         "secrets": secrets,
         "created": format_time(client.created),

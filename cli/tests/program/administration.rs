@@ -129,6 +129,36 @@ async fn a_client_has_its_own_limit_of_failed_logins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_can_have_the_username_in_a_claim() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    assert_eq!(shell.ok("client show demo-app", "")["username_claim"], Value::Null);
+    let claim = async |name: &str| {
+        let token = issuer.token("demo-app", JANE, &[]).await.access_token();
+        issuer.verify_token(&token).await.get(name).cloned()
+    };
+    assert_eq!(
+        shell.ok("client update demo-app --username-claim user_name", "")["username_claim"],
+        "user_name"
+    );
+    assert_eq!(claim("user_name").await, Some("jane@example.com".into()));
+    assert_eq!(shell.ok("client update demo-app --access-ttl 60", "")["username_claim"], "user_name");
+    // A copy of the record keeps it.
+    let export = String::from_utf8(shell.run("client export", "").stdout).unwrap();
+    assert!(export.contains("\"username_claim\":\"user_name\""), "{export}");
+    let create = "client create copy --grant password --brand acme --audience https://api.example.com";
+    let url = "https://acme.example.com/login";
+    assert_eq!(shell.ok(&format!("{create} --username-claim {url}"), "")["username_claim"], url);
+    for (name, text) in [("SUB", "reserved"), ("BrandKey", "reserved"), ("1st", "not a claim's name")] {
+        let output = shell.run(&format!("client update demo-app --username-claim {name}"), "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && error.contains(text), "{name}: {error}");
+    }
+    assert_eq!(shell.ok("client update demo-app --username-claim off", "")["username_claim"], Value::Null);
+    assert_eq!(claim("user_name").await, None);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_invalid_record_neither_hides_nor_blocks_others() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
@@ -387,6 +417,10 @@ async fn the_largest_token_of_a_client_fits_into_a_header() {
         let refused = shell.refused(&line, "");
         assert!(refused.contains(too_large) && refused.contains("at most 8 KiB are allowed"), "{refused}");
     }
+    // The longest username counts, where a claim carries it.
+    shell.ok(&format!("{} --access-ttl 60", create("nearly", 84)), "");
+    let refused = shell.refused("client update nearly --username-claim user_name", "");
+    assert!(refused.contains(too_large), "{refused}");
     // A client without logins may have as many: its tokens have only its own roles.
     let alone = "client create alone --grant client_credentials --audience https://api.example.com";
     assert!(shell.run(&format!("{alone}{}", scopes(88)), "").status.success());

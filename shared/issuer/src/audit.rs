@@ -1,11 +1,13 @@
 //! The audit log: one record for every decision.
 //!
 //! A record never holds a secret, a password or a token. Of what a caller sent it holds only names that are
-//! on record: a name that is not may be a secret in the wrong place.
+//! on record: a name that is not may be a secret in the wrong place. The exception is what an authenticated
+//! client asked for and did not get: a scope, a brand, an API.
 
 use std::fmt;
 use std::sync::Arc;
 
+use countersign_verify::escape_for_log;
 use serde::Serialize;
 use tracing::Level;
 
@@ -166,6 +168,18 @@ pub struct Record {
     /// `scope` of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scope: Option<String>,
+    /// The scope that a refused request asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_scope: Option<String>,
+    /// The brand that a refused request named.
+    #[serde(rename = "requested_brandKey", skip_serializing_if = "Option::is_none")]
+    pub requested_brand: Option<String>,
+    /// The API that a refused request named, as `resource` or `audience`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_resource: Option<String>,
+    /// The operator that a refused request named, where it is on record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requested_operator: Option<String>,
     /// `jti` of the token.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jti: Option<String>,
@@ -244,4 +258,13 @@ impl Record {
 /// The first 128 characters of a name that a caller sent: no name on record is longer.
 pub fn bounded(name: &str) -> String {
     name.chars().take(128).collect()
+}
+
+/// Returns a value that an authenticated client asked for, safe for the log: cut after 512 characters and escaped. A
+/// value with a generated secret or a token in it is withheld.
+pub fn requested(value: &str) -> String {
+    if ["csgn_", "csgr_", "eyJ"].iter().any(|secret| value.contains(secret)) {
+        return "(withheld: it contains a secret or a token)".to_owned();
+    }
+    escape_for_log(value, 512)
 }

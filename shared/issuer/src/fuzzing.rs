@@ -19,7 +19,7 @@ pub fn form(body: &[u8]) -> Result<Vec<Pair>, String> {
 /// refused.
 pub fn basic(authorization: &str) -> Result<Vec<Pair>, String> {
     let presented = PresentedCredentials::from_basic(authorization).map_err(|error| error.to_string())?;
-    Ok(presented.into_pairs())
+    presented.into_pairs()
 }
 
 /// The claims of a refresh token that `key` signed, whatever number the token gives it, or the reason
@@ -33,5 +33,5 @@ pub fn refresh_token(token: &str, key: &Jwk) -> Result<serde_json::Value, String
 /// reason why it was refused.
 pub fn request(request: &Request) -> Result<(Vec<Pair>, Vec<Pair>), String> {
     let (presented, form) = http::parse(request).map_err(|error| error.to_string())?;
-    Ok((presented.into_pairs(), form.into_pairs()))
+    Ok((presented.into_pairs()?, form.into_pairs()))
 }

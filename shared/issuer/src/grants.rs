@@ -112,6 +112,7 @@ impl Grants {
         Ok(Authorization {
             sub: principal.id.into(),
             roles: principal.roles.into(),
+            username: Some(key.username().to_owned().into()),
             operator: operator_claim(key),
             brand_key: terms.brand_key,
             scope: terms.scope,

@@ -68,6 +68,7 @@ pub(crate) fn parse(request: &Request) -> Result<(PresentedCredentials, Form<'_>
         return Err(OAuthError::MethodNotAllowed { allowed: &[Method::POST] });
     }
     form::refuse_query_parameters(request.uri().query())?;
+    form::refuse_content_encoding(request.headers())?;
     form::require_form_content_type(request.headers())?;
     let is_unread = request.extensions().get::<BodyTooLarge>().is_some();
     if is_unread || request.body().len() > MAX_BODY_BYTES {

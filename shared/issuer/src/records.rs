@@ -1,6 +1,7 @@
 //! The records that an administrator writes: clients, users and operators, and the rules for them.
 
 pub(crate) mod brand;
+mod claim_name;
 pub(crate) mod client;
 mod lifetimes;
 pub(crate) mod principal;
@@ -8,6 +9,7 @@ pub(crate) mod scope;
 pub(crate) mod validation;
 
 pub use brand::{ANY_BRAND, BrandKey, InvalidBrandKey};
+pub use claim_name::{ClaimName, InvalidClaimName};
 pub use client::{
     AccessTokenType, Client, ClientId, DEFAULT_ACCESS_TTL, DEFAULT_REFRESH_TTL, GrantType, InvalidClientId,
     MAX_SECRETS,

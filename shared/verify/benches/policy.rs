@@ -7,6 +7,7 @@
 
 mod ratio;
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 
 use countersign_verify::Claims;
@@ -64,6 +65,7 @@ fn claims() -> Claims {
         roles: vec!["support".into(), "billing".into()],
         operator: None,
         brand_key: Some("acme".into()),
+        other: BTreeMap::default(),
     }
 }
 

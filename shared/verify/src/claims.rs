@@ -1,7 +1,10 @@
 //! The claims of an access token (RFC 9068 section 2.2).
 
+use std::collections::BTreeMap;
+
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
 
 /// 9999-12-31T23:59:59Z, the last second that a date can express (RFC 3339 section 1). Arithmetic
 /// with a larger claim may overflow, and a parser that reads every number as a float reads a
@@ -52,12 +55,21 @@ pub struct Claims {
         deserialize_with = "not_null"
     )]
     pub brand_key: Option<String>,
+    /// The claims without a field above, such as the one in which the issuer puts the username for a
+    /// client that is set so.
+    #[serde(flatten)]
+    pub other: BTreeMap<String, Value>,
 }
 
 impl Claims {
     /// Returns true if `scope` is one of the token's scopes.
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scope.as_deref().is_some_and(|granted| granted.split(' ').any(|one| one == scope))
+    }
+
+    /// Returns a claim that has no field in this type, by its name: `caller.claim("user_name")`.
+    pub fn claim(&self, name: &str) -> Option<&Value> {
+        self.other.get(name)
     }
 
     /// Returns true if `role` is one of the subject's roles.

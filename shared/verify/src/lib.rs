@@ -80,7 +80,7 @@ pub use generated_secret::{generated_secret, is_generated_secret};
 #[cfg(feature = "fetch")]
 pub use http_client::{HttpClient, HttpError, HttpLimits};
 pub use jwk::{InvalidJwk, Jwk, JwkSet};
-pub use log_text::log_text;
+pub use log_text::{escape_for_log, log_text};
 pub use network::network_of;
 pub use time::{Clock, Timestamp};
 pub use verifier::{BuildError, Verified, Verifier, VerifierBuilder};

@@ -8,9 +8,14 @@ const MAX_CHARS: usize = 128;
 /// cannot pass for another line or another text.
 pub fn log_text(sent: &str) -> String {
     let end = sent.find(['?', '#']).unwrap_or(sent.len());
-    let mut characters = sent[..end].chars();
+    escape_for_log(&sent[..end], MAX_CHARS)
+}
+
+/// Returns any text for the log, cut after `max_chars` and escaped as by [`log_text`].
+pub fn escape_for_log(sent: &str, max_chars: usize) -> String {
+    let mut characters = sent.chars();
     let mut text = String::new();
-    for character in characters.by_ref().take(MAX_CHARS) {
+    for character in characters.by_ref().take(max_chars) {
         match character {
             '"' | '\'' => text.push(character),
             _ => text.extend(character.escape_debug()),

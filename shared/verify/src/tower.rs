@@ -319,7 +319,7 @@ impl Guard {
             headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if status == StatusCode::UNAUTHORIZED && self.accepts_basic() {
-            headers.append(WWW_AUTHENTICATE, HeaderValue::from_static(r#"Basic realm="countersign""#));
+            headers.append(WWW_AUTHENTICATE, BASIC_CHALLENGE);
         }
         response
     }
@@ -363,3 +363,8 @@ impl Rejection {
 
 #[cfg(feature = "fetch")]
 const NEEDS_TOKEN: &str = r#"Bearer error="insufficient_scope", error_description="HTTP Basic cannot name a brand, an operator or an API: request a token at the token endpoint and send it""#;
+
+/// The issuer reads credentials as UTF-8: without the parameter, some clients encode them in Latin-1 (RFC 7617 section
+/// 2.1).
+const BASIC_CHALLENGE: HeaderValue =
+    HeaderValue::from_static(r#"Basic realm="countersign", charset="UTF-8""#);

@@ -1,5 +1,6 @@
 //! The measured subject: an issuer in this process, with a client whose record uses every feature.
 
+use std::collections::BTreeMap;
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -88,5 +89,6 @@ fn claims() -> Claims {
         roles: vec!["reporting".into(), "billing".into()],
         operator: Some("alice".into()),
         brand_key: Some("acme".into()),
+        other: BTreeMap::default(),
     }
 }

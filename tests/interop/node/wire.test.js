@@ -28,7 +28,7 @@ for (const method of [oauth.ClientSecretBasic, oauth.ClientSecretPost]) {
     await assert.rejects(granted(response), {
       name: 'WWWAuthenticateChallengeError',
       status: 401,
-      cause: [{ scheme: 'basic', parameters: { realm: 'countersign' } }],
+      cause: [{ scheme: 'basic', parameters: { realm: 'countersign', charset: 'UTF-8' } }],
     })
   })
 }

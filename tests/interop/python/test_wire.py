@@ -9,6 +9,7 @@ TOKEN = f"{BASE}/oauth/token"
 VOICE = ("demo-voice", SECRETS["demo-voice"])
 GRANT = {"grant_type": "client_credentials"}
 ACME = GRANT | {"brandKey": "acme"}
+CHALLENGE = 'Basic realm="countersign", charset="UTF-8"'
 
 
 def test_a_wrong_secret_and_an_unknown_client_get_the_same_challenge():
@@ -16,12 +17,28 @@ def test_a_wrong_secret_and_an_unknown_client_get_the_same_challenge():
         requests.post(TOKEN, data=GRANT, auth=("demo-voice", "wrong")),
         requests.post(TOKEN, data=GRANT, auth=("nobody", "wrong")),
         requests.post(TOKEN, data=GRANT | {"client_id": "demo-voice", "client_secret": "wrong"}),
-        requests.post(TOKEN, data=GRANT),
     ]
     for answer in answers:
         refused(answer, "invalid_client", status=401)
-        assert answer.headers["WWW-Authenticate"] == 'Basic realm="countersign"'
+        assert answer.headers["WWW-Authenticate"] == CHALLENGE
     assert len({answer.text for answer in answers}) == 1
+
+
+@pytest.mark.parametrize(
+    ("form", "auth", "text"),
+    [
+        (GRANT, None, "there are no client credentials"),
+        (GRANT | {"client_id": "demo-voice"}, None, "client_secret is missing"),
+        (GRANT, ("demo-voice", ""), "no secret"),
+        (GRANT, ("demo-voice", "größe".encode("latin-1")), "not UTF-8"),
+    ],
+    ids=["none", "no-secret-in-the-form", "no-secret-in-the-header", "latin-1"],
+)
+def test_missing_or_malformed_credentials_get_a_text_that_says_so(form, auth, text):
+    answer = requests.post(TOKEN, data=form, auth=auth)
+    refused(answer, "invalid_client", status=401)
+    assert answer.headers["WWW-Authenticate"] == CHALLENGE
+    assert text in answer.json()["error_description"]
 
 
 @pytest.mark.parametrize("path", ["/oauth/refresh", "/oauth/revoke", "/oauth/introspect"])
@@ -29,7 +46,7 @@ def test_the_other_endpoints_require_the_same_client_authentication(path):
     form = {"refresh_token": "nonsense", "token": "nonsense"}
     answer = requests.post(BASE + path, data=form, auth=("demo-app", "wrong"))
     refused(answer, "invalid_client", status=401)
-    assert answer.headers["WWW-Authenticate"] == 'Basic realm="countersign"'
+    assert answer.headers["WWW-Authenticate"] == CHALLENGE
 
 
 @pytest.mark.parametrize(
@@ -111,6 +128,13 @@ def test_a_body_of_more_than_16_kib_is_refused():
 def test_the_resource_parameter_becomes_the_audience():
     token = service_token(resource="https://api.example.com")
     assert jwt.decode(token, options={"verify_signature": False})["aud"] == "https://api.example.com"
+
+
+def test_the_audience_parameter_means_the_same_and_a_token_has_one():
+    token = service_token(audience="https://api.example.com")
+    assert jwt.decode(token, options={"verify_signature": False})["aud"] == "https://api.example.com"
+    two = ["https://api.example.com", "https://other.example.com"]
+    refused(ask("demo-service", resource=two, **ACME), "invalid_target")
 
 
 def test_a_refresh_at_its_own_endpoint_needs_no_grant_type():

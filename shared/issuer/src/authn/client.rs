@@ -13,8 +13,8 @@ use crate::context::RequestContext;
 use crate::credentials::client_secret::{self, ClientSecret};
 use crate::random::Random;
 use crate::records::Client;
-use crate::request::credentials::{PresentedCredentials, PresentedSecret};
-use crate::request::error::{ClientRefusal, OAuthError};
+use crate::request::credentials::{PresentedCredentials, PresentedSecret, UnusableCredentials};
+use crate::request::error::{ClientRefusal, NamedClient, OAuthError};
 use crate::store::StoreError;
 use crate::store::cache::Cache;
 
@@ -81,7 +81,7 @@ impl Attempt<'_> {
 /// RFC 6749 section 2.3.1.
 fn record_refusal(attempts: &[Attempt<'_>], cx: &mut RequestContext) -> ClientRefusal {
     let Some(attempt) = attempts.iter().rev().max_by_key(|attempt| attempt.refusal()) else {
-        return ClientRefusal::NoCredentials;
+        return ClientRefusal::Unknown;
     };
     let refusal = attempt.refusal();
     if refusal != ClientRefusal::Unknown {
@@ -116,8 +116,14 @@ impl ClientAuthenticator {
         presented: &PresentedCredentials,
         cx: &mut RequestContext,
     ) -> Result<AuthenticatedClient, OAuthError> {
-        let mut attempts = Vec::with_capacity(presented.interpretations.len());
-        for presented in &presented.interpretations {
+        let interpretations = match presented {
+            PresentedCredentials::Interpretations(interpretations) => interpretations,
+            PresentedCredentials::Unusable(unusable) => {
+                return Err(Box::pin(self.refuse_unusable(unusable, cx)).await);
+            }
+        };
+        let mut attempts = Vec::with_capacity(interpretations.len());
+        for presented in interpretations {
             let attempt = self.attempt(presented, cx.now).await?;
             if let Some(client) = attempt.authenticated() {
                 return Ok(record_secret(client, cx));
@@ -151,6 +157,23 @@ impl ClientAuthenticator {
                 Err(error)
             }
         }
+    }
+
+    /// Refuses credentials that name no secret, and names their client in the audit record where it is on record: any
+    /// other text may be a secret. The answer does not depend on what is found, and neither does the number of reads.
+    async fn refuse_unusable(&self, unusable: &UnusableCredentials, cx: &mut RequestContext) -> OAuthError {
+        let client = match &unusable.client_id {
+            None => NamedClient::None,
+            Some(id) => match self.clients.get_before_refusing(id.as_str()).await {
+                Ok(None) => NamedClient::Unknown,
+                Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => {
+                    cx.audit.presented = Some(id.as_str().to_owned());
+                    NamedClient::OnRecord
+                }
+                Err(_) => NamedClient::NotLookedUp,
+            },
+        };
+        OAuthError::InvalidClient(ClientRefusal::Unusable { problem: unusable.problem, client })
     }
 
     /// Looks up the client and compares the secret, as far as no slow hash is needed.

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::context::RequestContext;
 use crate::grants::terms::Terms;
-use crate::records::{Client, GrantType, Principal, PrincipalKey};
+use crate::records::{Client, GrantType, Principal, PrincipalKey, Username};
 use crate::request::error::{GrantRefusal, OAuthError};
 use crate::request::token_request::{PresentedUsername, TokenRequest};
 use crate::store::cache::Cache;
@@ -23,7 +23,9 @@ pub(super) async fn authorize<'client>(
 ) -> Result<Authorization<'client>, OAuthError> {
     let terms = Terms::new(client, request, cx)?;
     let operator = match operator {
-        Some(operator) => Some(find_operator(operators, client, operator, terms.brand_key.as_deref()).await?),
+        Some(operator) => {
+            Some(find_operator(operators, client, operator, terms.brand_key.as_deref(), cx).await?)
+        }
         None if client.require_operator => return Err(OPERATOR_MISSING),
         None => None,
     };
@@ -54,6 +56,7 @@ fn authorization<'client>(
     Authorization {
         sub: Cow::Borrowed(&client.client_id),
         roles: Cow::Borrowed(&client.roles),
+        username: None,
         operator: operator.map(Cow::Borrowed),
         brand_key: terms.brand_key,
         scope: terms.scope,
@@ -63,25 +66,47 @@ fn authorization<'client>(
     }
 }
 
-/// Finds the operator: one that the client may act for, that exists, is enabled and serves the brand.
+/// Finds the operator: one that the client may act for, that exists, is enabled and serves the brand. The audit record
+/// of a refusal names an operator that is on record; any other text may be a secret.
 async fn find_operator<'client>(
     operators: &Cache<Principal>,
     client: &'client Client,
     presented: &PresentedUsername,
     brand_key: Option<&str>,
+    cx: &mut RequestContext,
 ) -> Result<&'client str, OAuthError> {
-    let refused = |reason| Err(OAuthError::InvalidGrant(reason));
+    let refused = |reason| Err(OAuthError::OperatorRefused(reason));
     let Some(username) = &presented.username else {
         return refused(GrantRefusal::UnknownPrincipal);
     };
     let Some(known) = client.operators.iter().find(|known| *known == username.as_str()) else {
-        return refused(GrantRefusal::OperatorOutsideClient);
+        return refused(Box::pin(name_foreign_operator(operators, username, cx)).await);
     };
     let key = PrincipalKey::Operator { username: known.clone() };
-    match operators.get(&key.to_string()).await? {
-        None => refused(GrantRefusal::UnknownPrincipal),
-        Some(operator) if !operator.enabled => refused(GrantRefusal::Disabled),
-        Some(operator) if !operator.serves(brand_key) => refused(GrantRefusal::OperatorOutsideBrand),
-        Some(_) => Ok(known),
+    let reason = match operators.get(&key.to_string()).await? {
+        None => GrantRefusal::UnknownPrincipal,
+        Some(operator) if !operator.enabled => GrantRefusal::Disabled,
+        Some(operator) if !operator.serves(brand_key) => GrantRefusal::OperatorOutsideBrand,
+        Some(_) => return Ok(known),
+    };
+    cx.audit.requested_operator = Some(known.clone());
+    refused(reason)
+}
+
+/// Looks up an operator that is not in the client's list, to name it in the audit record. It reads as often for a name
+/// that exists as for one that does not, and an outage changes nothing about the refusal.
+async fn name_foreign_operator(
+    operators: &Cache<Principal>,
+    username: &Username,
+    cx: &mut RequestContext,
+) -> GrantRefusal {
+    let key = PrincipalKey::Operator { username: username.as_str().to_owned() };
+    match operators.get_before_refusing(&key.to_string()).await {
+        Ok(None) => GrantRefusal::UnknownPrincipal,
+        Ok(Some(_)) => {
+            cx.audit.requested_operator = Some(username.as_str().to_owned());
+            GrantRefusal::OperatorOutsideClient
+        }
+        Err(_) => GrantRefusal::OperatorOutsideClient,
     }
 }

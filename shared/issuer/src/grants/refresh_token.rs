@@ -6,7 +6,7 @@ use crate::grants::terms::operator_claim;
 use crate::records::scope::Scope;
 use crate::records::{Client, GrantType, Principal, PrincipalKey, brand};
 use crate::request::error::{GrantRefusal, OAuthError};
-use crate::request::token_request::TokenRequest;
+use crate::request::token_request::{RESOURCE_NOT_ALLOWED, TokenRequest};
 use crate::store::Table;
 use crate::tokens::access::Authorization;
 use crate::tokens::refresh::RefreshClaims;
@@ -26,11 +26,12 @@ pub(super) async fn authorize(
     }
     let scope = narrow_scope(client, used, request.scope.as_ref())?;
     if request.resource.as_ref().is_some_and(|resource| *resource != used.resource) {
-        return Err(OAuthError::InvalidTarget);
+        return Err(RESOURCE_NOT_ALLOWED);
     }
     Ok(Authorization {
         sub: principal.id.into(),
         roles: principal.roles.into(),
+        username: Some(key.username().to_owned().into()),
         operator: operator_claim(key),
         brand_key: used.brand_key.clone().map(Into::into),
         scope,

@@ -7,7 +7,7 @@ use crate::records::brand::{self, ANY_BRAND, BrandKey};
 use crate::records::scope::Scope;
 use crate::records::{Client, PrincipalKey};
 use crate::request::error::OAuthError;
-use crate::request::token_request::{BRAND_NOT_ALLOWED, TokenRequest};
+use crate::request::token_request::{BRAND_NOT_ALLOWED, RESOURCE_NOT_ALLOWED, TokenRequest};
 
 /// The brand, scope and audience that a request is granted.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ impl<'client> Terms<'client> {
         let audience = match &request.resource {
             Some(resource) => {
                 let known = client.audiences.iter().find(|audience| *audience == resource);
-                known.ok_or(OAuthError::InvalidTarget)?
+                known.ok_or(RESOURCE_NOT_ALLOWED)?
             }
             None => client
                 .audiences

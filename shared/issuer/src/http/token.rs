@@ -43,7 +43,8 @@ async fn issue(
     if !client.grant_types.contains(&grant_type) {
         return Err(OAuthError::UnauthorizedClient);
     }
-    let request = TokenRequest::parse(grant_type, &mut form)?;
-    let json = issuer.grants().issue(client, &request, cx).await?;
+    let request = TokenRequest::parse(grant_type, &mut form, &mut cx.audit)?;
+    let issued = issuer.grants().issue(client, &request, cx).await;
+    let json = issued.inspect_err(|_| request.record_requested(&mut cx.audit))?;
     Ok(Granted { event: Some(Event::Issued), json })
 }

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::client_secret::ClientSecret;
 use crate::records::Lifetimes;
 use crate::records::brand::{ANY_BRAND, is_brand_key};
+use crate::records::claim_name::ClaimName;
 use crate::records::principal::{self, Username};
 use crate::records::validation::{BRAND_RULE, MAX_ROLE_BYTES, Problems, RecordField, RecordProblem};
 use crate::store::table::{CLIENTS, Record};
@@ -51,6 +52,9 @@ pub struct Client {
     /// switches the counter off. The deployment's limit where not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_login_failures: Option<u32>,
+    /// The claim with the username in the tokens of its users and operators; none where not set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub username_claim: Option<ClaimName>,
     /// The `typ` header of its access tokens.
     pub typ: AccessTokenType,
     /// A disabled client is refused.
@@ -180,6 +184,7 @@ impl Client {
             refresh_ttl: DEFAULT_REFRESH_TTL,
             refresh_idle: None,
             max_login_failures: None,
+            username_claim: None,
             typ: AccessTokenType::default(),
             enabled: true,
             created: now,

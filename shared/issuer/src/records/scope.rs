@@ -4,26 +4,48 @@ use countersign_verify::claims::is_scope_token;
 
 /// The most scopes of a request, and of a client.
 pub(crate) const MAX_SCOPES: usize = 100;
+// The text of `MalformedScope::TooMany` names it.
+const _: () = assert!(MAX_SCOPES == 100);
 
 /// Distinct scopes in the order in which they were named, separated by single spaces, as in a `scope` member.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Scope(String);
 
-/// The value is not a list of scope tokens, or is too long.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct MalformedScope;
+/// The reason why a text is no list of scopes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum MalformedScope {
+    Spaces,
+    Character,
+    TooMany,
+}
+
+impl MalformedScope {
+    /// A sentence for the caller.
+    pub(crate) const fn text(self) -> &'static str {
+        match self {
+            Self::Spaces => {
+                "scope has a space too many: put one between two scopes, none at the start or the end"
+            }
+            Self::Character => "scope has a character that no scope may have (RFC 6749 section 3.3)",
+            Self::TooMany => "scope lists more than 100 scopes",
+        }
+    }
+}
 
 impl Scope {
     /// Parses scope tokens separated by single spaces. Drops repeated ones.
     pub(crate) fn parse(value: &str) -> Result<Self, MalformedScope> {
         let mut scopes: Vec<&str> = Vec::new();
         for token in value.split(' ') {
+            if token.is_empty() {
+                return Err(MalformedScope::Spaces);
+            }
             if !is_scope_token(token) {
-                return Err(MalformedScope);
+                return Err(MalformedScope::Character);
             }
             if !scopes.contains(&token) {
                 if scopes.len() == MAX_SCOPES {
-                    return Err(MalformedScope);
+                    return Err(MalformedScope::TooMany);
                 }
                 scopes.push(token);
             }
@@ -76,11 +98,14 @@ mod tests {
     #[test]
     fn repeated_scopes_are_dropped_and_malformed_ones_refused() {
         assert_eq!(Scope::parse("b a b").unwrap().as_member(), Some("b a"));
-        for malformed in ["", " a", "a ", "a  b", "a\"", "a\\b", "ä", "a\tb"] {
-            assert_eq!(Scope::parse(malformed), Err(MalformedScope), "{malformed:?}");
+        for malformed in ["", " ", " a", "a ", "a  b"] {
+            assert_eq!(Scope::parse(malformed), Err(MalformedScope::Spaces), "{malformed:?}");
+        }
+        for malformed in ["a\"", "a\\b", "ä", "a\tb", "a\u{a0}b"] {
+            assert_eq!(Scope::parse(malformed), Err(MalformedScope::Character), "{malformed:?}");
         }
         let many = |count: usize| (0..count).map(|n| n.to_string()).collect::<Vec<_>>().join(" ");
         assert!(Scope::parse(&many(MAX_SCOPES)).is_ok());
-        assert_eq!(Scope::parse(&many(MAX_SCOPES + 1)), Err(MalformedScope));
+        assert_eq!(Scope::parse(&many(MAX_SCOPES + 1)), Err(MalformedScope::TooMany));
     }
 }

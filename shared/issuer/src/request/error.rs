@@ -16,14 +16,17 @@ pub(crate) enum OAuthError {
     InvalidClient(ClientRefusal),
     #[error("grant refused: {0}")]
     InvalidGrant(GrantRefusal),
+    /// The operator on whose behalf an authenticated client wants to act. No password is involved.
+    #[error("operator refused: {0}")]
+    OperatorRefused(GrantRefusal),
     #[error("the grant is not in the client's list")]
     UnauthorizedClient,
     #[error("no such grant")]
     UnsupportedGrantType,
     #[error("scope refused: {0}")]
     InvalidScope(&'static str),
-    #[error("the resource is not one of the client's audiences, or is the issuer's URL")]
-    InvalidTarget,
+    #[error("target refused: {0}")]
+    InvalidTarget(&'static str),
     /// RFC 7009 section 2.2.1.
     #[error("access tokens cannot be revoked")]
     UnsupportedTokenType,
@@ -31,6 +34,8 @@ pub(crate) enum OAuthError {
     MethodNotAllowed { allowed: &'static [Method] },
     #[error("the body is too large")]
     BodyTooLarge,
+    #[error("the body has a content coding")]
+    EncodedBody,
     #[error("nothing is served at this path")]
     NotFound,
     #[error("the event cannot be read")]
@@ -43,14 +48,13 @@ pub(crate) enum OAuthError {
     Defect(String),
 }
 
-/// The reason why a client was not authenticated. The caller reads one text for all of them. Ordered: a later
-/// reason knows more about the client.
+/// The reason why a client was not authenticated. The caller reads one text for all of them but the first, which is
+/// the same for every client. Ordered: a later reason knows more about the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum ClientRefusal {
-    #[error("no credentials")]
-    NoCredentials,
-    #[error("the Authorization header is not usable Basic credentials")]
-    MalformedHeader,
+    /// There was nothing to compare with a secret. The problem is a text for the caller.
+    #[error("{problem}{client}")]
+    Unusable { problem: &'static str, client: NamedClient },
     #[error("unknown client")]
     Unknown,
     #[error("the client's record cannot be read")]
@@ -59,6 +63,20 @@ pub(crate) enum ClientRefusal {
     WrongSecret,
     #[error("the client is disabled")]
     Disabled,
+}
+
+/// The client that unusable credentials name. `Display` ends a line of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
+pub(crate) enum NamedClient {
+    #[error("")]
+    None,
+    #[error("; the client id was not looked up")]
+    NotLookedUp,
+    #[error("; the client id is unknown")]
+    Unknown,
+    /// The audit record names it.
+    #[error("")]
+    OnRecord,
 }
 
 /// The reason why a grant was refused. The caller reads one text for all of them.

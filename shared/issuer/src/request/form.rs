@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use countersign_verify::jws::MAX_TOKEN_BYTES;
 use countersign_verify::percent;
-use http::header::{CONTENT_TYPE, HeaderMap};
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap};
 
 use crate::credentials::MAX_PASSWORD_BYTES;
 use crate::request::MAX_BODY_BYTES;
@@ -20,19 +20,31 @@ pub(super) const MAX_VALUE_BYTES: usize = MAX_PASSWORD_BYTES;
 fn max_bytes(name: &str) -> usize {
     match name {
         "client_id" | "client_secret" | "username" | "password" | "operator" | "brandKey" | "resource"
-        | "grant_type" => MAX_VALUE_BYTES,
+        | "audience" | "grant_type" => MAX_VALUE_BYTES,
         "refresh_token" | "token" => MAX_TOKEN_BYTES,
         // `scope` has its own limit, and unknown parameters are ignored (RFC 6749 section 3.2).
         _ => MAX_BODY_BYTES,
     }
 }
 
+/// The text for a body in another format, whatever its content type says.
+pub(crate) const NOT_A_FORM: &str =
+    "the body is not a form: send name=value pairs joined by &, not JSON, XML or multipart";
+
 /// The parameters of a request, each at most once (RFC 6749 section 3.2).
-pub(crate) struct Form<'body>(Vec<(Cow<'body, str>, Cow<'body, str>)>);
+pub(crate) struct Form<'body> {
+    parameters: Vec<(Cow<'body, str>, Cow<'body, str>)>,
+    /// False for a body in another format, which has no parameters. Client authentication, and the first parameter
+    /// that is required, fail with a text that says so.
+    is_form: bool,
+}
 
 impl<'body> Form<'body> {
     /// Parses a body. A parameter with an empty value counts as omitted (RFC 6749 section 3.2).
     pub(crate) fn parse(body: &'body [u8]) -> Result<Self, OAuthError> {
+        if begins_as_another_format(body) {
+            return Ok(Self { parameters: Vec::new(), is_form: false });
+        }
         let mut parameters: Vec<(Cow<'body, str>, Cow<'body, str>)> = Vec::with_capacity(8);
         for pair in body.split(|&byte| byte == b'&').filter(|pair| !pair.is_empty()) {
             let (name, value) = match pair.iter().position(|&byte| byte == b'=') {
@@ -42,7 +54,11 @@ impl<'body> Form<'body> {
             let name = decode(name).map_err(OAuthError::InvalidRequest)?;
             let value = decode(value).map_err(OAuthError::InvalidRequest)?;
             if parameters.iter().any(|(known, _)| *known == name) {
-                return Err(OAuthError::InvalidRequest("a parameter is repeated"));
+                return Err(match &*name {
+                    // RFC 8707 section 2: several are a request for a token for several APIs.
+                    "resource" | "audience" => OAuthError::InvalidTarget("a token is for one API: name one"),
+                    _ => OAuthError::InvalidRequest("a parameter is repeated"),
+                });
             }
             if value.len() > max_bytes(&name) {
                 return Err(OAuthError::InvalidRequest("a parameter is too long"));
@@ -53,13 +69,18 @@ impl<'body> Form<'body> {
             parameters.push((name, value));
         }
         parameters.retain(|(_, value)| !value.is_empty());
-        Ok(Self(parameters))
+        Ok(Self { parameters, is_form: true })
+    }
+
+    /// Reports whether the body looks like a form.
+    pub(crate) fn is_form(&self) -> bool {
+        self.is_form
     }
 
     /// Removes a parameter and returns its value.
     pub(crate) fn take(&mut self, name: &str) -> Option<Cow<'body, str>> {
-        let at = self.0.iter().position(|(known, _)| known == name)?;
-        Some(self.0.swap_remove(at).1)
+        let at = self.parameters.iter().position(|(known, _)| known == name)?;
+        Some(self.parameters.swap_remove(at).1)
     }
 
     /// Removes a required parameter and returns its value; `missing` describes its absence to the caller.
@@ -68,13 +89,20 @@ impl<'body> Form<'body> {
         name: &str,
         missing: &'static str,
     ) -> Result<Cow<'body, str>, OAuthError> {
+        let missing = if self.is_form { missing } else { NOT_A_FORM };
         self.take(name).ok_or(OAuthError::InvalidRequest(missing))
     }
 
     #[cfg(fuzzing)]
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
-        self.0.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
+        self.parameters.into_iter().map(|(name, value)| (name.into_owned(), value.into_owned())).collect()
     }
+}
+
+/// Reports whether a body begins as JSON, XML or multipart do. No known parameter's name begins so.
+fn begins_as_another_format(body: &[u8]) -> bool {
+    let body = body.strip_prefix("\u{feff}".as_bytes()).unwrap_or(body).trim_ascii_start();
+    body.starts_with(b"--") || matches!(body.first(), Some(b'{' | b'[' | b'"' | b'<'))
 }
 
 /// Decodes one name or value: `+` is a space, `%XX` a byte, and the result is UTF-8 without control characters.
@@ -92,33 +120,30 @@ pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
     Ok(text)
 }
 
-/// Accepts `application/x-www-form-urlencoded` in any letter case, alone or with `charset=UTF-8`.
+/// Accepts `application/x-www-form-urlencoded` in any letter case. The media type has no parameters, so that all of
+/// them are ignored (RFC 9110 section 8.3.1): a form is UTF-8 whatever `charset` says (RFC 6749 appendix B).
 pub(crate) fn require_form_content_type(headers: &HeaderMap) -> Result<(), OAuthError> {
-    let refused = OAuthError::InvalidRequest("the content type must be application/x-www-form-urlencoded");
     let mut values = headers.get_all(CONTENT_TYPE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else {
-        return Err(refused);
-    };
-    let Ok(value) = value.to_str() else {
-        return Err(refused);
-    };
-    let mut parts = value.split(';').map(str::trim);
-    let media_type = parts.next().unwrap_or_default();
-    let is_utf8 = |parameter: &str| {
-        parameter.split_once('=').is_some_and(|(name, charset)| {
-            name.eq_ignore_ascii_case("charset") && charset.trim_matches('"').eq_ignore_ascii_case("utf-8")
-        })
-    };
-    if media_type.eq_ignore_ascii_case("application/x-www-form-urlencoded") && parts.all(is_utf8) {
-        Ok(())
-    } else {
-        Err(refused)
+    if let (Some(value), None) = (values.next(), values.next()) {
+        let media_type = value.as_bytes().split(|&byte| byte == b';').next().unwrap_or_default();
+        if media_type.trim_ascii().eq_ignore_ascii_case(b"application/x-www-form-urlencoded") {
+            return Ok(());
+        }
     }
+    Err(OAuthError::InvalidRequest("the content type must be application/x-www-form-urlencoded"))
+}
+
+/// Refuses a body with a content coding, such as gzip (RFC 9110 section 8.4).
+pub(crate) fn refuse_content_encoding(headers: &HeaderMap) -> Result<(), OAuthError> {
+    let codings =
+        headers.get_all(CONTENT_ENCODING).iter().flat_map(|value| value.as_bytes().split(|&b| b == b','));
+    let is_none = |coding: &[u8]| coding.is_empty() || coding.eq_ignore_ascii_case(b"identity");
+    if codings.map(<[u8]>::trim_ascii).all(is_none) { Ok(()) } else { Err(OAuthError::EncodedBody) }
 }
 
 /// Refuses OAuth parameters in the query string, which logs and histories keep (RFC 6749 section 2.3.1).
 pub(crate) fn refuse_query_parameters(query: Option<&str>) -> Result<(), OAuthError> {
-    const PARAMETERS: [&str; 16] = [
+    const PARAMETERS: [&str; 17] = [
         "grant_type",
         "client_id",
         "client_secret",
@@ -133,6 +158,7 @@ pub(crate) fn refuse_query_parameters(query: Option<&str>) -> Result<(), OAuthEr
         "token_type_hint",
         "scope",
         "resource",
+        "audience",
         "operator",
         "brandKey",
     ];
@@ -171,7 +197,7 @@ mod tests {
                 let taken = form.take(name);
                 prop_assert_eq!(taken.as_deref(), Some(value.as_str()));
             }
-            prop_assert!(form.0.is_empty());
+            prop_assert!(form.parameters.is_empty());
             let _ = Form::parse(&garbage);
         }
     }

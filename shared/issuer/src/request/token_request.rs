@@ -1,5 +1,6 @@
 //! The token request (RFC 6749 section 3.2): a form, parsed into values.
 
+use crate::audit::{self, Record};
 use crate::credentials::Secret;
 use crate::records::brand::BrandKey;
 use crate::records::client::GrantType;
@@ -15,7 +16,8 @@ pub(crate) struct TokenRequest {
     pub(crate) grant: Grant,
     /// The scope; the client's default where omitted.
     pub(crate) scope: Option<Scope>,
-    /// The API that the token is for (RFC 8707); the client's first audience where omitted.
+    /// The API that the token is for: `resource` (RFC 8707), or `audience`, as clients of other servers call it. The
+    /// client's first audience where omitted.
     pub(crate) resource: Option<String>,
     /// The brand.
     pub(crate) brand: Option<BrandKey>,
@@ -55,8 +57,12 @@ impl PresentedUsername {
 }
 
 impl TokenRequest {
-    /// Parses the parameters of a grant that the client may use.
-    pub(crate) fn parse(grant: GrantType, form: &mut Form<'_>) -> Result<Self, OAuthError> {
+    /// Parses the parameters of a grant that the client may use. A value that is refused goes into the audit record.
+    pub(crate) fn parse(
+        grant: GrantType,
+        form: &mut Form<'_>,
+        audit: &mut Record,
+    ) -> Result<Self, OAuthError> {
         Ok(Self {
             grant: match grant {
                 GrantType::ClientCredentials => Grant::ClientCredentials {
@@ -71,15 +77,34 @@ impl TokenRequest {
                 },
             },
             brand: match form.take("brandKey") {
-                Some(brand) => Some(BrandKey::parse(&brand).map_err(|_| BRAND_NOT_ALLOWED)?),
+                Some(brand) => Some(BrandKey::parse(&brand).map_err(|_| {
+                    audit.requested_brand = Some(audit::requested(&brand));
+                    BRAND_NOT_ALLOWED
+                })?),
                 None => None,
             },
             scope: match form.take("scope") {
-                Some(scope) => Some(Scope::parse(&scope).map_err(|_| MALFORMED_SCOPE)?),
+                Some(scope) => Some(Scope::parse(&scope).map_err(|malformed| {
+                    audit.requested_scope = Some(audit::requested(&scope));
+                    OAuthError::InvalidScope(malformed.text())
+                })?),
                 None => None,
             },
-            resource: form.take("resource").map(Into::into),
+            resource: match (form.take("resource"), form.take("audience")) {
+                (Some(resource), Some(audience)) if resource != audience => {
+                    audit.requested_resource = Some(audit::requested(&format!("{resource} {audience}")));
+                    return Err(OAuthError::InvalidTarget("resource and audience differ: send one of them"));
+                }
+                (resource, audience) => resource.or(audience).map(Into::into),
+            },
         })
+    }
+
+    /// Records what was asked for. The record of a refusal says what the client may not have.
+    pub(crate) fn record_requested(&self, audit: &mut Record) {
+        audit.requested_scope = self.scope.as_ref().and_then(Scope::as_member).map(audit::requested);
+        audit.requested_brand = self.brand.as_ref().map(|brand| audit::requested(brand.as_str()));
+        audit.requested_resource = self.resource.as_deref().map(audit::requested);
     }
 
     /// The request of a client that names no more than an API: HTTP Basic at the authorizer.
@@ -104,5 +129,5 @@ impl Login {
 /// No client has a malformed brand among its brands.
 pub(crate) const BRAND_NOT_ALLOWED: OAuthError =
     OAuthError::InvalidRequest("brandKey is not one of the client's brands");
-const MALFORMED_SCOPE: OAuthError =
-    OAuthError::InvalidScope("scope is not a list of scope tokens, or too long a one");
+pub(crate) const RESOURCE_NOT_ALLOWED: OAuthError =
+    OAuthError::InvalidTarget("the resource is not one that the client may name");

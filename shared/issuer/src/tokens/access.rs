@@ -12,6 +12,7 @@ use crate::random::Random;
 use crate::records::scope::Scope;
 use crate::records::{Client, Lifetimes};
 use crate::request::error::OAuthError;
+use crate::request::token_request::RESOURCE_NOT_ALLOWED;
 use crate::tokens::IssuerUrl;
 use crate::tokens::refresh::{self, RefreshClaims};
 
@@ -20,6 +21,8 @@ use crate::tokens::refresh::{self, RefreshClaims};
 pub(crate) struct Authorization<'client> {
     pub(crate) sub: Cow<'client, str>,
     pub(crate) roles: Cow<'client, [String]>,
+    /// The username of the user or operator who logged in, for the client's username claim.
+    pub(crate) username: Option<Cow<'client, str>>,
     pub(crate) operator: Option<Cow<'client, str>>,
     pub(crate) brand_key: Option<Cow<'client, str>>,
     pub(crate) scope: Scope,
@@ -38,6 +41,7 @@ impl Authorization<'_> {
         iat: u64,
         exp: u64,
     ) -> Claims {
+        let username = client.username_claim.as_ref().zip(self.username);
         Claims {
             iss: issuer.as_str().to_owned(),
             sub: self.sub.into_owned(),
@@ -50,6 +54,10 @@ impl Authorization<'_> {
             roles: self.roles.into_owned(),
             operator: self.operator.map(Cow::into_owned),
             brand_key: self.brand_key.map(Cow::into_owned),
+            other: username
+                .map(|(name, username)| (name.as_str().to_owned(), username.into()))
+                .into_iter()
+                .collect(),
         }
     }
 }
@@ -111,7 +119,7 @@ impl AccessTokens {
         // Such an audience is refused when a client is written, where the writer knows the issuer's
         // URL.
         if self.issuer.is_same(&authorization.audience) {
-            return Err(OAuthError::InvalidTarget);
+            return Err(RESOURCE_NOT_ALLOWED);
         }
         let expires_in = client.access_ttl.min(limits.access);
         let refresh = authorization.refresh.take();

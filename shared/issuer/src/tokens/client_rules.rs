@@ -73,18 +73,23 @@ impl ClientRules {
 /// that of the login.
 fn largest_authorization(client: &Client, grant: GrantType) -> Option<Authorization<'_>> {
     let principal_id = |prefix: &str| Cow::Owned(format!("{prefix}{}", "i".repeat(22)));
-    let (sub, roles, operator) = match grant {
+    // JSON doubles a quotation mark, which a username may contain.
+    let longest_username = || Some(Cow::Owned("\"".repeat(USERNAME_BYTES)));
+    let (sub, roles, username, operator) = match grant {
         GrantType::ClientCredentials => (
             Cow::Borrowed(client.client_id.as_str()),
             Cow::Borrowed(client.roles.as_slice()),
+            None,
             longest(&client.operators).map(Cow::Borrowed),
         ),
-        GrantType::Password => (principal_id(USER_ID_PREFIX), Cow::Owned(largest_roles()), None),
-        // JSON doubles a quotation mark, which a username may contain.
+        GrantType::Password => {
+            (principal_id(USER_ID_PREFIX), Cow::Owned(largest_roles()), longest_username(), None)
+        }
         GrantType::OperatorPassword => (
             principal_id(OPERATOR_ID_PREFIX),
             Cow::Owned(largest_roles()),
-            Some(Cow::Owned("\"".repeat(USERNAME_BYTES))),
+            longest_username(),
+            longest_username(),
         ),
         GrantType::RefreshToken => return None,
     };
@@ -95,6 +100,7 @@ fn largest_authorization(client: &Client, grant: GrantType) -> Option<Authorizat
     Some(Authorization {
         sub,
         roles,
+        username,
         operator,
         brand_key,
         scope: Scope::from_record(&client.scopes),

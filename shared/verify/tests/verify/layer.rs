@@ -6,8 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, HeaderMap, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{Response, StatusCode};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_REQUEST_HEADERS, ACCESS_CONTROL_REQUEST_METHOD,
+    AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE,
+};
+use axum::http::{Method, Response, StatusCode};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
 use base64::Engine;
@@ -18,6 +21,7 @@ use countersign_verify::{BuildError, Clock, JwkSet, Timestamp, Verified, Verifie
 use serde_json::json;
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+use tower_http::cors::CorsLayer;
 
 use crate::closed_port;
 use crate::forge::{AUDIENCE, Forge, ISSUER, NOW, claims};
@@ -77,6 +81,44 @@ async fn every_rejection_follows_rfc_6750_and_has_an_empty_body() {
     let response = call(&api, "/a", &[&bearer]).await;
     assert_eq!(response.status(), 200);
     assert_eq!(to_bytes(response.into_body(), 10).await.unwrap(), "svc");
+}
+
+/// A browser asks without credentials whether it may call (the Fetch standard), and a page can read
+/// a refusal only if that has the CORS headers too.
+#[tokio::test]
+async fn a_cors_layer_outside_answers_preflights_and_marks_refusals() {
+    let forge = Forge::new();
+    let policy = Policy::from_toml(POLICY).unwrap();
+    let page = HeaderValue::from_static("https://app.example.com");
+    let cors = || {
+        CorsLayer::new()
+            .allow_origin(page.clone())
+            .allow_methods([Method::GET])
+            .allow_headers([AUTHORIZATION])
+    };
+    let layer = ProtectLayer::new(forge.verifier().build().unwrap(), policy);
+    let api = protected(layer.clone()).layer(cors());
+    let send = async |api: &Router, method: Method, headers: &[(HeaderName, &str)]| {
+        let mut request = Request::builder().method(method).uri("/a").header(ORIGIN, page.clone());
+        for (name, value) in headers {
+            request = request.header(name, *value);
+        }
+        let response = api.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let allowed = response.headers().get(ACCESS_CONTROL_ALLOW_ORIGIN).cloned();
+        (response.status().as_u16(), allowed)
+    };
+    let preflight =
+        [(ACCESS_CONTROL_REQUEST_METHOD, "GET"), (ACCESS_CONTROL_REQUEST_HEADERS, "authorization")];
+    assert_eq!(send(&api, Method::OPTIONS, &preflight).await, (200, Some(page.clone())));
+    assert_eq!(send(&api, Method::GET, &[]).await, (401, Some(page.clone())));
+    let bearer = format!("Bearer {}", token(&forge));
+    assert_eq!(send(&api, Method::GET, &[(AUTHORIZATION, &bearer)]).await, (200, Some(page.clone())));
+
+    // Inside, it sees neither.
+    let show_subject = async |Extension(caller): Extension<Verified>| caller.sub.clone();
+    let inside = Router::new().route("/a", get(show_subject)).layer(cors()).layer(layer);
+    assert_eq!(send(&inside, Method::OPTIONS, &preflight).await, (401, None));
+    assert_eq!(send(&inside, Method::GET, &[]).await, (401, None));
 }
 
 #[tokio::test]

@@ -4,6 +4,8 @@ mod decisions;
 mod files;
 mod properties;
 
+use std::collections::BTreeMap;
+
 use countersign_verify::Claims;
 
 /// Returns a token's claims with this scope and these roles, for the brand acme.
@@ -20,5 +22,6 @@ fn claims(scope: &str, roles: &[&str]) -> Claims {
         roles: roles.iter().map(|&role| role.into()).collect(),
         operator: None,
         brand_key: Some("acme".into()),
+        other: BTreeMap::default(),
     }
 }

@@ -30,6 +30,18 @@ fn a_token_that_the_issuer_mints_is_accepted() {
 }
 
 #[test]
+fn a_claim_without_a_field_is_found_by_its_name() {
+    let forge = Forge::new();
+    let payload = with(claims(), "user_name", json!("jane"));
+    let verified = forge.verify(&forge.sign(&forge.header().to_string(), &payload)).unwrap();
+    assert_eq!(verified.claim("user_name"), Some(&json!("jane")));
+    assert_eq!((verified.claim("User_Name"), verified.claim("sub")), (None, None));
+    // Minting and verifying agree about it too.
+    let minted: Value = serde_json::from_str(&serde_json::to_string(&*verified).unwrap()).unwrap();
+    assert_eq!(minted, serde_json::from_str::<Value>(&payload).unwrap());
+}
+
+#[test]
 fn claims_that_the_issuer_may_add_later_are_accepted() {
     let forge = Forge::new();
     for (claim, value) in [
