@@ -12,6 +12,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD as BASE64URL};
 use countersign_issuer::audit::{AuditLog, Event, Record};
 use countersign_issuer::random::Random;
+use countersign_issuer::records::ClaimName;
 use countersign_issuer::store::dynamodb;
 use countersign_tests::in_process::{InProcess, Post, SERVICE_SECRET, clock_of_tokio};
 use countersign_tests::store::Fault;
@@ -387,13 +388,18 @@ async fn a_cached_response_neither_allows_nor_denies_another_route_or_brand() {
 #[tokio::test]
 async fn claims_reach_the_integration_in_the_types_that_each_api_allows() {
     let issuer = TestIssuer::start().await;
+    let claim = ClaimName::parse("user_name").unwrap();
+    issuer.change_client("demo-app", |client| client.username_claim = Some(claim)).await;
     let callers = Callers::log_in(&issuer).await;
     for caching in ["off", "on"] {
         let authorizer = authorizer(&issuer, caching, POLICY).unwrap();
         for shape in SHAPES {
             let answer = ask(&authorizer, &event(shape, "GET", "/api/whoami", &callers.alice)).await.unwrap();
             let context = answer["context"].as_object().unwrap();
-            assert_eq!(context["operator"], "alice.ops");
+            assert_eq!(
+                (&context["operator"], &context["user_name"]),
+                (&"alice.ops".into(), &"alice.ops".into())
+            );
             assert_eq!(context["brandKey"], "acme");
             assert_eq!(context["iss"], issuer.url);
             if shape == "authorizer-http" {

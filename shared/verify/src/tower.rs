@@ -25,7 +25,8 @@
 //! goes there cut and escaped ([`log_text`]).
 //!
 //! Put the layer around the outermost router. Inside a nested router, the path has lost its prefix,
-//! and the policy would decide about a different path.
+//! and the policy would decide about a different path. A CORS layer goes outside of this one: it
+//! must answer a browser's preflight, which has no token, and mark the refusals too.
 
 #[cfg(feature = "fetch")]
 use std::fmt;
