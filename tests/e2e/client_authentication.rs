@@ -103,6 +103,7 @@ fn unusable_credentials(id: &str) -> Vec<Unusable> {
         in_header(Some("Basic".into()), "nothing follows Basic", false),
         in_header(basic(format!("{pair}\n").as_bytes()), "end with a line break", true),
         in_header(basic(format!("{pair}\r\n").as_bytes()), "end with a line break", true),
+        in_header(basic(format!("\u{feff}{pair}").as_bytes()), "begin with a byte order mark", true),
         in_header(basic(format!("{id}:a\u{0}b").as_bytes()), "hold a control character", true),
         in_header(basic(&[id.as_bytes(), b":schl\xfcssel"].concat()), "are not UTF-8", true),
         in_header(basic(id.as_bytes()), "have no colon", true),

@@ -46,7 +46,9 @@ async fn documents_may_be_cached_for_15_minutes_and_revalidated_by_etag() {
         let head = issuer.request(Method::HEAD, path, &[], Vec::new()).await;
         assert_eq!((head.status.as_u16(), head.header("etag"), head.text.as_str()), (200, tag, ""));
         assert_eq!(head.header("content-length"), answer.text.len().to_string(), "RFC 9110 section 8.6");
-        for answer in [&answer, &head] {
+        let refused = issuer.request(Method::POST, path, &[], Vec::new()).await;
+        refused.assert_error(405, "invalid_request");
+        for answer in [&answer, &head, &refused] {
             assert_eq!(answer.header("access-control-allow-origin"), "*");
             assert_eq!(answer.header("x-content-type-options"), "nosniff");
             assert_eq!(answer.header("strict-transport-security"), "max-age=31536000");

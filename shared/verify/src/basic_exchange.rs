@@ -159,7 +159,12 @@ impl BasicExchange {
         peer: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Reservation, BasicError> {
-        let credentials = BasicCredentials::parse(credentials).ok_or(BasicError::InvalidClient)?;
+        let credentials = BasicCredentials::parse(credentials).ok_or_else(|| {
+            tracing::info!(
+                "Basic credentials that are not base64 of id:secret in UTF-8: the issuer is not asked"
+            );
+            BasicError::InvalidClient
+        })?;
         self.limit.reserve(&credentials, peer, now).map_err(|wait| {
             let wait = u64::try_from(wait.as_millis().div_ceil(1000)).unwrap_or(u64::MAX);
             tracing::warn!(?peer, wait, "too many failed Basic credentials: the issuer is not asked");

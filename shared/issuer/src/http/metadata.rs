@@ -21,9 +21,7 @@ use crate::tokens::IssuerUrl;
 
 /// Serves `GET /.well-known/jwks.json`: the public keys with which tokens are verified.
 pub async fn jwks(publisher: &Publisher, request: Request) -> Response {
-    key_set(publisher, &request)
-        .await
-        .unwrap_or_else(|error| refuse("jwks", Record::default(), publisher.audit(), &error))
+    key_set(publisher, &request).await.unwrap_or_else(|error| refuse_publicly("jwks", publisher, &error))
 }
 
 async fn key_set(publisher: &Publisher, request: &Request) -> Result<Response, OAuthError> {
@@ -42,7 +40,15 @@ pub(super) fn authorization_server_metadata(publisher: &Publisher, request: &Req
     let metadata = Metadata::new(publisher.url());
     let answer =
         require_get(request).and_then(|()| publish(publisher, request, "application/json", &metadata));
-    answer.unwrap_or_else(|error| refuse("metadata", Record::default(), publisher.audit(), &error))
+    answer.unwrap_or_else(|error| refuse_publicly("metadata", publisher, &error))
+}
+
+/// The response to a request for a document that is refused or fails. Web pages may read it, as they may read the
+/// document: to them, an answer that they may not read is a broken network.
+fn refuse_publicly(endpoint: &'static str, publisher: &Publisher, error: &OAuthError) -> Response {
+    let mut response = refuse(endpoint, Record::default(), publisher.audit(), error);
+    response.headers_mut().insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
+    response
 }
 
 fn require_get(request: &Request) -> Result<(), OAuthError> {

@@ -124,6 +124,7 @@ const UNPADDED: &str = "the Basic credentials lack the padding of base64 (= at t
 const NOT_BASE64: &str = "the Basic credentials are not base64";
 const NOT_UTF8: &str =
     "the Basic credentials are not UTF-8, which the challenge asks for (RFC 7617 section 2.1)";
+const BYTE_ORDER_MARK: &str = "the Basic credentials begin with a byte order mark: encode them without it";
 const LINE_BREAK: &str = "the Basic credentials end with a line break: encode them without it";
 const CONTROL_CHARACTER: &str = "the Basic credentials hold a control character";
 const NO_COLON: &str = "the Basic credentials have no colon between client id and secret";
@@ -175,6 +176,9 @@ fn parse_basic(value: &[u8]) -> Result<PresentedCredentials, OAuthError> {
 fn interpret(decoded: &[u8]) -> Result<Vec<PresentedSecret>, &'static str> {
     let decoded = std::str::from_utf8(decoded).map_err(|_| NOT_UTF8)?;
     let (id, secret) = decoded.split_once(':').ok_or(NO_COLON)?;
+    if id.starts_with('\u{feff}') {
+        return Err(BYTE_ORDER_MARK);
+    }
     if decoded.chars().any(char::is_control) {
         let is_line_break = decoded.trim_end_matches(['\r', '\n']).chars().all(|c| !c.is_control());
         return Err(if is_line_break { LINE_BREAK } else { CONTROL_CHARACTER });
@@ -214,6 +218,7 @@ fn explain_base64(text: &str) -> (&'static str, Option<Vec<u8>>) {
 
 /// Returns the client id in malformed credentials. Form-encoding is undone, as RFC 6749 section 2.3.1 wants it.
 fn id_in(decoded: &[u8]) -> Option<String> {
+    let decoded = decoded.strip_prefix("\u{feff}".as_bytes()).unwrap_or(decoded);
     let id = decoded.split(|&byte| byte == b':').next()?.trim_ascii();
     Some(form::decode(id).ok()?.into_owned())
 }

@@ -404,9 +404,16 @@ async fn while_the_issuer_throttles_a_client_a_pair_that_it_accepted_works_until
 async fn credentials_that_the_issuer_could_not_read_are_not_sent_to_it() {
     let forge = Forge::new();
     let endpoint = TokenEndpoint::start(&forge).await;
-    for unreadable in ["", "!", "c3Zj", "/w=="] {
+    let latin_1 = BASE64.encode(b"svc:schl\xfcssel");
+    for unreadable in ["", "!", "c3Zj", "/w==", &latin_1] {
         let response = call(&endpoint.api, "/a", &[&format!("Basic {unreadable}")]).await;
         assert_eq!(response.status(), 401, "{unreadable}");
+        let challenges: Vec<_> = response.headers().get_all(WWW_AUTHENTICATE).iter().collect();
+        assert_eq!(
+            challenges,
+            ["Bearer", r#"Basic realm="countersign", charset="UTF-8""#],
+            "RFC 7617 section 2.1"
+        );
     }
     assert_eq!(endpoint.request_count(), 0);
 }
