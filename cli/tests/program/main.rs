@@ -18,3 +18,4 @@ mod pipe;
 mod policy;
 mod proxy;
 mod shell;
+mod username_claim;

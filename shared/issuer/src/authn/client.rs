@@ -163,7 +163,7 @@ impl ClientAuthenticator {
     /// other text may be a secret. The answer does not depend on what is found, and neither does the number of reads.
     async fn refuse_unusable(&self, unusable: &UnusableCredentials, cx: &mut RequestContext) -> OAuthError {
         let client = match &unusable.client_id {
-            None => NamedClient::None,
+            None => NamedClient::NotNamed,
             Some(id) => match self.clients.get_before_refusing(id.as_str()).await {
                 Ok(None) => NamedClient::Unknown,
                 Ok(Some(_)) | Err(StoreError::Corrupt { .. }) => {

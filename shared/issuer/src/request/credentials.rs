@@ -211,8 +211,8 @@ fn explain_base64(text: &str) -> (&'static str, Option<Vec<u8>>) {
     let decoded = LENIENT.decode(text.replace('-', "+").replace('_', "/")).ok();
     match decoded {
         Some(_) if text.contains(['-', '_']) => (BASE64URL, decoded),
-        Some(_) => (UNPADDED, decoded),
-        None => (NOT_BASE64, None),
+        Some(_) if text.len() % 4 != 0 => (UNPADDED, decoded),
+        _ => (NOT_BASE64, decoded),
     }
 }
 

@@ -69,7 +69,7 @@ pub(crate) enum ClientRefusal {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 pub(crate) enum NamedClient {
     #[error("")]
-    None,
+    NotNamed,
     #[error("; the client id was not looked up")]
     NotLookedUp,
     #[error("; the client id is unknown")]
