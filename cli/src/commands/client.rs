@@ -47,7 +47,7 @@ pub(super) enum ClientCommand {
         /// Client id
         client_id: String,
         #[command(flatten)]
-        settings: Settings,
+        settings: Box<Settings>,
         /// Read the secret from standard input instead of generating one
         #[arg(long)]
         secret_stdin: bool,
@@ -67,7 +67,7 @@ pub(super) enum ClientCommand {
         /// Client id
         client_id: String,
         #[command(flatten)]
-        settings: Settings,
+        settings: Box<Settings>,
     },
     /// Disable a client; its requests are refused
     #[command(after_help = "Example:\n  countersign client disable billing")]
@@ -216,7 +216,7 @@ impl ClientCommand {
         let clients = Clients::new(context);
         match self {
             Self::Create { client_id, settings, secret_stdin } => {
-                create(&clients, client_id, settings, secret_stdin, json).await
+                create(&clients, client_id, *settings, secret_stdin, json).await
             }
             Self::List => {
                 let listing = clients.list().await?;

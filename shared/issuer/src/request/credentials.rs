@@ -98,7 +98,7 @@ impl PresentedCredentials {
             Self::Unusable(UnusableCredentials { problem, client_id: None }) => {
                 Ok(Self::unusable(problem, Some(client_id)))
             }
-            unusable => Ok(unusable),
+            unusable @ Self::Unusable(_) => Ok(unusable),
         }
     }
 
@@ -211,7 +211,7 @@ fn explain_base64(text: &str) -> (&'static str, Option<Vec<u8>>) {
     let decoded = LENIENT.decode(text.replace('-', "+").replace('_', "/")).ok();
     match decoded {
         Some(_) if text.contains(['-', '_']) => (BASE64URL, decoded),
-        Some(_) if text.len() % 4 != 0 => (UNPADDED, decoded),
+        Some(_) if !text.len().is_multiple_of(4) => (UNPADDED, decoded),
         _ => (NOT_BASE64, decoded),
     }
 }
