@@ -6,10 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::JoinHandle;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as BASE64URL;
+use countersign_verify::Clock;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -281,7 +282,7 @@ async fn a_seed_makes_the_same_keys_in_every_run() {
 
 #[tokio::test]
 async fn a_moved_clock_makes_tokens_of_another_time() {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = Clock::system().now().seconds();
     for (offset, seconds) in [("-2h", -7200), ("-90m", -5400), ("1d", 86400)] {
         let dev = Dev::start(&["--clock-offset", offset], &[]);
         let token = dev.token().await;
