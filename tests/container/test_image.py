@@ -99,6 +99,16 @@ def test_the_program_in_the_container_administers_its_issuer(locked_down):
     assert status == 200 and parts(answer["access_token"])[1]["aud"] == "https://bills.example.com", answer
 
 
+def test_a_container_in_the_same_network_namespace_finds_it_on_loopback(locked_down):
+    wait_until_healthy(locked_down)
+    # `doctor` fetches over http from loopback alone, as every API with countersign-verify does.
+    found = run(
+        ENGINE, "run", "--rm", "--network", f"container:{locked_down}", "--entrypoint", "countersign",
+        "--env", "COUNTERSIGN_ISSUER=http://127.0.0.1:3000", IMAGE, "doctor",
+    )
+    assert "http://127.0.0.1:3000/.well-known/jwks.json has every key that it must have" in found
+
+
 def compose_command():
     """Returns the command of Compose: a plugin, or a program of an older installation."""
     plugin = subprocess.run([ENGINE, "compose", "version"], capture_output=True)

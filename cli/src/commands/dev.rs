@@ -31,7 +31,8 @@ To run the function binaries against the same store:
   cargo lambda watch --env-file .countersign/env
 
 The variables of the functions apply here too, such as COUNTERSIGN_MAX_FAILURES_PER_CLIENT_AND_ADDRESS, COUNTERSIGN_METRICS and \
-RUST_LOG. Not applied are COUNTERSIGN_ISSUER, which --issuer replaces, and those that name keys and AWS.")]
+RUST_LOG. Not applied are COUNTERSIGN_ISSUER and COUNTERSIGN_DEV_ROTATION_PERIOD, for which there are options, and those that \
+name keys or AWS.")]
 pub(super) struct DevCommand {
     /// Port of the endpoints and of the demo API (0: any free port)
     #[arg(long, default_value_t = 3000)]

@@ -189,18 +189,14 @@ pub async fn start_on(
     })
 }
 
-/// The demo's secrets are public, and the store knows none.
+/// Logs a warning for each address that other machines may reach.
 fn warn_beyond_loopback(options: &Options) {
     let beyond = |address: Option<IpAddr>| address.filter(|address| !address.is_loopback());
     if let Some(address) = beyond(options.listen) {
-        tracing::warn!(
-            "the endpoints also listen on {address}: whoever reaches it gets tokens with the demo's secrets"
-        );
+        tracing::warn!("the endpoints also listen on {address}, and the secrets of the demo are public");
     }
     if let Some(address) = beyond(options.dynamodb_listen) {
-        tracing::warn!(
-            "the store also listens on {address}: whoever reaches it reads and writes every record"
-        );
+        tracing::warn!("the store also listens on {address}, and it checks no credentials");
     }
 }
 
