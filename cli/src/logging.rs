@@ -10,11 +10,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 pub(crate) fn log_to_stderr() {
     #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
     let filter = std::env::var("RUST_LOG").ok().and_then(|value| value.parse().ok());
-    let filter: Targets = filter.unwrap_or_else(|| {
-        // A refresh relies on conditional writes that fail, and the embedded store warns of each
-        // one.
-        Targets::new().with_default(LevelFilter::INFO).with_target("dynoxide", LevelFilter::ERROR)
-    });
+    let filter: Targets = filter.unwrap_or_else(|| Targets::new().with_default(LevelFilter::INFO));
     let lines = tracing_subscriber::fmt::layer()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr);

@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use countersign_dev::{DevServer, Options, start_on};
+use countersign_dev::{DevServer, Options, Surroundings, start_on};
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::Config;
 use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
@@ -138,8 +138,14 @@ impl TestIssuer {
     async fn start_in(folder: TempDir, clock: TestClock, listener: TcpListener) -> Self {
         prepare_process();
         let data_dir = Some(folder.path().to_owned());
-        let options = Options { port: 0, dynamodb_port: 0, data_dir, rotate_every: None };
-        let server = start_on(listener.try_clone().unwrap(), &options, clock.clock(), Random::system());
+        let options = Options { data_dir, ..Options::default() };
+        let surroundings = Surroundings {
+            clock: clock.clock(),
+            random: Random::system(),
+            audit: AuditLog::tracing(),
+            variable: |_| None,
+        };
+        let server = start_on(listener.try_clone().unwrap(), &options, surroundings);
         let server = server.await.expect("the server starts");
         Self { url: server.url.clone(), clock, server, http: reqwest::Client::new(), listener, folder }
     }

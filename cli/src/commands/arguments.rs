@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::ValueEnum;
 use countersign_issuer::records::AccessTokenType;
+use jiff::SignedDuration;
 
 /// The `typ` header of access tokens.
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -25,10 +26,18 @@ impl From<Typ> for AccessTokenType {
 
 /// Parses a duration such as 7d, 12h or 90s. A day has 24 hours.
 pub(super) fn parse_duration(value: &str) -> Result<Duration, String> {
-    let expected = || "expected a duration such as 7d, 12h or 90s".to_owned();
-    let span: jiff::Span = value.parse().map_err(|_| expected())?;
-    let duration = span.to_duration(jiff::SpanRelativeTo::days_are_24_hours());
-    duration.ok().and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(expected)
+    let expected = "expected a duration such as 7d, 12h or 90s";
+    to_duration(value).and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| expected.into())
+}
+
+/// Parses a duration that may be negative, such as -2h.
+pub(super) fn parse_signed_duration(value: &str) -> Result<SignedDuration, String> {
+    to_duration(value).ok_or_else(|| "expected a duration such as -2h or 90s".into())
+}
+
+fn to_duration(value: &str) -> Option<SignedDuration> {
+    let span: jiff::Span = value.parse().ok()?;
+    span.to_duration(jiff::SpanRelativeTo::days_are_24_hours()).ok()
 }
 
 /// A list from the command line, without blank items: `--role ''` empties a list.

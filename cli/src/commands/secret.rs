@@ -278,14 +278,11 @@ fn read_uses(path: &Path, uses: &mut HashMap<String, Timestamp>) -> std::io::Res
 }
 
 /// Reads the secret's id and the time from a log line of a request that authenticated with a
-/// secret. The line is JSON, possibly after a prefix by a log tool. The lines of `countersign dev`
-/// begin with the time and have none in their JSON.
+/// secret. The line is JSON, possibly after a prefix by a log tool.
 fn read_use(line: &str) -> Option<(String, Timestamp)> {
-    let (prefix, json) = line.split_at(line.find('{')?);
-    let object: Value = serde_json::from_str(json.trim_end()).ok()?;
+    let object: Value = serde_json::from_str(line[line.find('{')?..].trim_end()).ok()?;
     let id = object["secret_id"].as_str()?.to_owned();
-    let at = object["timestamp"].as_str().or_else(|| prefix.split_whitespace().next())?;
-    let at: jiff::Timestamp = at.parse().ok()?;
+    let at: jiff::Timestamp = object["timestamp"].as_str()?.parse().ok()?;
     Some((id, Timestamp::from_millis(u64::try_from(at.as_millisecond()).ok()?)))
 }
 
@@ -294,14 +291,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn uses_are_read_from_the_log_of_a_function_and_of_the_local_issuer() {
+    fn uses_are_read_from_lines_with_and_without_a_prefix() {
         let at = Some(("Zk3vT0aQ".to_owned(), Timestamp::from_seconds(1_798_761_600)));
         let json =
             r#"{"timestamp":"2027-01-01T00:00:00Z","level":"INFO","event":"issued","secret_id":"Zk3vT0aQ"}"#;
         assert_eq!(read_use(json), at);
         assert_eq!(read_use(&format!("2027-01-01T00:00:01 {json}\n")), at);
-        let dev = r#"2027-01-01T00:00:00Z  INFO audit: {"event":"issued","secret_id":"Zk3vT0aQ"}"#;
-        assert_eq!(read_use(dev), at);
         assert_eq!(read_use(r#"{"event":"issued","secret_id":"Zk3vT0aQ"}"#), None);
         assert_eq!(read_use(r#"{"timestamp":"2027-01-01T00:00:00Z","event":"refused"}"#), None);
         assert_eq!(read_use("START RequestId: 8476a536"), None);

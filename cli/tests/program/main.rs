@@ -11,6 +11,7 @@
 
 mod administration;
 mod answered;
+mod dev;
 mod doctor;
 mod import;
 mod lost_answers;

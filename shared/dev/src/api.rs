@@ -18,18 +18,20 @@ use super::demo::AUDIENCE;
 /// The policy file of the authorizer function.
 const POLICY: &str = include_str!("../../../functions/authorizer/policy.toml");
 
-/// Builds the API for tokens of the issuer at `issuer`. It fetches the key set over HTTP, like any
-/// API.
-pub(super) fn router(issuer: &str, clock: Clock) -> Result<Router, DevError> {
-    let verifier = Verifier::builder(issuer).audience(AUDIENCE).accept_typ_jwt().clock(clock).build();
+/// Builds the API for tokens of `issuer`. It fetches the key set over HTTP from `url`, like any
+/// API: the issuer's own URL may exist for other programs alone.
+pub(super) fn router(issuer: &str, url: &str, clock: Clock) -> Result<Router, DevError> {
+    let verifier = Verifier::builder(issuer)
+        .jwks_url(format!("{url}/.well-known/jwks.json"))
+        .audience(AUDIENCE)
+        .accept_typ_jwt()
+        .clock(clock)
+        .build();
     let policy = Policy::from_toml(POLICY).map_err(DevError::setup)?;
-    let layer = ProtectLayer::with_basic(
-        verifier.map_err(DevError::setup)?,
-        policy,
-        &format!("{issuer}/oauth/token"),
-    )
-    .map_err(DevError::setup)?
-    .peer_address(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
+    let layer =
+        ProtectLayer::with_basic(verifier.map_err(DevError::setup)?, policy, &format!("{url}/oauth/token"))
+            .map_err(DevError::setup)?
+            .peer_address(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
     Ok(Router::new()
         .route("/api/whoami", get(whoami))
         .route("/api/reports", get(reports).post(created))

@@ -1,7 +1,6 @@
 //! The demo records, and the commands that try them.
 
 use aws_sdk_dynamodb::Client as DynamoDb;
-use countersign_issuer::config::DEFAULT_TABLE_PREFIX;
 use countersign_issuer::credentials::{ClientSecret, Secret};
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Client, GrantType, Principal, PrincipalKey};
@@ -14,13 +13,18 @@ use super::DevError;
 pub(super) const AUDIENCE: &str = "https://api.example.com";
 
 /// Writes the demo records that do not exist yet.
-pub(super) async fn create_records(db: &DynamoDb, clock: &Clock, random: &Random) -> Result<(), DevError> {
+pub(super) async fn create_records(
+    db: &DynamoDb,
+    prefix: &str,
+    clock: &Clock,
+    random: &Random,
+) -> Result<(), DevError> {
     let now = clock.now();
-    let clients = Table::<Client>::new(db.clone(), DEFAULT_TABLE_PREFIX);
+    let clients = Table::<Client>::new(db.clone(), prefix);
     for client in clients_at(now, random)? {
         keep_existing(clients.create(&client).await)?;
     }
-    let principals = Table::<Principal>::new(db.clone(), DEFAULT_TABLE_PREFIX);
+    let principals = Table::<Principal>::new(db.clone(), prefix);
     for principal in principals_at(now, random)? {
         keep_existing(principals.create(&principal).await)?;
     }

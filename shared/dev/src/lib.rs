@@ -5,14 +5,18 @@
 mod api;
 mod demo;
 mod environment;
+mod listening;
+mod seed;
 mod server;
 mod store;
 mod tables;
 
 pub use demo::curl_commands;
-pub use server::{DevServer, Options, TIMEOUT, router, serve, start, start_on};
+pub use server::{DevServer, Options, Surroundings, TIMEOUT, router, serve, start, start_on};
 pub use store::EmbeddedDynamoDb;
 pub use tables::create_tables;
+
+use countersign_issuer::config::ConfigErrors;
 
 /// An error that kept the local issuer from starting.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,19 @@ pub enum DevError {
         /// The operating system's error.
         error: std::io::Error,
     },
+    /// The address does not belong to this machine.
+    #[error(
+        "{address} cannot be listened on ({error}); {flag} takes an address of this machine. That of Docker's bridge \
+         exists while Docker runs on Linux; Docker Desktop reaches 127.0.0.1 without this option"
+    )]
+    Address {
+        /// The address.
+        address: std::net::IpAddr,
+        /// The option that sets it.
+        flag: &'static str,
+        /// The operating system's error.
+        error: std::io::Error,
+    },
     /// The data folder cannot be used.
     #[error("{path} cannot be used: {error}")]
     DataFolder {
@@ -35,6 +52,9 @@ pub enum DevError {
         /// The error of the operating system or of the store.
         error: String,
     },
+    /// A variable of the process's environment is wrong.
+    #[error(transparent)]
+    Environment(#[from] ConfigErrors),
     /// The embedded store, its client or its records could not be set up.
     #[error("the local issuer could not be set up: {0}")]
     Setup(Box<dyn std::error::Error + Send + Sync>),

@@ -1,7 +1,7 @@
 //! The local server: the endpoints and the demo API over the embedded store.
 
 use std::fs::{File, TryLockError};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -15,27 +15,27 @@ use axum::response::IntoResponse;
 use axum::routing::any;
 use axum::{Extension, Router};
 use countersign_issuer::audit::AuditLog;
-use countersign_issuer::config::Config;
 use countersign_issuer::context::SourceAddress;
 use countersign_issuer::http::{self, BodyTooLarge, MAX_BODY_BYTES};
 use countersign_issuer::issuer::{Issuer, Publisher};
 use countersign_issuer::keys::Rotator;
 use countersign_issuer::random::Random;
 use countersign_issuer::store::dynamodb;
+use countersign_issuer::tokens::IssuerUrl;
 use countersign_verify::Clock;
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulShutdown;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
+use tokio::task::{JoinHandle, JoinSet};
 
-use super::api;
 use super::environment::Environment;
-use super::{DevError, EmbeddedDynamoDb, create_tables, demo};
+use super::listening::{self, listen};
+use super::{DevError, EmbeddedDynamoDb, api, create_tables, demo, seed};
 
-/// The folder of the `env` file where no data folder is given.
+/// The folder of the files where no data folder is given.
 const DEFAULT_FOLDER: &str = ".countersign";
 
 /// The time limit for the head of a request, and again for its body. On AWS, API Gateway enforces
@@ -43,38 +43,63 @@ const DEFAULT_FOLDER: &str = ".countersign";
 pub const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The options of `countersign dev`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Options {
     /// The port of the endpoints; 0 for any free one.
     pub port: u16,
+    /// The address that the endpoints listen on, beside 127.0.0.1.
+    pub listen: Option<IpAddr>,
+    /// The issuer's URL; `None` for that of the port on 127.0.0.1.
+    pub issuer: Option<IssuerUrl>,
     /// The port of the embedded DynamoDB; 0 for any free one.
     pub dynamodb_port: u16,
+    /// The address that the embedded DynamoDB listens on, beside 127.0.0.1.
+    pub dynamodb_listen: Option<IpAddr>,
     /// The folder for the data; `None` keeps it in memory.
     pub data_dir: Option<PathBuf>,
     /// The time for which a key signs. Every other timer is shortened in proportion; `None` keeps
-    /// the real timers.
+    /// the timers of the environment.
     pub rotate_every: Option<Duration>,
+    /// A text that signing keys are derived from; `None` makes random ones.
+    pub key_seed: Option<String>,
+}
+
+/// The time, the randomness, the log and the process's environment, which are passed in.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The clock of the issuer and of the demo API.
+    pub clock: Clock,
+    /// The source of keys, salts and ids.
+    pub random: Random,
+    /// Receives the audit records.
+    pub audit: AuditLog,
+    /// Returns a variable's value by its name.
+    pub variable: fn(&str) -> Option<String>,
 }
 
 /// A running local issuer.
 #[derive(Debug)]
 pub struct DevServer {
-    /// `http://127.0.0.1:PORT`: the issuer's URL, without a slash at its end.
+    /// `http://127.0.0.1:PORT`: where this machine reaches the endpoints, without a slash at its end.
     pub url: String,
+    /// The issuer's URL, which is `iss` of the tokens.
+    pub issuer: IssuerUrl,
     /// The `env` file.
     pub environment: PathBuf,
+    /// The file for `sam local --env-vars`.
+    pub sam_local: PathBuf,
     /// The embedded store.
     pub dynamodb: EmbeddedDynamoDb,
-    stop: oneshot::Sender<()>,
-    served: JoinHandle<()>,
+    stop: watch::Sender<()>,
+    served: JoinSet<()>,
     rotating: JoinHandle<()>,
     /// Locked while the server runs.
     lock: File,
 }
 
-/// Starts everything on 127.0.0.1 and returns once it answers.
-pub async fn start(options: &Options, clock: Clock, random: Random) -> Result<DevServer, DevError> {
-    start_on(None, options, clock, random).await
+/// Starts everything and returns once it answers.
+pub async fn start(options: &Options, surroundings: Surroundings) -> Result<DevServer, DevError> {
+    start_on(None, options, surroundings).await
 }
 
 /// Starts everything like [`start`], but with the endpoints on a socket that already listens. A
@@ -83,78 +108,96 @@ pub async fn start(options: &Options, clock: Clock, random: Random) -> Result<De
 pub async fn start_on(
     listener: impl Into<Option<std::net::TcpListener>>,
     options: &Options,
-    clock: Clock,
-    random: Random,
+    surroundings: Surroundings,
 ) -> Result<DevServer, DevError> {
+    let Surroundings { clock, random, audit, variable } = surroundings;
     let folder = options.data_dir.clone().unwrap_or_else(|| DEFAULT_FOLDER.into());
     std::fs::create_dir_all(&folder)
         .map_err(|error| DevError::DataFolder { path: folder.clone(), error: error.to_string() })?;
 
     let lock = lock(&folder)?;
 
-    let port = options.port;
-    let taken = |error| DevError::Port { port, flag: "--port", error };
-    let listener = match listener.into() {
-        Some(listener) => listen_on(listener).map_err(taken)?,
-        None => TcpListener::bind(("127.0.0.1", port)).await.map_err(taken)?,
+    let listeners = match listener.into() {
+        Some(listener) => vec![listen_on(listener).map_err(DevError::setup)?],
+        None => listen(options.port, options.listen, listening::ENDPOINTS).await?,
     };
-    let url = format!("http://{}", listener.local_addr().map_err(taken)?);
-
-    let file = options.data_dir.as_ref().map(|folder| folder.join("dynamodb.sqlite3"));
-    let dynamodb_server = EmbeddedDynamoDb::start(options.dynamodb_port, file.as_deref()).await?;
-    let environment =
-        Environment::new(&url, &dynamodb_server.endpoint(), options.rotate_every, &folder, &random)?;
+    let store_listeners = listen(options.dynamodb_port, options.dynamodb_listen, listening::STORE).await?;
+    warn_beyond_loopback(options);
+    let url = listening::url(&listeners).map_err(DevError::setup)?;
+    let issuer = options.issuer.as_ref().map_or(url.as_str(), IssuerUrl::as_str);
+    let store = listening::url(&store_listeners).map_err(DevError::setup)?;
+    let mut environment = Environment::new(issuer, &store, options.rotate_every, &folder, &random)?;
+    let (config, envelope) = environment.read_config(variable)?;
 
     // The file is the only place that stores the local key. Write it before a key is encrypted
     // under that one.
-    let environment_file = environment.write(&folder)?;
-    let lookup = |name: &str| environment.lookup(name);
-    let (config, envelope) = Config::with_envelope_from_lookup(lookup).map_err(DevError::setup)?;
+    let files = environment.write(&folder)?;
+    let file = options.data_dir.as_ref().map(|folder| folder.join("dynamodb.sqlite3"));
+    let dynamodb_server = EmbeddedDynamoDb::serve(store_listeners, file.as_deref())?;
     let envelope = envelope.into_envelope(&config.store.aws);
     let db = dynamodb(&config.store.aws);
-    create_tables(&db, &config.store.table_prefix).await?;
+    let prefix = &config.store.table_prefix;
+    create_tables(&db, prefix).await?;
     let rotator = Rotator::new(
         &db,
-        &config.store.table_prefix,
+        prefix,
         config.store.schedule,
         envelope.clone(),
         clock.clone(),
-        random.clone(),
-        AuditLog::tracing(),
+        options.key_seed.as_deref().map_or_else(|| random.clone(), seed::random_from),
+        audit.clone(),
     );
     rotator.rotate().await.map_err(DevError::setup)?;
     let ring = rotator.ring().await.map_err(DevError::setup)?;
     let longest = ring.signing(clock.now()).map(|lifecycle| lifecycle.key.max_lifetimes);
     if longest.is_some_and(|longest| longest != config.store.schedule.settings().max_lifetimes) {
-        let error = "its keys were made with another --rotate-every; choose another folder".to_owned();
-        return Err(DevError::DataFolder { path: folder, error });
+        let error = "its keys were made for other lifetimes of tokens (--rotate-every, COUNTERSIGN_MAX_ACCESS_TTL, \
+                     COUNTERSIGN_MAX_REFRESH_TTL); choose another folder";
+        return Err(DevError::DataFolder { path: folder, error: error.to_owned() });
     }
-    demo::create_records(&db, &clock, &random).await?;
+    demo::create_records(&db, prefix, &clock, &random).await?;
 
-    let issuer = Issuer::new(&config, &db, envelope, clock.clone(), random, AuditLog::tracing());
+    let issuer = Issuer::new(&config, &db, envelope, clock.clone(), random, audit.clone());
     issuer.ready().await.map_err(|error| DevError::DataFolder {
         path: folder.clone(),
         error: format!("{error} (the signing keys are encrypted under the key in its file env; if that file is lost, delete the folder)"),
     })?;
-    let publisher = Publisher::new(&config, &db, clock.clone(), AuditLog::tracing());
-    let app = router(issuer, publisher, TIMEOUT).merge(api::router(&url, clock)?);
+    let publisher = Publisher::new(&config, &db, clock.clone(), audit);
+    let app = router(issuer, publisher, TIMEOUT).merge(api::router(config.issuer.as_str(), &url, clock)?);
     let period = config.store.schedule.settings().rotation_period;
     let rotating = tokio::spawn(rotate_on_schedule(rotator, period));
 
-    let (stop, stopped) = oneshot::channel();
-    let served = tokio::spawn(serve(listener, app, TIMEOUT, async {
-        // Dropping the sender stops the server too.
-        let _ = stopped.await;
-    }));
+    let (stop, stopped) = watch::channel(());
+    let mut served = JoinSet::new();
+    for listener in listeners {
+        let (app, mut stopped) = (app.clone(), stopped.clone());
+        served.spawn(serve(listener, app, TIMEOUT, async move {
+            // Dropping the sender stops the server too.
+            let _ = stopped.changed().await;
+        }));
+    }
     Ok(DevServer {
         url,
-        environment: environment_file,
+        issuer: config.issuer,
+        environment: files.environment,
+        sam_local: files.sam_local,
         dynamodb: dynamodb_server,
         stop,
         served,
         rotating,
         lock,
     })
+}
+
+/// Logs a warning for each address that other machines may reach.
+fn warn_beyond_loopback(options: &Options) {
+    let beyond = |address: Option<IpAddr>| address.filter(|address| !address.is_loopback());
+    if let Some(address) = beyond(options.listen) {
+        tracing::warn!("the endpoints also listen on {address}, and the secrets of the demo are public");
+    }
+    if let Some(address) = beyond(options.dynamodb_listen) {
+        tracing::warn!("the store also listens on {address}, and it checks no credentials");
+    }
 }
 
 fn listen_on(listener: std::net::TcpListener) -> std::io::Result<TcpListener> {
@@ -167,7 +210,7 @@ impl DevServer {
     pub async fn stop(self) {
         self.rotating.abort();
         let _ = self.stop.send(());
-        let _ = self.served.await;
+        self.served.join_all().await;
         self.dynamodb.stop().await;
         // Closing the file is not enough: a process that is just being spawned holds a copy of it,
         // and that copy would keep the lock.
@@ -175,7 +218,7 @@ impl DevServer {
     }
 }
 
-/// Locks the folder, because a second local issuer would overwrite its `env` file.
+/// Locks the folder, because a second local issuer would overwrite its files.
 fn lock(folder: &Path) -> Result<File, DevError> {
     let path = folder.join("lock");
     let in_use = |error: String| DevError::DataFolder { path: path.clone(), error };

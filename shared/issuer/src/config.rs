@@ -340,7 +340,7 @@ mod tests {
         assert_eq!(
             errors.to_string(),
             "the environment is not complete: \
-             COUNTERSIGN_ISSUER must be an https URL (http is for 127.0.0.1 and localhost); \
+             COUNTERSIGN_ISSUER must be an https URL (http is for this machine and for names of containers); \
              AWS_REGION is not set; \
              AWS_CA_BUNDLE names a file without certificates in PEM; \
              COUNTERSIGN_MAX_ACCESS_TTL must be a whole number of seconds, at least 1; \

@@ -25,14 +25,8 @@ const LINE_BYTES: usize = 1024;
 
 /// Starts logging to standard output.
 pub(crate) fn start(clock: Clock) -> AuditLog {
-    let logging = Logging::from_lookup(crate::variable);
-    // Fails only where a subscriber is set already, which then logs.
-    let _ = logging.diagnostics(std::io::stdout).try_init();
     std::panic::set_hook(Box::new(log_panic));
-    for problem in logging.problems() {
-        tracing::warn!("{problem}");
-    }
-    logging.audit_log(clock, std::io::stdout)
+    Logging::from_lookup(crate::variable).start(clock, std::io::stdout)
 }
 
 /// Logs a panic, which is a defect; not that of an event that cannot be read.
@@ -70,6 +64,20 @@ impl Logging {
             None
         });
         Self { filter, metrics, problems }
+    }
+
+    /// Writes the diagnostics of this process and the audit records to `writer`, and reports the
+    /// variables that were not understood.
+    pub fn start<W>(&self, clock: Clock, writer: W) -> AuditLog
+    where
+        W: for<'writer> MakeWriter<'writer> + Clone + Send + Sync + 'static,
+    {
+        // Fails only where a subscriber is set already, which then logs.
+        let _ = self.diagnostics(writer.clone()).try_init();
+        for problem in self.problems() {
+            tracing::warn!("{problem}");
+        }
+        self.audit_log(clock, writer)
     }
 
     /// The variables that were not understood.

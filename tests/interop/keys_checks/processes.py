@@ -68,11 +68,11 @@ class Dev(Process):
     """`countersign dev` with an empty data folder."""
 
     def __init__(self, folder, *options):
-        data = folder / "data"
-        command = [BINARIES / "countersign", "dev", "--port", "0", "--dynamodb-port", "0", "--data-dir", data]
+        self.data = folder / "data"
+        command = [BINARIES / "countersign", "dev", "--port", "0", "--dynamodb-port", "0", "--data-dir", self.data]
         super().__init__(folder / "dev.log", *command, *options, env={})
         self.url = self.wait_for(lambda: re.search(r"^listening on (http://\S*[^\s/])", self.output(), re.M))[1]
-        lines = (data / "env").read_text().splitlines()
+        lines = (self.data / "env").read_text().splitlines()
         self.environment = dict(line.split("=", 1) for line in lines if not line.startswith("#"))
 
 

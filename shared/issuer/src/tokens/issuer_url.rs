@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The issuer's URL: https, without query, fragment or a final slash. Plain http is allowed for this machine only.
+/// The issuer's URL: https, without query, fragment or a final slash. Plain http is allowed for this machine, and for a
+/// name without a dot, which is a container's: no such name exists on the internet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerUrl(String);
 
@@ -36,15 +37,43 @@ impl FromStr for IssuerUrl {
 
     fn from_str(value: &str) -> Result<Self, String> {
         let uri: http::Uri = value.parse().map_err(|_| "must be a URL".to_owned())?;
-        let local = matches!(uri.host(), Some("127.0.0.1" | "localhost" | "[::1]" | "host.docker.internal"));
+        let local = uri.host().is_some_and(|host| {
+            // A number without a dot is an address, and so is anything in brackets.
+            let is_dotless_name = host.starts_with(|c: char| c.is_ascii_alphabetic()) && !host.contains('.');
+            is_dotless_name || matches!(host, "127.0.0.1" | "[::1]" | "host.docker.internal")
+        });
         match uri.scheme_str() {
             Some("https") => {}
             Some("http") if local => {}
-            _ => return Err("must be an https URL (http is for 127.0.0.1 and localhost)".to_owned()),
+            _ => {
+                return Err(
+                    "must be an https URL (http is for this machine and for names of containers)".to_owned()
+                );
+            }
         }
         if value.contains(['?', '#']) || value.ends_with('/') {
             return Err("must have no query, no fragment and no '/' at its end".to_owned());
         }
         Ok(Self(value.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn http_is_for_this_machine_and_for_names_without_a_dot() {
+        for local in
+            ["127.0.0.1:3000", "localhost", "[::1]:3000", "host.docker.internal", "issuer:3000", "a-b_c/d"]
+        {
+            assert!(IssuerUrl::from_str(&format!("http://{local}")).is_ok(), "{local}");
+        }
+        for remote in
+            ["issuer.example.com", "issuer.", "10.0.0.1", "134744072", "0x08080808", "[2001:db8::1]"]
+        {
+            assert!(IssuerUrl::from_str(&format!("http://{remote}")).is_err(), "{remote}");
+            assert!(IssuerUrl::from_str(&format!("https://{remote}")).is_ok(), "{remote}");
+        }
     }
 }
