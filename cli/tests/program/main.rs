@@ -16,5 +16,6 @@ mod import;
 mod lost_answers;
 mod pipe;
 mod policy;
+mod previous_releases;
 mod proxy;
 mod shell;
