@@ -15,8 +15,9 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let protected = ProtectLayer::with_basic(verifier, policy, &format!("{issuer}/oauth/token"))?
         .peer_address(|request| Some(request.extensions.get::<ConnectInfo<SocketAddr>>()?.0.ip()));
     let calls = async |Extension(caller): Extension<Verified>| format!("calls for {}\n", caller.sub);
-    // The layer protects what is there before it, and every path without a route.
-    let api = Router::new().route("/calls", get(calls)).layer(protected).route("/health", get(async || "ok\n"));
+    // The layer protects the routes before it, and every path without a route.
+    let api = Router::new().route("/calls", get(calls)).layer(protected);
+    let api = api.route("/health", get(async || "ok\n"));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
     Ok(axum::serve(listener, api.into_make_service_with_connect_info::<SocketAddr>()).await?)
 }
