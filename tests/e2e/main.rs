@@ -22,6 +22,7 @@ mod keys;
 mod layers;
 mod log;
 mod openapi;
+mod previous_releases;
 mod published_documents;
 mod refresh;
 mod revocation_and_introspection;

@@ -17,6 +17,7 @@ mod import;
 mod lost_answers;
 mod pipe;
 mod policy;
+mod previous_releases;
 mod proxy;
 mod shell;
 mod username_claim;

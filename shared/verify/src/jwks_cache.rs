@@ -221,10 +221,10 @@ fn freshness(headers: &HeaderMap) -> Duration {
     for directive in directives.flat_map(|value| value.split(',')).map(str::trim) {
         if directive.eq_ignore_ascii_case("no-store") || directive.eq_ignore_ascii_case("no-cache") {
             max_age = Some(0);
-        } else if let Some((name, seconds)) = directive.split_once('=')
-            && name.eq_ignore_ascii_case("max-age")
-        {
-            max_age = max_age.or(seconds.trim_matches('"').parse().ok());
+        } else if let Some((name, seconds)) = directive.split_once('=') {
+            if name.eq_ignore_ascii_case("max-age") {
+                max_age = max_age.or(seconds.trim_matches('"').parse().ok());
+            }
         }
     }
     let max_age = max_age.map_or(DEFAULT_MAX_AGE, Duration::from_secs);

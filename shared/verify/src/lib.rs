@@ -84,3 +84,8 @@ pub use log_text::{escape_for_log, log_text};
 pub use network::network_of;
 pub use time::{Clock, Timestamp};
 pub use verifier::{BuildError, Verified, Verifier, VerifierBuilder};
+
+/// The program of the README, compiled as a documentation test.
+#[cfg(all(doctest, feature = "fetch", feature = "tower"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

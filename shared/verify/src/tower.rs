@@ -252,9 +252,7 @@ impl<'a> Credentials<'a> {
             return if token.is_empty() { Err(Rejection::InvalidRequest) } else { Ok(Self::Bearer(token)) };
         }
         #[cfg(feature = "fetch")]
-        if let Some(exchange) = &guard.basic
-            && scheme.eq_ignore_ascii_case("Basic")
-        {
+        if let Some(exchange) = guard.basic.as_ref().filter(|_| scheme.eq_ignore_ascii_case("Basic")) {
             // A proxy joined two headers: Basic credentials contain no comma.
             return if credentials.contains(',') {
                 Err(Rejection::InvalidRequest)

@@ -1,9 +1,13 @@
-//! The README contains the example that is compiled here.
+//! Both README files contain the example that is compiled here.
 
 #[test]
-fn the_readme_contains_the_compiled_example() {
-    let readme = include_str!("../../../../README.md");
+fn the_readmes_contain_the_compiled_example() {
     let example = include_str!("../../examples/protected_api.rs");
     let from = example.find("use std").unwrap_or_default();
-    assert!(readme.contains(&example[from..]), "README.md, \"Protect your API\"");
+    for (name, readme) in [
+        ("README.md", include_str!("../../../../README.md")),
+        ("shared/verify/README.md", include_str!("../../README.md")),
+    ] {
+        assert!(readme.contains(&example[from..]), "{name}");
+    }
 }
