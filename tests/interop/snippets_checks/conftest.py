@@ -3,7 +3,7 @@ import os
 import pytest
 import requests
 from issuer import Issuer
-from programs import PROGRAMS
+from programs import APIS, selected
 
 BASE = os.environ["COUNTERSIGN_BASE"]
 
@@ -13,7 +13,7 @@ def metadata():
     return requests.get(f"{BASE}/.well-known/openid-configuration").json()
 
 
-@pytest.fixture(scope="module", params=PROGRAMS, ids=lambda program: program.name)
+@pytest.fixture(scope="module", params=selected(APIS), ids=lambda program: program.name)
 def program(request):
     return request.param
 
