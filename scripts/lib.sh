@@ -59,6 +59,7 @@ install_jars() {
 # ready. Sets `dev` to its process id and `issuer` to its URL. The caller ends it with stop_dev.
 start_dev() {
   local log=$2 polls
+  : >"$log"
   # Port 0 lets the system choose; the line that announces readiness names the port.
   "$target/debug/countersign" dev --port 0 --dynamodb-port 0 --data-dir "$1" >"$log" 2>&1 </dev/null &
   dev=$!

@@ -40,7 +40,7 @@ class Issuer:
                 body = json.dumps(document).encode()
                 self.send_response(issuer.status)
                 self.send_header("Content-Type", "application/json")
-                self.send_header("Cache-Control", "public, max-age=900")
+                self.send_header("Cache-Control", "public, max-age=2")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)

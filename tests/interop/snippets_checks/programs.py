@@ -95,13 +95,14 @@ class Api(Client):
     """A program of docs/verifying: it protects `GET /reports` on port 8080 with the scope
     `reports:read`."""
 
-    # How the page spells a quarter of an hour, and the two seconds that the tests put in its place.
+    # What the page says of the lifespan of the keys, and the two seconds that the tests put in its
+    # place, in pairs. Without it, the program honours the max-age of the JWKS.
     lifespan: tuple
 
     def start(self, issuer, short=False):
         port = free_port()
         folder = WORK / f"{self.name}-{port}"
-        replaced = {"https://issuer.example.com": issuer} | dict([self.lifespan] if short else [])
+        replaced = {"https://issuer.example.com": issuer} | (dict(zip(self.lifespan[::2], self.lifespan[1::2])) if short else {})
         if self.build is not php_server:
             replaced["8080"] = str(port)
         command = self.write(folder, replaced)
@@ -129,6 +130,9 @@ class Running:
         self.process.wait()
 
 
+JAVA = ("Duration.ofMinutes(15)", "Duration.ofSeconds(2)")
+JWKS_RSA = (".rateLimited(10, 1, TimeUnit.MINUTES)", ".rateLimited(10, 1, TimeUnit.SECONDS)")
+NIMBUS = (".cache(900_000, 15_000)", ".cache(2_000, 500)", ".rateLimited(30_000)", ".rateLimited(100)")
 GO = ("15*time.Minute", "2*time.Second")
 
 CLIENTS = {
@@ -153,6 +157,12 @@ APIS = {
     "node": [
         Api("jose", ("node/api.js", "node/jose/verify.js"), node, ("15 * 60_000", "2_000")),
         Api("aws-jwt-verify", ("node/api.js", "node/aws/verify.js"), node, ("15 * 60_000", "2_000")),
+    ],
+    "java": [
+        Api("nimbus", ("java/Api.java", "java/nimbus/TokenVerifier.java"), java, NIMBUS),
+        Api("jose4j", ("java/Api.java", "java/jose4j/TokenVerifier.java"), java, ()),
+        Api("java-jwt", ("java/Api.java", "java/java-jwt/TokenVerifier.java"), java, JAVA + JWKS_RSA),
+        Api("jjwt", ("java/Api.java", "java/jjwt/TokenVerifier.java"), java, JAVA),
     ],
     "python": [Api("pyjwt", ("python/api.py",), python, ("lifespan=900", "lifespan=2"))],
     "ruby": [Api("ruby-jwt", ("ruby/api.rb",), ruby, ("age > 900", "age > 2"))],
