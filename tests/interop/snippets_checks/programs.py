@@ -163,6 +163,7 @@ APIS = {
         Api("jose4j", ("java/Api.java", "java/jose4j/TokenVerifier.java"), java, ()),
         Api("java-jwt", ("java/Api.java", "java/java-jwt/TokenVerifier.java"), java, JAVA + JWKS_RSA),
         Api("jjwt", ("java/Api.java", "java/jjwt/TokenVerifier.java"), java, JAVA),
+        Api("vertx", ("java/vertx/VertxApi.java",), java, JAVA),
     ],
     "python": [Api("pyjwt", ("python/api.py",), python, ("lifespan=900", "lifespan=2"))],
     "ruby": [Api("ruby-jwt", ("ruby/api.rb",), ruby, ("age > 900", "age > 2"))],
