@@ -1,17 +1,90 @@
 """The programs of docs/clients.md as they are printed: with the right secret, with a wrong one, and
 with a secret full of characters that must be encoded."""
 
+import http.server
 import json
 import os
 import subprocess
+import threading
 
 import pytest
 from conftest import BASE
-from programs import CLIENTS, USERS, WORK, selected
+from programs import CLIENTS, SNIPPETS, SUITES, USERS, WORK, go, selected
 
 REPORTS = {"brandKey": "acme", "reports": ["daily usage", "unbilled calls"]}
 # Made by tests/interop/snippets.
 ODD_SECRET = os.environ["ODD_SECRET"]
+
+
+@pytest.fixture
+def refusing(metadata):
+    """An issuer that refuses every client; returns its URL and the bodies that were sent to it."""
+    bodies = []
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            self.answer(200, json.dumps(metadata).replace(metadata["issuer"], url))
+
+        def do_POST(self):
+            bodies.append(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            self.answer(401, '{"error":"invalid_client","error_description":"client authentication failed"}')
+
+        def answer(self, status, body):
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json;charset=UTF-8")
+            self.send_header("Content-Length", str(len(body)))
+            if status == 401:
+                self.send_header("WWW-Authenticate", 'Basic realm="countersign"')
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, *arguments):
+            pass
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield url, bodies
+    server.shutdown()
+
+
+def run_refused(folder, command):
+    environment = os.environ | {"CLIENT_SECRET": "not-the-secret"}
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60)
+    assert done.returncode != 0 and "invalid_client" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("client", selected(CLIENTS), ids=lambda client: client.name)
+def test_a_refused_request_is_sent_once(client, refusing):
+    url, bodies = refusing
+    folder = WORK / f"{client.name}-refused"
+    run_refused(folder, client.write(folder, {"https://issuer.example.com": url}))
+    assert len(bodies) == 1 and "client_secret" not in bodies[0]
+
+
+@pytest.mark.skipif("go" not in os.environ["COUNTERSIGN_PARTS"].split(), reason="the part was not named")
+def test_without_its_auth_style_go_sends_a_refused_request_twice(refusing):
+    url, bodies = refusing
+    folder = WORK / "x_oauth2-without-style"
+    folder.mkdir(parents=True)
+    text = (SNIPPETS / "clients" / "go" / "x_oauth2.go").read_text().replace("https://issuer.example.com", url)
+    lines = [line for line in text.splitlines() if "AuthStyle" not in line and '"golang.org/x/oauth2"' not in line]
+    (folder / "main.go").write_text("\n".join(lines))
+    run_refused(folder, go(folder, ["main.go"]))
+    assert ["client_secret" in body for body in bodies] == [False, True]
+
+
+@pytest.mark.skipif("java" not in os.environ["COUNTERSIGN_PARTS"].split(), reason="the part was not named")
+def test_http_url_connection_hides_the_reason_of_a_401(refusing):
+    url, _ = refusing
+    source = SUITES / "java" / "HttpUrlConnection.java"
+    done = subprocess.run(["java", source, url], capture_output=True, text=True, timeout=60)
+    assert done.stdout.splitlines() == [
+        "buffered: no body in the exception",
+        "buffered: invalid_client in the error stream",
+        "streaming: cannot retry due to server authentication, in streaming mode",
+        "streaming: no error stream",
+    ], done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module", params=selected(CLIENTS), ids=lambda client: client.name)
