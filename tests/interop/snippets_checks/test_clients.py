@@ -62,7 +62,7 @@ def test_a_refused_request_is_sent_once(client, refusing):
     assert len(bodies) == 1 and "client_secret" not in bodies[0]
 
 
-@pytest.mark.skipif("go" not in os.environ["COUNTERSIGN_PARTS"].split(), reason="the part was not named")
+@pytest.mark.part("go")
 def test_without_its_auth_style_go_sends_a_refused_request_twice(refusing):
     url, bodies = refusing
     folder = WORK / "x_oauth2-without-style"
@@ -74,7 +74,7 @@ def test_without_its_auth_style_go_sends_a_refused_request_twice(refusing):
     assert ["client_secret" in body for body in bodies] == [False, True]
 
 
-@pytest.mark.skipif("java" not in os.environ["COUNTERSIGN_PARTS"].split(), reason="the part was not named")
+@pytest.mark.part("java")
 def test_http_url_connection_hides_the_reason_of_a_401(refusing):
     url, _ = refusing
     source = SUITES / "java" / "HttpUrlConnection.java"

@@ -11,9 +11,7 @@ from issuer import Issuer, Key
 from programs import SNIPPETS, SUITES, WORK, Running, free_port
 from test_verifiers import call, poll
 
-pytestmark = pytest.mark.skipif(
-    "platforms" not in os.environ["COUNTERSIGN_PARTS"].split(), reason="the part was not named"
-)
+pytestmark = pytest.mark.part("platforms")
 # oauth2-proxy looks at none of these; docs/verifying/proxies.md says so.
 UNSEEN = {"typ JWT", "no typ", "a JWT in the place of a refresh token", "without client_id", "without roles"}
 
