@@ -40,10 +40,26 @@ install_node_modules() {
   fi
 }
 
+# install_jars FOLDER: downloads the dependencies in FOLDER/pom.xml and sets `jars` to their folder. It
+# downloads again only if the file changes.
+install_jars() {
+  local wanted
+  jars=$target/jars/$(basename "$1")
+  wanted=$(sha256sum <"$1/pom.xml")
+  if [[ ! -f $jars/installed || $(<"$jars/installed") != "$wanted" ]]; then
+    rm -rf "$jars"
+    mkdir -p "$jars"
+    mvn --quiet --batch-mode --file "$1/pom.xml" \
+      org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies -DoutputDirectory="$jars"
+    echo "$wanted" >"$jars/installed"
+  fi
+}
+
 # start_dev DATA LOG: starts `countersign dev` with the data folder DATA and waits until it is
 # ready. Sets `dev` to its process id and `issuer` to its URL. The caller ends it with stop_dev.
 start_dev() {
   local log=$2 polls
+  : >"$log"
   # Port 0 lets the system choose; the line that announces readiness names the port.
   "$target/debug/countersign" dev --port 0 --dynamodb-port 0 --data-dir "$1" >"$log" 2>&1 </dev/null &
   dev=$!
