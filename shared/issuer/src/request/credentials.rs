@@ -114,7 +114,7 @@ impl PresentedCredentials {
 
 const NO_CREDENTIALS: &str =
     "there are no client credentials: send HTTP Basic, or client_id and client_secret in the body";
-const NO_SECRET: &str = "client_secret is missing beside client_id";
+const NO_SECRET: &str = "client_secret is missing: client_id alone authenticates no client";
 const NO_ID: &str = "client_id is missing beside client_secret";
 const OTHER_SCHEME: &str = "the Authorization header is not HTTP Basic, by which clients authenticate here";
 const NOTHING_ENCODED: &str = "nothing follows Basic in the Authorization header";
