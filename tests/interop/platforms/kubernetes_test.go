@@ -99,7 +99,8 @@ func (i *issuer) setAway(away bool) {
 	i.away = away
 }
 
-// token signs the access token that Countersign would mint, except for the given claims.
+// token signs the access token that Countersign would mint, except for the given claims;
+// nil removes one.
 func (i *issuer) token(t *testing.T, k key, changed map[string]any) string {
 	now := time.Now().Unix()
 	claims := map[string]any{
@@ -108,6 +109,9 @@ func (i *issuer) token(t *testing.T, k key, changed map[string]any) string {
 	}
 	for name, value := range changed {
 		claims[name] = value
+		if value == nil {
+			delete(claims, name)
+		}
 	}
 	payload, err := json.Marshal(claims)
 	if err != nil {

@@ -43,6 +43,20 @@ def java(folder, files):
     return ["java", "-XX:TieredStopAtLevel=1", "-cp", classpath, files[0].removesuffix(".java")]
 
 
+def quarkus(folder, files):
+    """Builds the application once. Each program has a configuration of its own beside it."""
+    application = WORK / "quarkus"
+    if not application.exists():
+        (application / "src/main/java").mkdir(parents=True)
+        shutil.copy(SUITES / "java/quarkus/pom.xml", application)
+        for source in folder.glob("*.java"):
+            shutil.copy(source, application / "src/main/java")
+        run("mvn", "--quiet", "--batch-mode", "package", cwd=application)
+    (folder / "config").mkdir()
+    (folder / "application.properties").rename(folder / "config/application.properties")
+    return ["java", "-jar", str(application / "target/quarkus-app/quarkus-run.jar")]
+
+
 def node(folder, files):
     # An ES module finds its packages from its own folder.
     (folder / "node_modules").symlink_to(os.environ["NODE_MODULES"])
@@ -98,6 +112,10 @@ class Api(Client):
     # What the page says of the lifespan of the keys, and the two seconds that the tests put in its
     # place, in pairs. Without it, the program honours the max-age of the JWKS.
     lifespan: tuple
+    # The status while the issuer is away, and the challenges; of a framework that decides them itself,
+    # docs/verifying says so.
+    away: int = 503
+    challenges: bool = True
 
     def start(self, issuer, short=False):
         port = free_port()
@@ -131,6 +149,7 @@ class Running:
 
 
 JAVA = ("Duration.ofMinutes(15)", "Duration.ofSeconds(2)")
+QUARKUS = tuple(f"java/quarkus/{name}" for name in ("application.properties", "AccessTokensOnly.java", "Reports.java"))
 JWKS_RSA = (".rateLimited(10, 1, TimeUnit.MINUTES)", ".rateLimited(10, 1, TimeUnit.SECONDS)")
 NIMBUS = (".cache(900_000, 15_000)", ".cache(2_000, 500)", ".rateLimited(30_000)", ".rateLimited(100)")
 GO = ("15*time.Minute", "2*time.Second")
@@ -163,6 +182,7 @@ APIS = {
         Api("jose4j", ("java/Api.java", "java/jose4j/TokenVerifier.java"), java, ()),
         Api("java-jwt", ("java/Api.java", "java/java-jwt/TokenVerifier.java"), java, JAVA + JWKS_RSA),
         Api("jjwt", ("java/Api.java", "java/jjwt/TokenVerifier.java"), java, JAVA),
+        Api("quarkus", QUARKUS, quarkus, ("=15M", "=2S", "interval=30S", "interval=1S"), away=401, challenges=False),
         Api("vertx", ("java/vertx/VertxApi.java",), java, JAVA),
     ],
     "python": [Api("pyjwt", ("python/api.py",), python, ("lifespan=900", "lifespan=2"))],

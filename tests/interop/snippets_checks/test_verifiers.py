@@ -2,6 +2,7 @@
 because the issuer is away at first and withdraws its key at the end."""
 
 import time
+from unittest.mock import ANY
 
 import pytest
 import requests
@@ -26,13 +27,18 @@ def poll(api, token, status, seconds=45):
         time.sleep(0.2)
 
 
-def test_an_issuer_that_is_away_is_no_fault_of_the_token(api, issuer):
+def challenged(program, answer, challenge):
+    expected = challenge if program.challenges else ANY
+    assert answer.headers.get("WWW-Authenticate", "") == expected
+
+
+def test_an_issuer_that_is_away_is_no_fault_of_the_token(program, api, issuer):
     answer = call(api, issuer.token())
-    assert answer.status_code == 503, answer.text
-    assert int(answer.headers["Retry-After"]) > 0
+    assert answer.status_code == program.away, answer.text
+    assert program.away != 503 or int(answer.headers["Retry-After"]) > 0
     issuer.status = 500
     issuer.open()
-    assert call(api, issuer.token()).status_code == 503
+    assert call(api, issuer.token()).status_code == program.away
 
 
 def test_it_recovers(api, issuer):
@@ -48,24 +54,24 @@ def test_a_good_token_is_accepted(api, issuer):
 
 
 @pytest.mark.parametrize("authorization", [None, "Basic ZGVtbzpkZW1v", "Bearer", "Bearer "])
-def test_without_a_token_there_is_a_challenge_and_no_error(api, authorization):
+def test_without_a_token_there_is_a_challenge_and_no_error(program, api, authorization):
     answer = call(api, **({"Authorization": authorization} if authorization else {}))
     assert answer.status_code == 401
-    assert answer.headers["WWW-Authenticate"] == "Bearer"
+    challenged(program, answer, "Bearer")
 
 
 @pytest.mark.parametrize("scope", [None, "reports:write", "reports:reader calls:read", ""])
-def test_a_token_without_the_scope_is_refused(api, issuer, scope):
+def test_a_token_without_the_scope_is_refused(program, api, issuer, scope):
     answer = call(api, issuer.token(scope=scope))
     assert answer.status_code == 403
-    assert answer.headers["WWW-Authenticate"] == 'Bearer error="insufficient_scope", scope="reports:read"'
+    challenged(program, answer, 'Bearer error="insufficient_scope", scope="reports:read"')
 
 
 @pytest.mark.parametrize("forgery", FORGERIES)
-def test_a_bad_token_is_refused(api, issuer, forgery):
+def test_a_bad_token_is_refused(program, api, issuer, forgery):
     answer = call(api, FORGERIES[forgery](issuer))
     assert answer.status_code == 401, answer.text
-    assert answer.headers["WWW-Authenticate"] == 'Bearer error="invalid_token"'
+    challenged(program, answer, 'Bearer error="invalid_token"')
 
 
 @pytest.mark.parametrize("behind", [55, 1])
