@@ -2,6 +2,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import harness.Countersign;
 import harness.Database;
+import harness.Forgeries;
 import harness.Imports;
 import java.util.List;
 import java.util.Map;
@@ -34,7 +35,8 @@ class CutOverTest {
     void clientsMoveOneByOneAndBack() throws Exception {
         String port;
         String oldLogin;
-        try (var countersign = Countersign.start()) {
+        try (var countersign = Countersign.start(); var stranger = Countersign.start()) {
+            stranger.createClient("billing-batch", "--grant", "client_credentials", "--audience", "https://api.example.com");
             try (var old = AuthorizationServer.start(clients, signingKey, "--server.port=0")) {
                 port = old.url().replaceFirst(".*:", "");
                 try (var api = api(old.url(), countersign.url)) {
@@ -46,6 +48,11 @@ class CutOverTest {
                     importClients(countersign);
                     assertThat(api.call(token(old, "billing-batch")).statusCode()).isEqualTo(200);
                     assertThat(api.call(countersign.accessToken("billing-batch")).statusCode()).isEqualTo(200);
+
+                    for (var bad : Forgeries.of(countersign.accessToken("billing-batch")).entrySet()) {
+                        assertThat(api.call(bad.getValue()).statusCode()).as(bad.getKey()).isEqualTo(401);
+                    }
+                    assertThat(api.call(stranger.accessToken("billing-batch")).statusCode()).isEqualTo(401);
 
                     // Step 3: a client moves by its issuer-uri alone, back, and again; the other one stays.
                     for (String issuer : List.of(countersign.url, old.url(), countersign.url)) {

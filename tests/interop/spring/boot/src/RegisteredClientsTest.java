@@ -37,7 +37,7 @@ class RegisteredClientsTest {
             "client_secret_expires_at", "client_name", "client_authentication_methods", "authorization_grant_types",
             "redirect_uris", "post_logout_redirect_uris", "scopes", "client_settings", "token_settings");
 
-    /** Whether the client moves: as it is, with a loss that is named, or not at all. */
+    /** A client moves as it is, with a loss that is named, or not at all. */
     enum Fate { READY, LOSS, REFUSED }
 
     private final Map<RegisteredClient, Fate> clients = new LinkedHashMap<>();

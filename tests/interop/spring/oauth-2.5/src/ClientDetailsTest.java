@@ -54,7 +54,7 @@ class ClientDetailsTest {
             + " JOIN group_authorities USING (group_id)) held ON held.username = users.username"
             + " GROUP BY users.username, password, enabled";
 
-    /** Whether the client moves: as it is, with a loss that is named, or not at all. */
+    /** A client moves as it is, with a loss that is named, or not at all. */
     enum Fate { READY, LOSS, REFUSED }
 
     private final Map<BaseClientDetails, Fate> clients = new LinkedHashMap<>();
@@ -126,7 +126,12 @@ class ClientDetailsTest {
             assertThat(rows.keySet()).containsExactlyInAnyOrderElementsOf(
                     clients.keySet().stream().map(BaseClientDetails::getClientId).toList());
             clients.forEach((client, fate) -> compare(client, fate, rows.get(client.getClientId()), issuer, spring));
-            Imports.run(issuer, List.of("user", "import"), userDumps, "--brand", "acme", "--hash-plain", "--allow-legacy");
+            var imported = Imports.run(issuer, List.of("user", "import"), userDumps, "--brand", "acme", "--hash-plain",
+                    "--allow-legacy");
+            // Spring lets this user in nowhere.
+            assertThat(imported.get("without@example.com").verdict()).isEqualTo("ready with a loss");
+            assertThat(spring.token("app", SECRET, List.of("grant_type", "password", "username", "without@example.com",
+                    "password", SECRET)).status()).isEqualTo(400);
             compareUsers(issuer, spring);
         }
     }
@@ -141,6 +146,7 @@ class ClientDetailsTest {
         user(users, "only-group@example.com", Hashes.encode("bcrypt", SECRET), true);
         users.addUserToGroup("only-group@example.com", "support");
         user(users, "disabled@example.com", Hashes.encode("bcrypt", SECRET), false, "ROLE_SUBSCRIBER");
+        user(users, "without@example.com", Hashes.encode("bcrypt", SECRET), true);
         user(users, "many@example.com", Hashes.encode("bcrypt", SECRET), true,
                 IntStream.range(0, 60).mapToObj(n -> "ROLE_NUMBER_" + n + "_OF_MANY").toArray(String[]::new));
     }
