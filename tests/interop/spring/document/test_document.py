@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from test_walk import PROGRAM, Dev
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[4]
 DOCUMENT = ROOT / "docs/migrate-from-spring.md"
 # Values that differ from run to run.
 VARIABLE = {
