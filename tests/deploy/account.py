@@ -229,8 +229,7 @@ class Checkout:
             bootstrap.parent.mkdir(parents=True)
             bootstrap.write_text(f"#!/bin/sh\nAWS_CA_BUNDLE='{roots}' exec '{BINARIES / name}'\n")
             bootstrap.chmod(0o755)
-        # SAM uploads the last two, as the metadata of the Serverless Application Repository names them.
-        for name in ("template.yaml", "samconfig.toml", "README.md", "LICENSE"):
+        for name in ("template.yaml", "samconfig.toml"):
             (folder / name).write_text((ROOT / name).read_text())
 
     def sam(self, *arguments):
