@@ -205,6 +205,20 @@ def serve_any_method_of_a_definition():
     apigateway_v1._import_path_item = import_any_method
 
 
+def translate_the_properties_of_a_rest_api():
+    """CloudFormation's Types and VpcEndpointIds are types and vpcEndpointIds of API Gateway, and the
+    policy is JSON there; MiniStack keeps what it gets, which no client reads."""
+    create = HANDLERS["AWS::ApiGateway::RestApi"]["create"]
+
+    def create_translated(logical_id, properties, stack):
+        endpoint = properties.get("EndpointConfiguration", {})
+        endpoint = {name[0].lower() + name[1:]: value for name, value in endpoint.items()}
+        policy = json.dumps(properties["Policy"]) if "Policy" in properties else None
+        return create(logical_id, {**properties, "EndpointConfiguration": endpoint, "Policy": policy}, stack)
+
+    HANDLERS["AWS::ApiGateway::RestApi"]["create"] = create_translated
+
+
 def rename_the_challenge_of_a_rest_api():
     """A REST API renames some headers of a function's answer, WWW-Authenticate among them (API Gateway
     developer guide, "Important notes")."""
@@ -225,6 +239,7 @@ refuse_to_delete_an_attached_policy()
 start_a_rate_at_once()
 write_exports()
 serve_any_method_of_a_definition()
+translate_the_properties_of_a_rest_api()
 rename_the_challenge_of_a_rest_api()
 resolve_the_encryption_context()
 resolve_the_identity_of_a_function()
