@@ -145,7 +145,9 @@ def start_a_rate_at_once():
     def tick_new_ones_too():
         for key, schedule in list(scheduler._schedules._data.items()):
             if schedule["ScheduleExpression"].startswith("rate(") and not schedule.get("StartDate"):
-                scheduler._schedule_last_fired.setdefault(key, 0)
+                # One that was deleted may have run under the same name.
+                if scheduler._schedule_last_fired.get(key, 0) < schedule["CreationDate"]:
+                    scheduler._schedule_last_fired[key] = 0
         tick()
 
     scheduler._tick_schedules = tick_new_ones_too
@@ -205,16 +207,15 @@ def serve_any_method_of_a_definition():
     apigateway_v1._import_path_item = import_any_method
 
 
-def translate_the_properties_of_a_rest_api():
-    """CloudFormation's Types and VpcEndpointIds are types and vpcEndpointIds of API Gateway, and the
-    policy is JSON there; MiniStack keeps what it gets, which no client reads."""
+def name_the_types_of_an_endpoint():
+    """CloudFormation's Types and VpcEndpointIds are types and vpcEndpointIds of API Gateway; MiniStack
+    keeps the former, which no client reads."""
     create = HANDLERS["AWS::ApiGateway::RestApi"]["create"]
 
     def create_translated(logical_id, properties, stack):
         endpoint = properties.get("EndpointConfiguration", {})
         endpoint = {name[0].lower() + name[1:]: value for name, value in endpoint.items()}
-        policy = json.dumps(properties["Policy"]) if "Policy" in properties else None
-        return create(logical_id, {**properties, "EndpointConfiguration": endpoint, "Policy": policy}, stack)
+        return create(logical_id, {**properties, "EndpointConfiguration": endpoint}, stack)
 
     HANDLERS["AWS::ApiGateway::RestApi"]["create"] = create_translated
 
@@ -239,7 +240,7 @@ refuse_to_delete_an_attached_policy()
 start_a_rate_at_once()
 write_exports()
 serve_any_method_of_a_definition()
-translate_the_properties_of_a_rest_api()
+name_the_types_of_an_endpoint()
 rename_the_challenge_of_a_rest_api()
 resolve_the_encryption_context()
 resolve_the_identity_of_a_function()

@@ -240,7 +240,8 @@ def test_a_private_api_is_reached_through_its_endpoints_alone(account, checkout)
     api = boto3.client("apigateway").get_rest_api(restApiId=url.split("/")[2].split(".")[0])
     assert api["endpointConfiguration"]["types"] == ["PRIVATE"]
     assert api["endpointConfiguration"]["vpcEndpointIds"] == ["vpce-0a1b2c", "vpce-0d3e4f"]
-    (statement,) = json.loads(api["policy"])["Statement"]
+    # API Gateway returns the document escaped, as in a text of JSON.
+    (statement,) = json.loads(json.loads(f'"{api["policy"]}"'))["Statement"]
     assert statement["Condition"] == {"StringEquals": {"aws:SourceVpce": ["vpce-0a1b2c", "vpce-0d3e4f"]}}
 
 
