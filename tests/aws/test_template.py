@@ -1,7 +1,9 @@
 """The template is valid, and agrees with the code that it deploys."""
 
+import hashlib
 import importlib.machinery
 import importlib.util
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -104,6 +106,13 @@ def test_each_front_door_is_created_alone():
         own = {name: one for name, one in TRANSLATED["Resources"].items() if one["Type"].startswith(start)}
         shared = {"Domain", "DomainMapping"}
         assert own and all(one["Condition"] == condition for name, one in own.items() if name not in shared)
+
+
+def test_a_changed_definition_of_the_rest_api_is_deployed():
+    properties = yaml_parse(TEXT)["Resources"]["RestApi"]["Properties"]
+    deployed = json.dumps([properties["Body"], properties["Policy"]], sort_keys=True)
+    (name,) = resources(TRANSLATED, "AWS::ApiGateway::Deployment")
+    assert name == f"RestApiDeployment{hashlib.sha256(deployed.encode()).hexdigest()[:8]}"
 
 
 def restore_stack():
