@@ -19,15 +19,24 @@ PEOPLE = {
     "KeyAdministratorPolicy": "a key administrator",
     "ReaderPolicy": "a reader",
 }
+# The identities of schedules, by their names in the template.
+SCHEDULES = {
+    "Rotation": "the rotation's schedule",
+    "ClientsExport": "the exports, if there is an ExportBucket",
+    "PrincipalsExport": "the exports, if there is an ExportBucket",
+}
 
 
 def statements(translated):
-    """Yields each identity with a statement: functions in the order of the template, the schedule,
+    """Yields each identity with a statement: functions in the order of the template, schedules,
     people."""
     for name, function in template.functions(translated).items():
         yield from statements_of_role(translated, name, function["Properties"]["Role"])
-    for schedule in template.resources(translated, "AWS::Scheduler::Schedule").values():
-        yield from statements_of_role(translated, "the schedule", schedule["Properties"]["Target"]["RoleArn"])
+    # Two schedules may share a role.
+    schedules = template.resources(translated, "AWS::Scheduler::Schedule").items()
+    roles = {SCHEDULES[name]: schedule["Properties"]["Target"]["RoleArn"] for name, schedule in schedules}
+    for identity, role in roles.items():
+        yield from statements_of_role(translated, identity, role)
     for name, policy in template.resources(translated, "AWS::IAM::ManagedPolicy").items():
         yield from ((PEOPLE[name], one) for one in policy["Properties"]["PolicyDocument"]["Statement"])
 
@@ -91,7 +100,7 @@ def resource_name(value):
     match value:
         case {"Fn::GetAtt": [name, "Arn"]} | {"Ref": name}:
             return name
-        case {"Fn::Sub": text}:
+        case {"Fn::Sub": [text, _]} | {"Fn::Sub": text}:
             return re.sub(r"\$\{AWS::\w+\}", "…", re.sub(r"\$\{(\w+)\.Arn\}", r"\1", text))
         case str():
             return value
@@ -141,7 +150,8 @@ what remains, and [operate.md](operate.md#has-somebody-changed-who-may-sign) lis
 INVOCATIONS = """
 ## Who may invoke a function
 
-The schedule above, every principal that the account's IAM allows `lambda:InvokeFunction`, and:
+The rotation's schedule above, every principal that the account's IAM allows `lambda:InvokeFunction`, and API Gateway, where
+`${Door}` is the id of the stack's API, be it an HTTP API or a REST API:
 """
 
 

@@ -1,9 +1,15 @@
 """The template is valid, and agrees with the code that it deploys."""
 
+import hashlib
+import importlib.machinery
+import importlib.util
+import json
 import re
 import tomllib
+from pathlib import Path
 
 import pytest
+from samtranslator.yaml_helper import yaml_parse
 from template import ROOT, TEXT, Invalid, crash_pattern, environment, functions, lint, resources, translate
 
 TRANSLATED = translate(TEXT)
@@ -72,6 +78,13 @@ def test_every_route_reaches_the_same_function_as_under_cargo_lambda():
         routed[path] = function.partition(":function:${AWS::StackName}-")[2]
     assert routed == {path: served[0]["function"] for path, served in local.items()}
     assert set(routed.values()) < set(functions(TRANSLATED))
+    (rest_api,) = resources(TRANSLATED, "AWS::ApiGateway::RestApi").values()
+    resourced = {}
+    for path, methods in rest_api["Properties"]["Body"]["paths"].items():
+        assert list(methods) == ["x-amazon-apigateway-any-method"]
+        uri = methods["x-amazon-apigateway-any-method"]["x-amazon-apigateway-integration"]["uri"]["Fn::Sub"]
+        resourced[path] = re.search(r":function:\$\{AWS::StackName\}-(\w+)/invocations$", uri)[1]
+    assert resourced == routed, "the same behind the REST API"
 
 
 def test_every_route_has_its_own_rate_limit():
@@ -82,6 +95,53 @@ def test_every_route_has_its_own_rate_limit():
     assert stage["Properties"]["RouteSettings"] == {key: limits for key in keys}
     # API Gateway refuses settings of a route that does not exist yet.
     assert sorted(stage["DependsOn"]) == sorted(routes)
+    (stage,) = resources(TRANSLATED, "AWS::ApiGateway::Stage").values()
+    # API Gateway applies what all methods have in common to each of them by itself.
+    assert stage["Properties"]["MethodSettings"] == [{"ResourcePath": "/*", "HttpMethod": "*", **limits}]
+
+
+def test_each_front_door_is_created_alone():
+    kinds = {"HasHttpApi": "AWS::ApiGatewayV2::", "HasRestApi": "AWS::ApiGateway::"}
+    for condition, start in kinds.items():
+        own = {name: one for name, one in TRANSLATED["Resources"].items() if one["Type"].startswith(start)}
+        shared = {"Domain", "DomainMapping"}
+        assert own and all(one["Condition"] == condition for name, one in own.items() if name not in shared)
+
+
+def test_a_changed_definition_of_the_rest_api_is_deployed():
+    properties = yaml_parse(TEXT)["Resources"]["RestApi"]["Properties"]
+    deployed = json.dumps([properties["Body"], properties["Policy"]], sort_keys=True)
+    (name,) = resources(TRANSLATED, "AWS::ApiGateway::Deployment")
+    assert name == f"RestApiDeployment{hashlib.sha256(deployed.encode()).hexdigest()[:8]}"
+
+
+def restore_stack():
+    """Returns the script as a module."""
+    loader = importlib.machinery.SourceFileLoader("restore_stack", str(ROOT / "scripts/restore-stack"))
+    module = importlib.util.module_from_spec(importlib.util.spec_from_loader(loader.name, loader))
+    loader.exec_module(module)
+    return module
+
+
+def test_the_templates_of_a_restoration_are_valid(monkeypatch, tmp_path):
+    script = restore_stack()
+    declarations, retained = script.retained_resources(TEXT)
+    written = []
+
+    def aws(*arguments):
+        if arguments[0] == "s3api":
+            return {"Contents": [{"Key": f"{arguments[5]}0{day}-a/manifest-summary.json"} for day in (1, 3, 2)]}
+        if "create-stack" in arguments:
+            written.append(Path(arguments[-1].removeprefix("file://")).read_text())
+
+    monkeypatch.setattr(script, "aws", aws)
+    script.make_from_exports("lost", "exports", declarations, retained)
+    # Every conditional value must have its condition there. Unused declarations and a name without a
+    # variable do no harm.
+    for text in [*written, script.template_with(declarations, map(script.without_properties, retained.values()))]:
+        lint(translate(text), tmp_path, "W1020", "W2001", "W8001")
+    assert "S3KeyPrefix: lost-clients/AWSDynamoDB/03-a/data/" in written[0], "the last export"
+    assert "TableName: !Sub lost-clients\n" in written[0]
 
 
 def test_tables_the_kms_key_and_logs_survive_the_stack_but_not_a_failed_creation():
@@ -155,3 +215,74 @@ def test_every_alarm_has_its_response_in_the_runbook():
     for alarm in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values():
         name = alarm["Properties"]["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
         assert f"`{name}`" in runbook, name
+
+
+def rings_at(alarm):
+    """Returns what the runbook says of the threshold of an alarm: a number and a time."""
+    if "ExtendedStatistic" in alarm:
+        return f"{alarm['Threshold'] // 1000} s", f"{alarm['Period'] * alarm['EvaluationPeriods'] // 60} minutes"
+    threshold = alarm["Threshold"]["Ref"] if isinstance(alarm["Threshold"], dict) else alarm["Threshold"]
+    metrics = [one["MetricStat"] for one in alarm.get("Metrics", []) if "MetricStat" in one]
+    period = alarm.get("Period") or metrics[0]["Period"]
+    return threshold, "an hour" if period == 3600 else f"{period // 60} minutes"
+
+
+def test_the_runbook_has_the_threshold_of_every_alarm():
+    runbook = (ROOT / "docs/operate.md").read_text().partition("## When an alarm rings")[2]
+    rows = dict(re.findall(r"(?m)^\| `([a-z-]+)` \| ([^|]+) \|", runbook))
+    alarms = [one["Properties"] for one in resources(TRANSLATED, "AWS::CloudWatch::Alarm").values()]
+    assert rows.keys() == {one["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-") for one in alarms}
+    for alarm in alarms:
+        name = alarm["AlarmName"]["Fn::Sub"].removeprefix("${AWS::StackName}-")
+        assert alarm["AlarmActions"] == alarm["OKActions"] == [{"Ref": "AlarmTopic"}], name
+        if name == "key-too-old":
+            assert (alarm["Threshold"], alarm["EvaluationPeriods"]) == (86400, 3)
+            assert rows[name] == "a signing key a day older than `RotationPeriod`, for 3 hours"
+            continue
+        expected = rings_at(alarm)
+        assert all(str(part) in rows[name] for part in expected), (name, expected, rows[name])
+
+
+# Members of the access log's lines that no audit line has.
+ACCESS = {"ip", "route", "status", "latency", "functionRequestId"}
+QUERY_WORDS = {
+    "filter", "stats", "count", "as", "n", "by", "sort", "desc", "asc", "limit", "pct", "latest", "last", "ispresent", "in", "and",
+    "like", "timestamp", "p50", "p99", "tokens",
+}
+
+
+def test_the_queries_of_the_runbook_name_members_of_the_log():
+    runbook = (ROOT / "docs/operate.md").read_text()
+    queries = re.findall(r"`((?:filter|stats) [^`]+)`", runbook)
+    queries += [block for block in re.findall(r"(?s)```\n(.*?)```", runbook) if block.startswith(("filter", "stats"))]
+    assert len(queries) > 20
+    audit = set(re.findall(r"(?m)^    pub (\w+): ", (ROOT / "shared/issuer/src/audit.rs").read_text()))
+    source = "\n".join(file.read_text() for file in (ROOT / "shared").rglob("*.rs"))
+    known = audit | ACCESS | QUERY_WORDS | set(re.findall(r'"(\w+)"', source))
+    for query in queries:
+        words = set(re.findall(r"[A-Za-z_]\w*", re.sub(r'"[^"]*"', "", query)))
+        assert words <= known, (query, words - known)
+
+
+def test_the_first_screen_quotes_the_price_of_the_defaults():
+    cost = (ROOT / "docs/cost.md").read_text()
+    first_screen = (ROOT / "README.md").read_text()[:3000]
+    requests = re.search(r"\*\*without logs\*\* \| \| \*\*([\d.]+)", cost)[1]
+    million = re.search(r"\*\*with logs and metrics, the default\*\* \| \| \*\*([\d.]+)", cost)[1]
+    month = re.search(r"\*\*with the defaults\*\* \| \*\*([\d.]+)", cost)[1]
+    for amount in (requests, million, month):
+        assert f"${amount}" in first_screen, amount
+    monthly = cost.partition("## Each month")[2].partition("**with the defaults**")[0]
+    assert sum(float(one) for one in re.findall(r"(?m)\| (\d+\.\d\d) \|$", monthly)) == pytest.approx(float(month))
+    # What the table takes for the defaults.
+    parameters = yaml_parse(TEXT)["Parameters"]
+    defaults = {name: parameters[name]["Default"] for name in ("FrontDoor", "Tracing", "Metrics", "ExportBucket", "LogLevel")}
+    assert defaults == {"FrontDoor": "http-api", "Tracing": "PassThrough", "Metrics": "on", "ExportBucket": "", "LogLevel": "info"}
+
+
+def test_the_serverless_application_repository_gets_the_version_of_the_workspace():
+    with open(ROOT / "Cargo.toml", "rb") as file:
+        workspace = tomllib.load(file)["workspace"]["package"]
+    application = yaml_parse(TEXT)["Metadata"]["AWS::ServerlessRepo::Application"]
+    assert application["SemanticVersion"] == workspace["version"]
+    assert application["SpdxLicenseId"] == workspace["license"]

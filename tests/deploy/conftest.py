@@ -16,5 +16,18 @@ def checkout(account, tmp_path_factory):
 
 
 @pytest.fixture(scope="session")
-def issuer(account, checkout):
+def http_issuer(account, checkout):
+    """An issuer behind an HTTP API, the default."""
     return Issuer(account, checkout.deploy_stack("countersign", AuthorizerAudience=AUDIENCE, DeletionProtection="on"))
+
+
+@pytest.fixture(scope="session")
+def rest_issuer(account, checkout):
+    """An issuer behind a REST API."""
+    return Issuer(account, checkout.deploy_stack("rest", FrontDoor="rest-api", DeletionProtection="on"))
+
+
+@pytest.fixture(scope="session")
+def issuer(http_issuer):
+    """The issuer of checks for which the front door makes no difference."""
+    return http_issuer

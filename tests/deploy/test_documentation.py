@@ -1,11 +1,12 @@
-"""docs/deploy.md, followed to the letter by a new user: from the first deployment to a token."""
+"""docs/deploy.md, followed to the letter by a new user: from the first deployment to a token, to its
+protection, to an update, to its deletion and back."""
 
 import os
 import re
 
 import boto3
 import pytest
-from account import BINARIES, REGION, Checkout, end_of
+from account import BINARIES, REGION, ROOT, Checkout, end_of
 from issuer import snippet
 
 STACK = "login"
@@ -14,16 +15,23 @@ STACK = "login"
 @pytest.fixture(scope="module")
 def clone(account, tmp_path_factory):
     """A clone of this user's own, because `sam deploy --guided` writes into it."""
-    return Checkout(account, tmp_path_factory.mktemp("clone"))
+    clone = Checkout(account, tmp_path_factory.mktemp("clone"))
+    (clone.folder / "scripts").symlink_to(ROOT / "scripts")
+    return clone
 
 
 @pytest.fixture(scope="module")
 def answers(clone):
-    """What the user answers to `sam deploy --guided`: a name for the stack, and every default."""
+    """Returns what the user answers to `sam deploy --guided`: a name for the stack, and every default but
+    those that are given."""
     parameters = (clone.folder / "template.yaml").read_text().partition("\nParameters:\n")[2].partition("\nRules:\n")[0]
-    defaults = [""] * len(re.findall(r"(?m)^  \w+:$", parameters))
-    # Confirm changes, roles, rollback; the configuration's file and section; then the change set.
-    return [STACK, REGION, *defaults, "", "", "", "", "", "", "y"]
+    names = re.findall(r"(?m)^  (\w+):$", parameters)
+
+    def answer(**given):
+        # Confirm changes, roles, rollback; the configuration's file and section; then the change set.
+        return "\n".join([STACK, REGION, *(given.get(name, "") for name in names), *[""] * 6, "y"]) + "\n"
+
+    return answer
 
 
 def shell(account, clone, script, stdin=""):
@@ -50,7 +58,7 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
 
     build, deploy = snippet("deploy.md", "sam build").splitlines()
     assert build == "sam build"
-    deployed = shell(account, clone, deploy, "\n".join(answers) + "\n")
+    deployed = shell(account, clone, deploy, answers())
     assert deployed.returncode == 0, end_of(deployed)
     assert f"Successfully created/updated stack - {STACK} in {REGION}" in deployed.stdout
 
@@ -65,5 +73,30 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     done = shell(account, clone, commands)
     assert done.returncode == 0, end_of(done)
     secret = re.search(r"csgn_[\w-]+", done.stdout)[0]
-    token = shell(account, clone, f"{environment}\ncurl -sS {request.replace('csgn_…', secret)}")
+    ask = f"{environment}\ncurl -sS {request.replace('csgn_…', secret)}"
+    token = shell(account, clone, ask)
     assert '"access_token":' in token.stdout, end_of(token)
+
+    # "Then protect the tables"
+    protected = shell(account, clone, deploy, answers(DeletionProtection="on"))
+    assert protected.returncode == 0, end_of(protected)
+    table = boto3.client("dynamodb").describe_table(TableName=f"{STACK}-clients")["Table"]
+    assert table["DeletionProtectionEnabled"]
+
+    # "Updating and deleting": the answers are in samconfig.toml by now.
+    template = clone.folder / "template.yaml"
+    template.write_text(template.read_text().replace("MemorySize: 512", "MemorySize: 640"))
+    updated = shell(account, clone, "sam deploy", "y\n")
+    assert updated.returncode == 0 and "UPDATE_COMPLETE" in updated.stdout, end_of(updated)
+    assert '"access_token":' in shell(account, clone, ask).stdout
+    deleted = shell(account, clone, "sam delete", "y\ny\ny\n")
+    assert deleted.returncode == 0 and account.status(STACK) == "gone", end_of(deleted)
+
+    # "Bringing a deleted issuer back"
+    restore, again = snippet("deploy.md", "AWS_REGION=eu-central-1 scripts/restore-stack").splitlines()
+    restored = shell(account, clone, restore.replace("stack countersign", f"stack {STACK}"))
+    assert restored.returncode == 0, end_of(restored)
+    assert again == "sam deploy"
+    deployed = shell(account, clone, again, "y\n")
+    assert deployed.returncode == 0, end_of(deployed)
+    assert '"access_token":' in shell(account, clone, ask).stdout, "the client and the keys are the old ones"

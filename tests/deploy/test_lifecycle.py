@@ -1,13 +1,15 @@
 """The life of a stack: a first deployment that fails, updates, two issuers in an account, deletion,
-and the way back."""
+the ways back, and the parameters of the front door."""
 
+import functools
 import itertools
+import json
 
 import boto3
 import pytest
-from account import BINARIES, FUNCTIONS, ROOT, end_of
+from account import BINARIES, FUNCTIONS, REGION, ROOT, end_of, poll
 from botocore.exceptions import ClientError
-from issuer import Issuer, doctors_faults
+from issuer import Issuer, doctors_faults, snippet
 from samtranslator.yaml_helper import yaml_parse
 
 
@@ -124,6 +126,123 @@ def test_a_deleted_issuer_comes_back(account, checkout, second):
     assert {key["kid"] for key in back.get("/.well-known/jwks.json").json()["keys"]} == kids
     claims = back.verify(back.granted(second.service, "client_credentials")["access_token"])
     assert claims["sub"] == "service"
+
+
+@pytest.fixture(scope="module")
+def bucket():
+    """A bucket in which exports survive the loss of a region."""
+    boto3.client("s3").create_bucket(Bucket="exports", CreateBucketConfiguration={"LocationConstraint": REGION})
+    return "exports"
+
+
+def test_a_lost_region_leaves_the_exports(account, checkout, bucket):
+    lost = Issuer(account, checkout.deploy_stack("lost"))
+    assert works(lost) and lost.log_in()
+    # The first exports run when the schedules are created, after the clients.
+    checkout.deploy_stack("lost", ExportBucket=bucket)
+    s3 = boto3.client("s3")
+
+    def exported():
+        keys = [one["Key"] for one in s3.list_objects_v2(Bucket=bucket).get("Contents", [])]
+        return len([key for key in keys if key.endswith("manifest-summary.json")]) == 2
+
+    poll(exported)
+    kids = {key["kid"]["S"] for key in lost.items("signing-keys")}
+    user = next(item["id"] for item in lost.items("principals") if "jane" in item["principal"]["S"])
+    lose_everything(account, checkout, lost)
+
+    restored = account.run(ROOT / "scripts/restore-stack", "lost", "--exports", bucket)
+    assert restored.returncode == 0, end_of(restored)
+    back = Issuer(account, checkout.deploy_stack("lost"))
+    back.app, back.service, back.administrator = lost.app, lost.service, lost.administrator
+    for policy in back.administrator_policies():
+        boto3.client("iam").attach_user_policy(UserName=lost.administrator_name, PolicyArn=policy)
+    # The records are the old ones, and the keys, which the lost KMS key had encrypted, are not.
+    assert back.verify(back.log_in()["access_token"])["sub"] == user["S"]
+    assert works(back)
+    assert not kids & {key["kid"] for key in back.get("/.well-known/jwks.json").json()["keys"]}
+    faults = doctors_faults(back)
+    assert faults and all("is not protected from deletion" in fault for fault in faults), faults
+
+
+def lose_everything(account, checkout, lost):
+    """Deletes a stack and all that it keeps."""
+    for policy in lost.administrator_policies():
+        boto3.client("iam").detach_user_policy(UserName=lost.administrator_name, PolicyArn=policy)
+    deleted = checkout.sam("delete", "--stack-name", lost.stack, "--no-prompts")
+    assert deleted.returncode == 0, end_of(deleted)
+    for table in ("clients", "principals", "signing-keys", "refresh-families", "attempts"):
+        boto3.client("dynamodb").delete_table(TableName=lost.table(table))
+    logs = boto3.client("logs")
+    for group in logs.describe_log_groups()["logGroups"]:
+        if f"/{lost.stack}-" in group["logGroupName"]:
+            logs.delete_log_group(logGroupName=group["logGroupName"])
+
+
+def test_a_bad_deployment_is_rolled_back_by_command(account, checkout, tmp_path):
+    """By the commands of docs/operate.md, without a build."""
+    stack = checkout.deploy_stack("bad")
+    before = Issuer(account, stack)
+    assert works(before)
+    save, roll_back = (snippet("operate.md", f"aws cloudformation {name}") for name in ("get-template", "deploy"))
+    run = functools.partial(account.run, "bash", "-euo", "pipefail", "-c", cwd=tmp_path)
+    commands = [text.replace("countersign", stack) for text in (save, roll_back)]
+    saved = run(commands[0])
+    assert saved.returncode == 0, end_of(saved)
+
+    template = checkout.folder / "template.yaml"
+    good = template.read_text()
+    bad = good.replace("function:${AWS::StackName}-token\n", "function:${AWS::StackName}-jwks\n")
+    assert bad != good
+    template.write_text(bad)
+    try:
+        checkout.deploy_stack(stack)
+    finally:
+        template.write_text(good)
+    assert before.post("/oauth/token", before.service, grant_type="client_credentials").status_code == 404
+    rolled_back = run(commands[1])
+    assert rolled_back.returncode == 0, end_of(rolled_back)
+    assert works(before)
+
+
+def test_an_issuer_has_its_own_domain_behind_either_front_door(account, checkout):
+    certificate = boto3.client("acm").request_certificate(DomainName="login.example.com")["CertificateArn"]
+    parameters = {"DomainName": "login.example.com", "CertificateArn": certificate}
+    for stack, door in (("domain", "http-api"), ("rest-domain", "rest-api")):
+        parameters["DomainName"] = f"{stack}.example.com"
+        outputs = account.outputs(checkout.deploy_stack(stack, FrontDoor=door, **parameters))
+        assert outputs["Issuer"] == f"https://{stack}.example.com"
+        assert f"COUNTERSIGN_ISSUER=https://{stack}.example.com " in outputs["Environment"]
+        gateway = boto3.client("apigatewayv2")
+        (mapping,) = gateway.get_api_mappings(DomainName=f"{stack}.example.com")["Items"]
+        # Without a path: the URL of an issuer with a domain has no stage.
+        assert (mapping.get("ApiMappingKey", ""), mapping["Stage"]) == ("", "prod" if door == "rest-api" else "$default")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "problem"),
+    [
+        ({"VpcEndpointIds": "vpce-0a1b2c"}, "VpcEndpointIds needs FrontDoor=rest-api"),
+        ({"FrontDoor": "rest-api", "VpcEndpointIds": "vpce-0a1b2c", "DomainName": "a.example.com",
+          "CertificateArn": "arn:aws:acm:eu-central-1:000000000000:certificate/a"}, "A private API has no DomainName"),
+        ({"FrontDoor": "function-url"}, "FrontDoor"),
+        ({"ExportBucket": "Not_A_Bucket"}, "ExportBucket"),
+    ],
+)
+def test_parameters_that_contradict_each_other_are_refused(account, checkout, parameters, problem):
+    refused = checkout.try_deploy("--stack-name", "contradiction", **parameters)
+    assert refused.returncode != 0 and problem in refused.stdout + refused.stderr, end_of(refused)
+
+
+def test_a_private_api_is_reached_through_its_endpoints_alone(account, checkout):
+    url = account.outputs(checkout.deploy_stack(
+        "private", FrontDoor="rest-api", VpcEndpointIds="vpce-0a1b2c,vpce-0d3e4f"))["Issuer"]
+    api = boto3.client("apigateway").get_rest_api(restApiId=url.split("/")[2].split(".")[0])
+    assert api["endpointConfiguration"]["types"] == ["PRIVATE"]
+    assert api["endpointConfiguration"]["vpcEndpointIds"] == ["vpce-0a1b2c", "vpce-0d3e4f"]
+    # API Gateway returns the document escaped, as in a text of JSON.
+    (statement,) = json.loads(json.loads(f'"{api["policy"]}"'))["Statement"]
+    assert statement["Condition"] == {"StringEquals": {"aws:SourceVpce": ["vpce-0a1b2c", "vpce-0d3e4f"]}}
 
 
 def test_doctor_notices_another_kms_key(account, issuer, second):

@@ -25,6 +25,7 @@ class Mutation(NamedTuple):
     new: str
     check: Callable
     symptom: str
+    front_door: str = "http-api"
 
 
 MUTATIONS = {
@@ -70,8 +71,17 @@ MUTATIONS = {
         "Action: [dynamodb:GetItem, dynamodb:Scan, dynamodb:PutItem, dynamodb:DeleteItem]", "Action: dynamodb:*",
         test_issuer.test_an_administrator_may_do_no_more_than_administer, "clients"),
     "the API may not invoke": Mutation(
-        "${AWS::AccountId}:${Api}/*", "${AWS::AccountId}:another/*",
+        "${AWS::AccountId}:${Door}/*", "${AWS::AccountId}:another/*",
         test_wiring.test_the_api_may_invoke_the_function_of_every_route, "no permission to invoke"),
+    "the REST API may not invoke": Mutation(
+        "${AWS::AccountId}:${Door}/*", "${AWS::AccountId}:${Door}/dev/*",
+        test_wiring.test_the_rest_api_may_invoke_the_function_of_every_resource, "no permission to invoke", "rest-api"),
+    "a resource of the REST API reaches another function": Mutation(
+        "function:${AWS::StackName}-refresh/invocations", "function:${AWS::StackName}-token/invocations",
+        test_issuer.test_a_revoked_session_ends, "grant_type is missing", "rest-api"),
+    "the issuer's URL lacks the stage of the REST API": Mutation(
+        "${AWS::URLSuffix}/prod", "${AWS::URLSuffix}",
+        test_issuer.test_it_publishes_its_metadata_and_its_keys, "jwks.json: ", "rest-api"),
     "other APIs may not invoke the authorizer": Mutation(
         "${AWS::AccountId}:*/authorizers/*", "${AWS::AccountId}:*/authorizer/*",
         test_wiring.test_other_apis_may_invoke_the_authorizer, "no permission to invoke"),
@@ -108,6 +118,7 @@ def test_a_fault_is_found(account, package, name):
     assert mutation.old in package
     template = package.replace(mutation.old, mutation.new)
     stack = f"mutant-{list(MUTATIONS).index(name)}"
-    account.create_stack(stack, template, Architecture="x86_64", DeletionProtection="on")
+    account.create_stack(
+        stack, template, Architecture="x86_64", DeletionProtection="on", FrontDoor=mutation.front_door)
     with pytest.raises(AssertionError, match=mutation.symptom):
         mutation.check(Issuer(account, stack))

@@ -61,6 +61,22 @@ def test_the_api_may_invoke_the_function_of_every_route(issuer):
         assert api_gateway_may_invoke(function, source), f"{path}: no permission to invoke {function}"
 
 
+def test_the_rest_api_may_invoke_the_function_of_every_resource(rest_issuer):
+    gateway = boto3.client("apigateway")
+    api = re.match(r"https://(\w+)\.", rest_issuer.url)[1]
+    resources = [one for one in gateway.get_resources(restApiId=api, limit=500)["items"] if one.get("resourceMethods")]
+    assert len(resources) == 7
+    for resource in resources:
+        integration = gateway.get_integration(restApiId=api, resourceId=resource["id"], httpMethod="ANY")
+        function = re.search(r":function:([\w-]+)/invocations$", integration["uri"])[1]
+        source = source_arn(api, f"prod/POST{resource['path']}")
+        assert api_gateway_may_invoke(function, source), f"{resource['path']}: no permission to invoke {function}"
+    stage = gateway.get_stage(restApiId=api, stageName="prod")
+    assert rest_issuer.outputs["StageArn"].endswith(f"/restapis/{api}/stages/prod")
+    # API Gateway applies it to each method by itself.
+    assert stage["methodSettings"]["*/*"]["throttlingRateLimit"] == 500
+
+
 def test_other_apis_may_invoke_the_authorizer(issuer):
     source = source_arn("another1", "authorizers/abc123")
     assert api_gateway_may_invoke(issuer.prefix + "authorizer", source), "no permission to invoke"
@@ -78,6 +94,18 @@ def test_the_schedule_may_invoke_the_rotation(issuer):
         "Allow", {"Service": "scheduler.amazonaws.com"}, "sts:AssumeRole")
 
 
+def test_the_schedules_of_exports_may_export(account, checkout):
+    boto3.client("s3").create_bucket(Bucket="more-exports", CreateBucketConfiguration={"LocationConstraint": REGION})
+    stack = checkout.deploy_stack("exporting", ExportBucket="more-exports")
+    for table in ("clients", "principals"):
+        target = boto3.client("scheduler").get_schedule(Name=f"{stack}-export-{table}")["Target"]
+        request = json.loads(target["Input"])
+        assert request["TableArn"].endswith(f":table/{stack}-{table}")
+        assert role_allows(target["RoleArn"], "dynamodb:ExportTableToPointInTime", request["TableArn"])
+        written = f"arn:aws:s3:::{request['S3Bucket']}/{request['S3Prefix']}/AWSDynamoDB/1-a/data/a.json.gz"
+        assert role_allows(target["RoleArn"], "s3:PutObject", written), "the export may not write"
+
+
 def test_every_function_may_write_its_log_and_its_traces(issuer):
     for name in FUNCTIONS:
         function = boto3.client("lambda").get_function_configuration(FunctionName=issuer.prefix + name)
@@ -86,7 +114,8 @@ def test_every_function_may_write_its_log_and_its_traces(issuer):
         (described,) = boto3.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
         for action in ("logs:CreateLogStream", "logs:PutLogEvents"):
             assert role_allows(function["Role"], action, described["arn"]), f"{name}: {action}"
-        assert function["TracingConfig"]["Mode"] == "Active"
+        # Which is billed, and so off by default.
+        assert function["TracingConfig"]["Mode"] == "PassThrough"
         assert role_allows(function["Role"], "xray:PutTraceSegments", "*")
 
 
