@@ -12,6 +12,7 @@ mod report;
 mod rows;
 mod spring;
 mod typed_json;
+mod values;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -27,20 +28,27 @@ use self::importer::{Importer, RowOutcome};
 pub(crate) use self::mapping::Mapping;
 pub(crate) use self::principals::PrincipalRows;
 use self::report::Report;
+pub(crate) use self::rows::TableFile;
 use self::rows::{BrokenRow, Row};
 pub(crate) use self::spring::SpringClients;
 use crate::context::Context;
 use crate::outcome::Outcome;
+use crate::progress::Progress;
 
 /// The number of records that are written at the same time.
 const CONCURRENT_WRITES: usize = 32;
 
 const CUT_OFF: &str = "the file does not end with a line end; it may be cut off";
 
+/// Reads files that contain tables of records of this kind.
+pub(crate) fn open<R: Importable>(paths: &[PathBuf]) -> Outcome<Vec<TableFile>> {
+    paths.iter().map(|path| TableFile::open(path, R::KEY_COLUMNS)).collect()
+}
+
 /// Imports the rows of `files`, as `convert_row` converts them, and reports each one.
 pub(crate) async fn import<R: Importable>(
-    files: Vec<PathBuf>,
-    convert_row: impl Fn(&Row) -> Conversion<R> + Send,
+    files: &[TableFile],
+    convert_row: impl Fn(Row) -> Conversion<R> + Send,
     unmatched: impl FnOnce() -> Vec<String>,
     context: &Context,
     dry_run: bool,
@@ -48,19 +56,16 @@ pub(crate) async fn import<R: Importable>(
 ) -> Outcome {
     let importer = Arc::new(Importer::<R>::new(context, dry_run));
     let mut report = Report::new(R::PLURAL, dry_run, json);
+    let total = files.iter().map(TableFile::len).sum::<usize>();
+    let progress = Progress::steps("Importing", u64::try_from(total).ok(), json);
     let mut places: HashMap<String, (usize, u64)> = HashMap::new();
-    let rows = files.iter().enumerate().flat_map(|(file, path)| {
-        let rows: Box<dyn Iterator<Item = Result<Row, BrokenRow>> + Send> = match rows::rows(path) {
-            Ok(rows) => rows,
-            Err(problem) => Box::new(std::iter::once(Err(BrokenRow { line: 1, problem }))),
-        };
-        rows.map(move |row| (file, row))
-    });
+    let rows = files.iter().enumerate().flat_map(|(file, table)| table.rows().map(move |row| (file, row)));
     let conversions = rows.take_while(|_| !importer.is_stopped()).map(|(file, row)| match row {
         Err(BrokenRow { line, problem }) => (file, line, Conversion::refused(problem)),
         Ok(row) => {
-            let mut conversion = convert_row(&row);
-            if row.may_be_cut {
+            let (line, may_be_cut) = (row.line, row.may_be_cut);
+            let mut conversion = convert_row(row);
+            if may_be_cut {
                 conversion.losses.push(CUT_OFF.into());
             }
             if let Some(new) = &conversion.record {
@@ -70,14 +75,14 @@ pub(crate) async fn import<R: Importable>(
                 for (name, problem) in named.into_iter().filter_map(|(name, problem)| Some((name?, problem)))
                 {
                     if let Some((file, line)) = places.get(&name) {
-                        let place = format!("{}:{line}", files[*file].display());
+                        let place = format!("{}:{line}", files[*file].path().display());
                         conversion.reasons.push(format!("{problem}; the first is at {place}"));
                     } else {
-                        places.insert(name, (file, row.line));
+                        places.insert(name, (file, line));
                     }
                 }
             }
-            (file, row.line, conversion)
+            (file, line, conversion)
         }
     });
     let outcomes = stream::iter(conversions).map(|(file, line, mut conversion)| {
@@ -94,8 +99,10 @@ pub(crate) async fn import<R: Importable>(
     });
     let mut outcomes = Box::pin(outcomes.buffered(CONCURRENT_WRITES));
     while let Some((file, line, conversion, outcome)) = outcomes.next().await {
-        report.add(&files[file], line, conversion, outcome);
+        report.add(files[file].path(), line, conversion, outcome);
+        progress.advance(1);
     }
+    drop(progress);
     drop(outcomes);
     report.finish(&unmatched())
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use countersign_issuer::records::{Client, Principal};
+use jiff::tz::TimeZone;
 
 use super::arguments::Typ;
 use crate::context::Context;
-use crate::import::{AcceptedValues, Mapping, PrincipalRows, SpringClients, convert_client, import};
+use crate::import::{AcceptedValues, Mapping, PrincipalRows, SpringClients, convert_client, import, open};
 use crate::outcome::Outcome;
 use crate::records::PrincipalKind;
 
@@ -45,8 +47,8 @@ Examples:
   countersign client import spring oauth2_registered_client.json \\
       --mapping mapping.toml
 
-The columns show which of the two tables a file contains. CSV needs its heading; JSON is a list of objects or one object \
-a line. The mapping file's values for one client override the dump, and the dump overrides these options. See \
+The columns show which of the two tables a file contains. It is CSV, text as mysql -B and COPY write it, each with a \
+heading, or JSON. The mapping file's values for one client override the dump, and the dump overrides these options. See \
 docs/migrate-from-spring.md for the mapping file, the supported hashes and the whole migration."))]
     Spring(Spring),
 }
@@ -74,9 +76,17 @@ struct Spring {
     /// Audience of the clients' tokens, if the dump has no resource_ids (repeatable)
     #[arg(long = "audience", value_name = "URI")]
     audiences: Option<Vec<String>>,
+    /// Time zone of times without an offset, such as Europe/Berlin [default: UTC, with a loss]
+    #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
+    time_zone: Option<TimeZone>,
     /// Header typ of the clients' access tokens [default: at+jwt]
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
+}
+
+fn parse_zone(name: &str) -> Result<TimeZone, String> {
+    TimeZone::get(name)
+        .map_err(|_| "not a name of the IANA time zone database, such as Europe/Berlin or UTC".into())
 }
 
 /// The options of every import from a foreign table.
@@ -121,7 +131,8 @@ impl ClientImport {
             (Some(From::Spring(spring)), _) => spring.run(context, json).await,
             (None, Some(Files { files, dry_run })) => {
                 let rules = context.client_rules();
-                import(files, |row| convert_client(row, rules), Vec::new, context, dry_run, json).await
+                let files = open::<Client>(&files)?;
+                import(&files, |row| convert_client(&row, rules), Vec::new, context, dry_run, json).await
             }
             (None, None) => Err("name a file".into()),
         }
@@ -136,9 +147,10 @@ impl Spring {
         mapping.default.audiences = self.audiences.or(mapping.default.audiences);
         let typ = self.typ.map(Typ::into).unwrap_or_default();
         let (rules, now) = (context.client_rules().clone(), context.clock.now());
-        let clients = SpringClients { mapping, rules, typ, accepted, now };
+        let files = open::<Client>(&self.files)?;
+        let clients = SpringClients { mapping, rules, typ, accepted, zone: self.time_zone, now };
         let unmatched = || clients.mapping.unmatched(true);
-        import(self.files, |row| clients.convert_row(row), unmatched, context, dry_run, json).await
+        import(&files, |row| clients.convert_row(row), unmatched, context, dry_run, json).await
     }
 }
 
@@ -148,10 +160,10 @@ Examples:
   countersign user import users.csv --brand acme --role subscriber --dry-run
   countersign operator import operators.json
 
-Columns: username, password (a hash as Spring's encoders write it), roles or authorities, brand or brands, enabled. Files \
-that `export` wrote are imported too."))]
+Columns: username, password (a hash as Spring's encoders write it), roles or authorities, brand or brands, enabled and \
+Spring's other flags. A file of users needs a column of roles, or --role. Files that `export` wrote are imported too."))]
 pub(super) struct PrincipalImport {
-    /// CSV with a heading, or JSON
+    /// CSV or other text with a heading, or JSON
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
     #[command(flatten)]
@@ -168,7 +180,11 @@ impl PrincipalImport {
             now: context.clock.now(),
             random: context.random.clone(),
         };
+        let files = open::<Principal>(&self.files)?;
+        for file in &files {
+            principals.check(file)?;
+        }
         let unmatched = || principals.mapping.unmatched(false);
-        import(self.files, |row| principals.convert_row(row), unmatched, context, dry_run, json).await
+        import(&files, |row| principals.convert_row(row), unmatched, context, dry_run, json).await
     }
 }

@@ -1,9 +1,58 @@
-//! Columns that every foreign table has: required text, and secrets or passwords.
+//! The names of columns, and the columns that every foreign table has: required text, and secrets
+//! or passwords.
 
 use countersign_issuer::credentials::SpringValue;
 use serde_json::Value;
 
 use super::rows::Row;
+
+/// The columns of Spring's tables, and those of users and operators.
+pub(super) const KNOWN: &[&str] = &[
+    "client_id",
+    "client_secret",
+    // oauth_client_details
+    "resource_ids",
+    "scope",
+    "authorized_grant_types",
+    "web_server_redirect_uri",
+    "authorities",
+    "access_token_validity",
+    "refresh_token_validity",
+    "additional_information",
+    "autoapprove",
+    // oauth2_registered_client
+    "client_id_issued_at",
+    "client_secret_expires_at",
+    "client_name",
+    "client_authentication_methods",
+    "authorization_grant_types",
+    "redirect_uris",
+    "post_logout_redirect_uris",
+    "scopes",
+    "client_settings",
+    "token_settings",
+    // users
+    "username",
+    "password",
+    "enabled",
+    "authority",
+    "account_non_locked",
+    "account_non_expired",
+    "credentials_non_expired",
+];
+
+/// The name of a column: that of a known column in another spelling (`clientId`, `CLIENT-ID`), else
+/// the name in lower case.
+pub(super) fn canonical_name(name: &str) -> String {
+    fn letters(name: &str) -> impl Iterator<Item = char> {
+        name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase())
+    }
+    let name = name.trim();
+    match KNOWN.iter().find(|known| letters(known).eq(letters(name))) {
+        Some(known) => (*known).to_owned(),
+        None => name.to_ascii_lowercase(),
+    }
+}
 
 /// The kinds of secrets and passwords that an import accepts besides sufficiently strong hashes.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +101,7 @@ pub(super) fn losses(column: &str, value: &SpringValue) -> Vec<String> {
 pub(super) fn required<'a>(column: &str, value: Option<&'a Value>) -> Result<&'a str, String> {
     match value {
         Some(Value::String(text)) if !text.is_empty() => Ok(text),
-        None | Some(Value::String(_)) => Err(format!("{column}: missing")),
+        None | Some(Value::String(_)) => Err(format!("{column}: missing, or a spelling of NULL")),
         Some(_) => Err(format!("{column}: not text")),
     }
 }
@@ -71,4 +120,18 @@ pub(super) fn misplaced_hash(row: &Row, place: &str, has_no_hash: impl Fn(&str) 
     };
     let (column, _) = row.columns.iter().find(|(column, value)| has_no_hash(column) && is_hash(value))?;
     Some(format!("{column}: contains a hash of {place}; are the columns mixed up?"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_known_in_other_spellings() {
+        for name in ["client_id", "CLIENT_ID", "clientId", " Client ID", "clientid", "client-id"] {
+            assert_eq!(canonical_name(name), "client_id", "{name}");
+        }
+        assert_eq!(canonical_name("clientSecretExpiresAt"), "client_secret_expires_at");
+        assert_eq!(canonical_name("Tenant"), "tenant");
+    }
 }

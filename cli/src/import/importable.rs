@@ -14,6 +14,8 @@ use super::conversion::Credential;
 pub(crate) trait Importable: Record + Clone + Debug + Send + Sync + 'static {
     /// The member of the JSON report that lists the rows.
     const PLURAL: &'static str;
+    /// The columns that identify a record; each table of records has one of them.
+    const KEY_COLUMNS: &'static [&'static str];
     /// Hashes the credential into the record.
     fn set_credential(
         &mut self,
@@ -42,6 +44,7 @@ pub(crate) trait Importable: Record + Clone + Debug + Send + Sync + 'static {
 
 impl Importable for Client {
     const PLURAL: &'static str = "clients";
+    const KEY_COLUMNS: &'static [&'static str] = &["client_id"];
 
     fn set_credential(
         &mut self,
@@ -73,6 +76,7 @@ impl Importable for Client {
 
 impl Importable for Principal {
     const PLURAL: &'static str = "principals";
+    const KEY_COLUMNS: &'static [&'static str] = &["username", "principal"];
 
     fn set_credential(
         &mut self,

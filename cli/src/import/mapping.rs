@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
-use countersign_issuer::credentials::SpringValue;
 use serde::Deserialize;
 use serde_json::Value;
 
+use super::columns::canonical_name;
 use super::rows::Row;
+use super::values::{is_null, list, parse_json};
 use crate::outcome::Outcome;
 
 /// A mapping file (TOML). Every table is optional.
@@ -41,6 +42,7 @@ pub(crate) struct Lists {
     pub(crate) operators: Option<Vec<String>>,
     pub(crate) audiences: Option<Vec<String>>,
     pub(crate) roles: Option<Vec<String>>,
+    scopes: Option<Vec<String>>,
 }
 
 impl Lists {
@@ -50,6 +52,7 @@ impl Lists {
             Field::Operators => self.operators.as_ref(),
             Field::Audiences => self.audiences.as_ref(),
             Field::Roles => self.roles.as_ref(),
+            Field::Scopes => self.scopes.as_ref(),
             Field::Name => None,
         }
     }
@@ -63,16 +66,28 @@ pub(crate) enum Field {
     Operators,
     Audiences,
     Roles,
+    Scopes,
     Name,
 }
 
 impl Field {
+    /// The table of the mapping file that renames the field's values.
+    fn renamed(self) -> Option<RenamedList> {
+        match self {
+            Self::Audiences => Some(RenamedList::Audiences),
+            Self::Roles => Some(RenamedList::Roles),
+            Self::Scopes => Some(RenamedList::Scopes),
+            Self::Brands | Self::Operators | Self::Name => None,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Brands => "brands",
             Self::Operators => "operators",
             Self::Audiences => "audiences",
             Self::Roles => "roles",
+            Self::Scopes => "scopes",
             Self::Name => "name",
         }
     }
@@ -80,7 +95,7 @@ impl Field {
 
 /// The lists whose values a mapping can rename.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum RenamedList {
+enum RenamedList {
     Scopes,
     Roles,
     Audiences,
@@ -107,10 +122,10 @@ impl Mapping {
             let rule = "a JSON pointer that begins with the column, such as /additional_information/brands";
             return Err(format!("{}: [from] {pointer:?}: {rule}", path.display()).into());
         }
-        // Columns are named in lower case; members of JSON objects keep their names.
+        // Columns have canonical names; members of JSON objects keep theirs.
         for pointer in mapping.from.values_mut() {
-            let column = pointer[1..].find('/').map_or(pointer.len(), |length| 1 + length);
-            pointer[..column].make_ascii_lowercase();
+            let end = pointer[1..].find('/').map_or(pointer.len(), |length| 1 + length);
+            *pointer = format!("/{}{}", canonical_name(&pointer[1..end]), &pointer[end..]);
         }
         Ok(mapping)
     }
@@ -151,18 +166,34 @@ impl Mapping {
         if let Some(own) = own.and_then(|lists| lists.get(field)) {
             return Ok(own.clone());
         }
-        let from_row = match list(field.name(), pointed?.as_ref())? {
-            None => column.map(|column| list(column, row.columns.get(column))).transpose()?.flatten(),
+        let renamed = field.renamed();
+        let is_known = |name: &str| renamed.is_some_and(|list| self.names(list).contains_key(name));
+        let from_row = match list(field.name(), pointed?.as_ref(), is_known)? {
+            None => {
+                column.map(|column| list(column, row.columns.get(column), is_known)).transpose()?.flatten()
+            }
             pointed => pointed,
         };
         // An empty list is deliberate, and so is one whose values were all dropped: a default must
         // not widen it.
-        Ok(match (from_row, field) {
+        Ok(match (from_row, renamed) {
             (None, _) => self.default.get(field).cloned().unwrap_or_default(),
-            (Some(values), Field::Roles) => self.rename(RenamedList::Roles, values),
-            (Some(values), Field::Audiences) => self.rename(RenamedList::Audiences, values),
-            (Some(values), _) => values,
+            (Some(values), Some(list)) => self.rename(list, values),
+            (Some(values), None) => values,
         })
+    }
+
+    /// The names of the grants in a row, or those of a row without any, renamed.
+    pub(crate) fn grants(&self, column: &str, row: &Row, default: &[&str]) -> Result<Vec<String>, String> {
+        let grants = list(column, row.columns.get(column), |name| self.grants.contains_key(name))?;
+        let default = || default.iter().map(|grant| (*grant).to_owned()).collect();
+        Ok(self.rename(RenamedList::Grants, grants.unwrap_or_else(default)))
+    }
+
+    /// Returns true if the mapping, or an option, has roles for principals whose table has none. An
+    /// empty list counts.
+    pub(crate) fn gives_roles(&self) -> bool {
+        self.default.roles.is_some() || self.from.contains_key(&Field::Roles)
     }
 
     /// The value at the place that the mapping names.
@@ -178,7 +209,7 @@ impl Mapping {
             Some(rest) if value.is_object() || value.is_array() => {
                 value.pointer(&format!("/{rest}")).cloned()
             }
-            Some(_) if is_blank(&value) => None,
+            Some(_) if value.as_str().is_some_and(is_null) => None,
             Some(_) => {
                 return Err(format!("{column}: not JSON, but [from] {} reads from it", field.name()));
             }
@@ -196,13 +227,8 @@ impl Mapping {
     }
 
     /// Renames the values, and removes repeated ones.
-    pub(crate) fn rename(&self, list: RenamedList, values: Vec<String>) -> Vec<String> {
-        let names = match list {
-            RenamedList::Scopes => &self.scopes,
-            RenamedList::Roles => &self.roles,
-            RenamedList::Audiences => &self.audiences,
-            RenamedList::Grants => &self.grants,
-        };
+    fn rename(&self, list: RenamedList, values: Vec<String>) -> Vec<String> {
+        let names = self.names(list);
         let mut renamed = Vec::new();
         for value in values {
             let value = match names.get(&value) {
@@ -217,6 +243,15 @@ impl Mapping {
             }
         }
         renamed
+    }
+
+    fn names(&self, list: RenamedList) -> &BTreeMap<String, String> {
+        match list {
+            RenamedList::Scopes => &self.scopes,
+            RenamedList::Roles => &self.roles,
+            RenamedList::Audiences => &self.audiences,
+            RenamedList::Grants => &self.grants,
+        }
     }
 
     fn mark_used(&self, entry: String) {
@@ -241,71 +276,5 @@ impl Mapping {
         );
         let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
         entries.filter(|entry| !used.contains(entry)).collect()
-    }
-}
-
-/// Reads a list: a JSON array of texts, with or without the name of a Java class before them, or
-/// one text with commas. A missing or blank value is no list, as in Spring (`StringUtils.hasText`
-/// in `BaseClientDetails`).
-///
-/// Spring splits at commas only (`StringUtils.commaDelimitedListToSet` in `BaseClientDetails`,
-/// which `JdbcClientDetailsService` makes, and in
-/// `JdbcRegisteredClientRepository.RegisteredClientRowMapper`), so white space inside an item
-/// belongs to it. Spring removes white space around an item from authorities only
-/// (`AuthorityUtils.commaSeparatedStringToAuthorityList`); in other lists no request could have
-/// named such an item.
-pub(crate) fn list(name: &str, value: Option<&Value>) -> Result<Option<Vec<String>>, String> {
-    let not_a_list = || format!("{name}: neither text nor a list of texts");
-    let items: Vec<&str> = match value {
-        None => return Ok(None),
-        Some(value) if is_blank(value) => return Ok(None),
-        Some(Value::String(text)) => text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect(),
-        Some(Value::Array(items)) => {
-            let items = match items.as_slice() {
-                [Value::String(class), Value::Array(items)] if is_class(class) => items,
-                _ => items,
-            };
-            items.iter().map(Value::as_str).collect::<Option<_>>().ok_or_else(not_a_list)?
-        }
-        Some(_) => return Err(not_a_list()),
-    };
-    if items.iter().any(|item| SpringValue::is_marked(item)) {
-        return Err(format!("{name}: contains a hash"));
-    }
-    let mut once: Vec<String> = Vec::new();
-    for item in items {
-        if !once.iter().any(|known| known == item) {
-            once.push(item.to_owned());
-        }
-    }
-    Ok(Some(once))
-}
-
-fn is_blank(value: &Value) -> bool {
-    value.as_str().is_some_and(|text| text.trim().is_empty())
-}
-
-fn is_class(name: &str) -> bool {
-    name.starts_with("java.") || name.starts_with("org.")
-}
-
-/// Removes the class that Jackson writes before a value, as in `["java.time.Duration", 300.0]`.
-pub(crate) fn without_class(value: &Value) -> &Value {
-    match value {
-        Value::Array(pair) => match pair.as_slice() {
-            [Value::String(class), inner] if is_class(class) => inner,
-            _ => value,
-        },
-        _ => value,
-    }
-}
-
-/// Parses a column that contains JSON: text in a CSV, and text or JSON in a JSON dump.
-pub(crate) fn parse_json(value: &Value) -> Value {
-    match value {
-        Value::String(text) if text.trim_start().starts_with(['{', '[']) => {
-            serde_json::from_str(text).unwrap_or_else(|_| value.clone())
-        }
-        _ => value.clone(),
     }
 }

@@ -1,7 +1,6 @@
 //! The report of an import: lines for a person as rows are finished, or one JSON document.
 
 use std::collections::BTreeMap;
-use std::io::IsTerminal;
 use std::path::Path;
 
 use serde_json::{Value, json};
@@ -110,26 +109,10 @@ impl Report {
                 *self.dropped.entry(dropped).or_default() += 1;
             }
         }
-        self.progress();
-    }
-
-    /// Prints the progress: often at a terminal, rarely to a log.
-    fn progress(&self) {
-        let is_terminal = std::io::stderr().is_terminal();
-        #[expect(clippy::print_stderr, reason = "progress is no part of the result")]
-        if is_terminal && self.rows.is_multiple_of(500) {
-            eprint!("\r{} rows", self.rows);
-        } else if !is_terminal && self.rows.is_multiple_of(10_000) {
-            eprintln!("{} rows", self.rows);
-        }
     }
 
     /// Prints the totals. The outcome is that of the worst row.
     pub(super) fn finish(self, unmatched: &[String]) -> Outcome {
-        #[expect(clippy::print_stderr, reason = "ends the line of the progress")]
-        if self.rows >= 500 && std::io::stderr().is_terminal() {
-            eprintln!("\r{} rows", self.rows);
-        }
         let count = |counts: &BTreeMap<&'static str, u64>, name| counts.get(name).copied().unwrap_or(0);
         let [ready, loss, refused, failed] =
             [READY, LOSS, REFUSED, FAILED].map(|name| count(&self.verdicts, name));

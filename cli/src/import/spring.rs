@@ -8,14 +8,16 @@ mod settings;
 use countersign_issuer::records::{AccessTokenType, Client, GrantType, RecordField, RecordProblem};
 use countersign_issuer::tokens::ClientRules;
 use countersign_verify::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use self::reasons::{NO_AUTHORIZATION_ENDPOINT, NO_MAPPING};
 use self::settings::Settings;
 use super::columns::{AcceptedValues, losses, misplaced_hash, required};
 use super::conversion::{Conversion, Credential, NewRecord};
-use super::mapping::{Field, Mapping, RenamedList, list, parse_json};
+use super::mapping::{Field, Mapping};
 use super::rows::Row;
+use super::values::{list, parse_json};
 use crate::records::large_token_warning;
 
 /// Converts rows of clients, with what the columns do not contain.
@@ -24,6 +26,8 @@ pub(crate) struct SpringClients {
     pub(crate) rules: ClientRules,
     pub(crate) typ: AccessTokenType,
     pub(crate) accepted: AcceptedValues,
+    /// The zone of times without an offset.
+    pub(crate) zone: Option<TimeZone>,
     pub(crate) now: Timestamp,
 }
 
@@ -76,7 +80,15 @@ impl Table {
             || self.dropped.iter().any(|(name, _)| *name == column)
     }
 
+    /// Tells the tables apart by the column of the grant types: it has another name in each. The
+    /// other columns count only in a row without it, because people add columns to a table.
     fn from_columns(row: &Row) -> Result<&'static Self, String> {
+        let has_grants = |table: &Self| row.columns.contains_key(table.grants);
+        match (has_grants(&CLIENT_DETAILS), has_grants(&REGISTERED_CLIENT)) {
+            (true, false) => return Ok(&CLIENT_DETAILS),
+            (false, true) => return Ok(&REGISTERED_CLIENT),
+            (true, true) | (false, false) => {}
+        }
         let first_of = |table: &Self| row.columns.keys().find(|column| table.has(column));
         match (first_of(&CLIENT_DETAILS), first_of(&REGISTERED_CLIENT)) {
             (Some(_), None) => Ok(&CLIENT_DETAILS),
@@ -85,15 +97,16 @@ impl Table {
                 "columns of two tables: {one} of oauth_client_details, {other} of oauth2_registered_client"
             )),
             (None, None) => {
-                Err("columns of neither oauth_client_details nor oauth2_registered_client; a CSV needs its heading"
-                    .into())
+                Err("columns of neither oauth_client_details nor oauth2_registered_client".into())
             }
         }
     }
 }
 
 impl SpringClients {
-    pub(crate) fn convert_row(&self, row: &Row) -> Conversion<Client> {
+    pub(crate) fn convert_row(&self, mut row: Row) -> Conversion<Client> {
+        row.drop_nulls();
+        let row = &row;
         let has_no_hash = |column: &str| {
             column == "client_id" || CLIENT_DETAILS.has(column) || REGISTERED_CLIENT.has(column)
         };
@@ -112,8 +125,11 @@ impl SpringClients {
     fn read(&self, table: &Table, row: &Row, client_id: &str, conversion: &mut Conversion<Client>) {
         self.drop_columns(table, row, conversion);
         let is_registered = table.grants == REGISTERED_CLIENT.grants;
-        let settings =
-            if is_registered { Settings::read_registered(row) } else { Settings::read_details(row) };
+        let settings = if is_registered {
+            Settings::read_registered(row, self.zone.as_ref())
+        } else {
+            Settings::read_details(row)
+        };
         let mut list_reasons = Vec::new();
         let mut take = |list: Result<Vec<String>, String>| {
             list.unwrap_or_else(|reason| {
@@ -121,12 +137,13 @@ impl SpringClients {
                 Vec::new()
             })
         };
-        let column = |name: &str| list(name, row.columns.get(name)).map(Option::unwrap_or_default);
         let mapped = |field, column| self.mapping.client_list(field, client_id, row, column);
         let grant_types = self.grants(table, row, conversion);
         let has_refresh = grant_types.contains(&GrantType::RefreshToken);
         if is_registered {
-            check_methods(&take(column("client_authentication_methods")), conversion);
+            let methods = "client_authentication_methods";
+            let methods = list(methods, row.columns.get(methods), |_| false).map(Option::unwrap_or_default);
+            check_methods(&take(methods), conversion);
         }
         match &settings {
             Ok(settings) => settings.report_losses(has_refresh, self.rules.limits(), conversion),
@@ -135,7 +152,11 @@ impl SpringClients {
         let settings = settings.unwrap_or_default();
         let name = match self.mapping.pointed(Field::Name, row) {
             Ok(Some(Value::String(name))) => Some(name),
-            Ok(None) => row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned),
+            // Spring's default for the name is the row's id, a UUID.
+            Ok(None) if is_registered && row.columns.get("client_name") != row.columns.get("id") => {
+                row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned)
+            }
+            Ok(None) => None,
             Ok(Some(_)) => {
                 conversion.reasons.push("name: not text".into());
                 None
@@ -145,17 +166,21 @@ impl SpringClients {
                 None
             }
         };
+        let own_column = |name: &'static str| Some(name).filter(|name| table.has(name));
         let record = Client {
-            name: name.unwrap_or_else(|| client_id.to_owned()),
+            name: name
+                .map(|name| in_one_line(&name))
+                .filter(|name| !name.is_empty())
+                .unwrap_or_else(|| client_id.to_owned()),
             grant_types,
-            scopes: self.mapping.rename(RenamedList::Scopes, take(column(table.scopes))),
+            scopes: take(mapped(Field::Scopes, Some(table.scopes))),
             // For a request without a scope, spring-security-oauth gave all scopes and Spring
             // Authorization Server none.
             default_scopes: is_registered.then(Vec::new),
-            roles: take(mapped(Field::Roles, Some("authorities"))),
+            roles: take(mapped(Field::Roles, own_column("authorities"))),
             brands: take(mapped(Field::Brands, None)),
             operators: take(mapped(Field::Operators, None)),
-            audiences: take(mapped(Field::Audiences, Some("resource_ids"))),
+            audiences: take(mapped(Field::Audiences, own_column("resource_ids"))),
             access_ttl: settings.access_ttl(self.rules.limits()),
             refresh_ttl: settings.refresh_ttl(self.rules.limits()),
             typ: self.typ,
@@ -164,6 +189,12 @@ impl SpringClients {
         conversion.reasons.append(&mut list_reasons);
         conversion.reasons.extend(self.rules.problems(&record).iter().map(with_remedy));
         conversion.losses.extend(self.rules.large_token(&record).map(large_token_warning));
+        if !is_registered && record.scopes.is_empty() && !row.columns.contains_key(table.scopes) {
+            conversion.losses.push(format!(
+                "scope: without any, spring-security-oauth let the client request every scope; here it gets none. Give it \
+                 scopes in the mapping file: [client.{client_id}] scopes = [\"…\"]"
+            ));
+        }
         if record.scopes.iter().any(|scope| scope == "openid") {
             conversion.losses.push("scope openid: there are no ID tokens here".into());
         }
@@ -187,7 +218,7 @@ impl SpringClients {
             let name = column.as_str();
             if let Some((_, reason)) = table.dropped.iter().find(|(dropped, _)| *dropped == name) {
                 conversion.drop_value(name, reason);
-            } else if name == ADDITIONAL {
+            } else if name == ADDITIONAL && table.has(name) {
                 match parse_json(value) {
                     Value::Object(members) => {
                         let unused = members
@@ -203,21 +234,20 @@ impl SpringClients {
                 conversion.drop_value(name, "not a column of Spring, and no mapping reads it");
             }
         }
-        settings::drop_settings(&self.mapping, row, conversion);
+        if table.has(settings::TOKEN) {
+            settings::drop_settings(&self.mapping, row, conversion);
+        }
     }
 
     fn grants(&self, table: &Table, row: &Row, conversion: &mut Conversion<Client>) -> Vec<GrantType> {
-        let names = match list(table.grants, row.columns.get(table.grants)) {
-            Ok(Some(names)) => names,
-            // The meaning of an empty column in spring-security-oauth.
-            Ok(None) => vec!["authorization_code".into(), "refresh_token".into()],
-            Err(reason) => {
-                conversion.reasons.push(reason);
-                Vec::new()
-            }
-        };
+        // The meaning of an empty column in spring-security-oauth.
+        let default = ["authorization_code", "refresh_token"];
+        let names = self.mapping.grants(table.grants, row, &default).unwrap_or_else(|reason| {
+            conversion.reasons.push(reason);
+            Vec::new()
+        });
         let mut grants = Vec::new();
-        for grant in self.mapping.rename(RenamedList::Grants, names) {
+        for grant in names {
             match grant.parse::<GrantType>() {
                 Ok(grant) => grants.push(grant),
                 Err(_) => conversion.losses.push(match grant.as_str() {
@@ -237,6 +267,11 @@ impl SpringClients {
         }
         grants
     }
+}
+
+/// Replaces line ends, tabs and other white space by one space each.
+fn in_one_line(name: &str) -> String {
+    name.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 fn check_methods(methods: &[String], conversion: &mut Conversion<Client>) {

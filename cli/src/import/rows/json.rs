@@ -1,207 +1,112 @@
-//! JSON: a list of objects, or one object a line.
+//! JSON: a list of objects, or objects one after another. `serde_json` cuts and reads them.
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::io::{BufRead, Error, ErrorKind, Read};
+use std::ops::Range;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::{Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use super::{BrokenRow, Bytes, MAX_ROW_BYTES, Row, RowResult, broken_off, text};
+use super::no_table;
+use super::separated::unescape;
+use crate::import::columns::canonical_name;
 
-/// The most lines that an object may have.
-const MAX_ROW_LINES: u64 = 1000;
-
-/// Cuts JSON into its objects by counting braces, because one document may contain a million of
-/// them.
-pub(super) struct JsonRows {
-    bytes: Bytes,
-    /// Bytes of a broken object, to be read again.
-    again: VecDeque<u8>,
-    line: u64,
-    /// The number of bytes read from this line.
-    column: usize,
-    /// The indentation of a broken object; text with a larger indentation is a part of it.
-    broken_at: Option<usize>,
-    /// The number of open lists around the objects.
-    open: u32,
-    /// True if nothing more is read from the file.
-    ended: bool,
-    /// The reason, unless it is the end of the file.
-    failure: Option<Error>,
+/// Finds the place of each object, with its line. In a file with one object a line, a line that is
+/// no JSON is a broken row; any other file has to be JSON as a whole.
+pub(super) fn places(text: &str) -> Result<Vec<(u64, Range<usize>)>, String> {
+    let places = if is_one_object_per_line(text) { lines(text) } else { values(text)? };
+    if places.iter().any(|place| is_escaped_twice(&text[place.clone()])) {
+        return Err(no_table::escaped_json(text));
+    }
+    let first = places.first().map(|place| text[place.clone()].trim_start()).unwrap_or_default();
+    if let Some(problem) = no_table::foreign_json(first) {
+        return Err(problem);
+    }
+    let mut line = 1;
+    let mut end = 0;
+    let places = places.into_iter().map(|place| {
+        line += text[end..place.start].bytes().filter(|byte| *byte == b'\n').count() as u64;
+        end = place.start;
+        (line, place)
+    });
+    Ok(places.collect())
 }
 
-impl JsonRows {
-    pub(super) fn new(mut bytes: Bytes) -> Self {
-        // A table's export may be one object of one member: `{"oauth_client_details": [`.
-        let wrapped = wrapper_length(bytes.buffer()).unwrap_or(0);
-        let lines = bytes.buffer()[..wrapped].split(|byte| *byte == b'\n').count();
-        bytes.consume(wrapped);
-        Self {
-            bytes,
-            again: VecDeque::new(),
-            line: u64::try_from(lines).unwrap_or(1),
-            column: 0,
-            broken_at: None,
-            open: u32::from(wrapped > 0),
-            ended: false,
-            failure: None,
-        }
-    }
+fn is_one_object_per_line(text: &str) -> bool {
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    // A list of objects in an object may also begin so, but its first line goes on in the second.
+    let is_whole = |line: &str| line.starts_with('{') && !line.ends_with(['[', ',']);
+    lines.next().is_some_and(is_whole) && lines.next().is_some_and(|line| line.starts_with('{'))
+}
 
-    fn byte(&mut self) -> Option<u8> {
-        let byte = self.again.pop_front().or_else(|| self.read_byte())?;
-        self.line += u64::from(byte == b'\n');
-        self.column = if byte == b'\n' { 0 } else { self.column + 1 };
-        Some(byte)
-    }
+fn lines(text: &str) -> Vec<Range<usize>> {
+    let mut start = 0;
+    let ranges = text.split_inclusive('\n').map(|line| {
+        let range = start..start + line.len();
+        start = range.end;
+        range
+    });
+    ranges.filter(|range| !text[range.clone()].trim().is_empty()).collect()
+}
 
-    fn read_byte(&mut self) -> Option<u8> {
-        if self.ended {
-            return None;
-        }
-        let mut byte = [0];
-        match self.bytes.read_exact(&mut byte) {
-            Ok(()) => Some(byte[0]),
-            Err(error) => {
-                self.ended = true;
-                self.failure = Some(error).filter(|error| error.kind() != ErrorKind::UnexpectedEof);
-                None
-            }
-        }
-    }
-
-    /// Returns the next object: the line where it starts, and its bytes.
-    fn object(&mut self) -> Option<Result<(u64, Vec<u8>), BrokenRow>> {
-        loop {
-            let byte = self.byte();
-            if let (Some(broken_at), Some(byte)) = (self.broken_at, byte)
-                && !byte.is_ascii_whitespace()
-            {
-                if self.column - 1 > broken_at || !matches!(byte, b'{' | b'}' | b']' | b',') {
-                    self.skip_line();
-                    continue;
-                }
-                self.broken_at = None;
-            }
-            match byte {
-                Some(b'{') => break,
-                Some(b'[') => self.open += 1,
-                Some(b']') => self.open = self.open.saturating_sub(1),
-                Some(byte) if byte.is_ascii_whitespace() || matches!(byte, b',' | b'}') => {}
-                Some(_) => {
-                    let broken = BrokenRow { line: self.line, problem: "expected an object".into() };
-                    self.skip_line();
-                    return Some(Err(broken));
-                }
-                None => {
-                    let is_open = std::mem::take(&mut self.open) > 0;
-                    let problem = match self.failure.take() {
-                        Some(error) => broken_off(&error),
-                        None if is_open => "the list is not closed; the file may be cut off".into(),
-                        None => return None,
-                    };
-                    return Some(Err(BrokenRow { line: self.line, problem }));
-                }
-            }
-        }
-        let (line, column) = (self.line, self.column - 1);
-        let (mut object, mut depth, mut in_string, mut escaped) = (vec![b'{'], 1, false, false);
-        while depth > 0 {
-            let Some(byte) = self.byte() else {
-                self.open = 0;
-                let problem = "the object is not closed; the file may be cut off";
-                return Some(Err(self.look_again(line, column, &object, problem)));
+/// The objects of a document, or of several documents one after another: those in a list, in the
+/// only member of an object (`{"oauth_client_details": […]}`), or alone.
+fn values(text: &str) -> Result<Vec<Range<usize>>, String> {
+    let mut objects: Vec<&str> = Vec::new();
+    let mut read = || {
+        for value in serde_json::Deserializer::from_str(text).into_iter::<&RawValue>() {
+            let value = value?.get();
+            let list = match wrapped_list(value) {
+                Some(list) => list,
+                None => value,
             };
-            object.push(byte);
-            let problem = match byte {
-                b'\n' if in_string => "a text does not end in its line",
-                b'\n' if self.line - line >= MAX_ROW_LINES => "the object is not closed within 1000 lines",
-                _ if object.len() > MAX_ROW_BYTES => "the object is longer than 1 MiB",
-                _ => "",
-            };
-            if !problem.is_empty() {
-                return Some(Err(self.look_again(line, column, &object, problem)));
-            }
-            match byte {
-                _ if escaped => escaped = false,
-                b'\\' => escaped = in_string,
-                b'"' => in_string = !in_string,
-                b'{' if !in_string => depth += 1,
-                b'}' if !in_string => depth -= 1,
-                _ => {}
+            if list.starts_with('[') {
+                let items: Vec<&RawValue> = serde_json::from_str(list)?;
+                objects.extend(items.into_iter().map(RawValue::get));
+            } else {
+                objects.push(list);
             }
         }
-        Some(Ok((line, object)))
-    }
+        Ok(())
+    };
+    read().map_err(|error: serde_json::Error| no_table::broken_json(text, &error))?;
+    let start = text.as_ptr() as usize;
+    let place = |object: &&str| {
+        let at = object.as_ptr() as usize - start;
+        at..at + object.len()
+    };
+    Ok(objects.iter().map(place).collect())
+}
 
-    /// Goes back to the second line of a broken object, to search for the next object from there.
-    fn look_again(&mut self, line: u64, column: usize, object: &[u8], problem: &str) -> BrokenRow {
-        match object.iter().position(|byte| *byte == b'\n') {
-            Some(end) => {
-                let rest = &object[end + 1..];
-                rest.iter().rev().for_each(|byte| self.again.push_front(*byte));
-                (self.line, self.column) = (line + 1, 0);
-            }
-            None => self.skip_line(),
-        }
-        self.broken_at = Some(column);
-        BrokenRow { line, problem: problem.to_owned() }
-    }
-
-    fn skip_line(&mut self) {
-        while self.byte().is_some_and(|byte| byte != b'\n') {}
+/// The list in the only member of an object.
+fn wrapped_list(value: &str) -> Option<&str> {
+    let Members(members) = serde_json::from_str::<Members<&RawValue>>(value).ok()?;
+    match members.as_slice() {
+        [(_, list)] if list.get().starts_with('[') => Some(list.get()),
+        _ => None,
     }
 }
 
-/// The length of `{"…": [` at the start, if objects follow it.
-fn wrapper_length(start: &[u8]) -> Option<usize> {
-    let start = std::str::from_utf8(start).ok()?;
-    let name = start.trim_start().strip_prefix('{')?.trim_start().strip_prefix('"')?;
-    let (_, rest) = name.split_once('"')?;
-    let list = rest.trim_start().strip_prefix(':')?.trim_start().strip_prefix('[')?;
-    list.trim_start().starts_with(['{', ']']).then(|| start.len() - list.len())
+/// The canonical names of an object's members, those that are null among them.
+pub(super) fn names(object: &str) -> Vec<String> {
+    let Members(members) = serde_json::from_str::<Members<IgnoredAny>>(object).unwrap_or(Members(Vec::new()));
+    members.iter().map(|(name, _)| canonical_name(name)).collect()
 }
 
-/// The members of an object with repeated names; `serde_json`'s map keeps only the last of each
-/// name.
-struct Members(Vec<(String, Value)>);
-
-impl<'de> Deserialize<'de> for Members {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct All;
-        impl<'de> Visitor<'de> for All {
-            type Value = Members;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Members, M::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(All)
+/// Reads an object: its members by their canonical names, without those that are null. A repeated
+/// name is an error.
+pub(super) fn columns(object: &str) -> Result<Map<String, Value>, String> {
+    if !object.trim_start().starts_with('{') {
+        return Err("not a JSON object".into());
     }
-}
-
-/// Returns the members by their names in lower case, without those that are null. A repeated name
-/// is an error.
-fn columns(object: &[u8]) -> Result<Map<String, Value>, String> {
-    let Members(members) = serde_json::from_str(text(object)?).map_err(|error| {
-        // Remove the position: it counts within the row, not in the file.
-        let position = format!(" at line {} column {}", error.line(), error.column());
-        let text = error.to_string();
-        format!("not JSON: {}", text.strip_suffix(&position).unwrap_or(&text))
+    let Members(members) = serde_json::from_str::<Members<Value>>(object).map_err(|error| {
+        let cut = if error.is_eof() { "; the file may be cut off" } else { "" };
+        format!("not JSON: {}{cut}", without_position(&error))
     })?;
     let mut columns = Map::new();
     for (name, value) in members {
-        let name = name.to_ascii_lowercase();
+        let name = canonical_name(&name);
         if columns.contains_key(&name) {
             return Err(format!("the member {name} occurs twice"));
         }
@@ -211,17 +116,50 @@ fn columns(object: &[u8]) -> Result<Map<String, Value>, String> {
     Ok(columns)
 }
 
-impl Iterator for JsonRows {
-    type Item = RowResult;
+/// The text of an error without its position, which counts within the row and not in the file.
+pub(super) fn without_position(error: &serde_json::Error) -> String {
+    let position = format!(" at line {} column {}", error.line(), error.column());
+    let text = error.to_string();
+    text.strip_suffix(&position).unwrap_or(&text).to_owned()
+}
 
-    fn next(&mut self) -> Option<RowResult> {
-        let (line, object) = match self.object()? {
-            Ok(found) => found,
-            Err(broken) => return Some(Err(broken)),
-        };
-        Some(match columns(&object) {
-            Ok(columns) => Ok(Row { line, columns, may_be_cut: false }),
-            Err(problem) => Err(BrokenRow { line, problem }),
-        })
+/// Returns true if the text becomes JSON when its backslash escapes are replaced.
+pub(super) fn is_escaped_twice(text: &str) -> bool {
+    text.contains("\\\\") && !is_json(text) && is_json(&unescape(text))
+}
+
+/// Returns true for JSON, also if its backslashes are escaped once more.
+pub(super) fn is_json_or_escaped(text: &str) -> bool {
+    is_json(text) || is_escaped_twice(text)
+}
+
+/// Returns true for JSON.
+pub(super) fn is_json(text: &str) -> bool {
+    serde_json::from_str::<IgnoredAny>(text).is_ok()
+}
+
+/// The members of an object with repeated names; `serde_json`'s map keeps only the last of each
+/// name.
+struct Members<T>(Vec<(String, T)>);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Members<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct All<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for All<T> {
+            type Value = Members<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Self::Value, M::Error> {
+                let mut members = Vec::new();
+                while let Some(member) = map.next_entry()? {
+                    members.push(member);
+                }
+                Ok(Members(members))
+            }
+        }
+        deserializer.deserialize_map(All(std::marker::PhantomData))
     }
 }
