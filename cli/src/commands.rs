@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand};
 use countersign_verify::Clock;
 
 use crate::outcome::Outcome;
+use crate::progress::Progress;
 use crate::records::PrincipalKind;
 use target::Target;
 
@@ -79,10 +80,28 @@ enum Command {
     Policy(policy::PolicyCommand),
 }
 
+impl Command {
+    /// Returns true for a command that waits for the store and shows no progress itself.
+    fn waits(&self) -> bool {
+        use {client::ClientCommand, principal::PrincipalCommand};
+
+        !matches!(
+            self,
+            Self::Dev(_)
+                | Self::Token(_)
+                | Self::Policy(_)
+                | Self::Client(ClientCommand::Import(_))
+                | Self::User(PrincipalCommand::Import(_))
+                | Self::Operator(PrincipalCommand::Import(_))
+        )
+    }
+}
+
 impl Arguments {
     /// Runs the command.
     pub(crate) async fn run(self) -> Outcome {
         let (json, target) = (self.json, &self.target);
+        let _progress = self.command.waits().then(|| Progress::spinner("Waiting for DynamoDB", json));
         let outcome = match self.command {
             Command::Dev(command) => command.run(json).await,
             Command::Client(command) => command.run(&target.context().await?, json).await,

@@ -9,6 +9,7 @@ mod import;
 mod logging;
 mod outcome;
 mod output;
+mod progress;
 mod prompt;
 mod records;
 

@@ -10,6 +10,8 @@ use std::io::Write as _;
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
+use crate::progress;
+
 /// Prints one record: a line for each member, or JSON.
 pub(crate) fn show(record: &Value, json: bool) {
     if json {
@@ -71,14 +73,14 @@ pub(crate) fn pretty_json(value: &Value) {
 /// Prints a warning to standard error; it is no part of the result.
 pub(crate) fn warn(warning: &str) {
     #[expect(clippy::print_stderr, reason = "a warning is no part of the result")]
-    {
-        eprintln!("warning: {}", printable(warning));
-    }
+    progress::suspend(|| eprintln!("warning: {}", printable(warning)));
 }
 
 /// If stdout is closed (`| head`), there is nowhere to report it.
 fn print(text: &str) {
-    let _ = writeln!(std::io::stdout(), "{text}");
+    progress::suspend(|| {
+        let _ = writeln!(std::io::stdout(), "{text}");
+    });
 }
 
 /// Replaces characters that control a terminal, line ends among them.

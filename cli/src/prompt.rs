@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use crate::outcome::Outcome;
 use crate::output::printable;
+use crate::progress;
 
 /// Reads standard input to its end, without the last line end.
 pub(crate) fn read_stdin() -> Outcome<String> {
     let mut text = String::new();
-    std::io::stdin().read_to_string(&mut text)?;
+    progress::suspend(|| std::io::stdin().read_to_string(&mut text))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
@@ -24,8 +25,9 @@ pub(crate) fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
         let flag = format!("--{}-stdin", what.rsplit(' ').next().unwrap_or_default().to_lowercase());
         return Err(format!("there is no terminal to ask at; pass it on standard input with {flag}").into());
     }
-    let typed = Secret::from_string(rpassword::prompt_password(format!("{what}: "))?);
-    let again = Secret::from_string(rpassword::prompt_password(format!("{what}, again: "))?);
+    let ask = |question: String| progress::suspend(|| rpassword::prompt_password(question));
+    let typed = Secret::from_string(ask(format!("{what}: "))?);
+    let again = Secret::from_string(ask(format!("{what}, again: "))?);
     if typed.expose() == again.expose() {
         Ok(typed)
     } else {
@@ -41,12 +43,12 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Outcome {
     if !std::io::stdin().is_terminal() {
         return Err(format!("{question} Repeat the command with --yes.").into());
     }
-    #[expect(clippy::print_stderr, reason = "a question to the person at the terminal")]
-    {
-        eprint!("{} [y/N] ", printable(question));
-    }
     let mut answer = String::new();
-    std::io::stdin().read_line(&mut answer)?;
+    #[expect(clippy::print_stderr, reason = "a question to the person at the terminal")]
+    progress::suspend(|| {
+        eprint!("{} [y/N] ", printable(question));
+        std::io::stdin().read_line(&mut answer)
+    })?;
     if answer.trim().eq_ignore_ascii_case("y") { Ok(()) } else { Err("nothing was changed".into()) }
 }
 

@@ -30,7 +30,7 @@ const CLI: &[&[&str]] = &[
     &["context"],
     &["logging", "prompt"],
     &["output"],
-    &["outcome"],
+    &["outcome", "progress"],
 ];
 
 #[test]
