@@ -126,6 +126,14 @@ impl ForeignTable {
 }
 
 impl ClientImport {
+    /// Returns true unless this is a dry run.
+    pub(super) fn writes(&self) -> bool {
+        match (&self.from, &self.files) {
+            (Some(From::Spring(spring)), _) => !spring.options.dry_run,
+            (None, files) => !files.as_ref().is_some_and(|files| files.dry_run),
+        }
+    }
+
     pub(super) async fn run(self, context: &Context, json: bool) -> Outcome {
         match (self.from, self.files) {
             (Some(From::Spring(spring)), _) => spring.run(context, json).await,
@@ -171,6 +179,11 @@ pub(super) struct PrincipalImport {
 }
 
 impl PrincipalImport {
+    /// Returns true unless this is a dry run.
+    pub(super) fn writes(&self) -> bool {
+        !self.options.dry_run
+    }
+
     pub(super) async fn run(self, kind: PrincipalKind, context: &Context, json: bool) -> Outcome {
         let (dry_run, accepted) = (self.options.dry_run, self.options.accepted());
         let principals = PrincipalRows {
