@@ -66,7 +66,8 @@ async fn every_dialect_gives_the_same_json_in_a_value() {
 fn refused(shell: &Shell<'_>, files: &[&PathBuf]) -> String {
     let files: Vec<String> = files.iter().map(|file| file.display().to_string()).collect();
     let output = shell.run(&format!("--json client import spring {} --audience a", files.join(" ")), "");
-    let error = String::from_utf8(output.stderr).unwrap();
+    let error: Value = serde_json::from_slice(&output.stderr).unwrap();
+    let error = error["error"]["message"].as_str().unwrap().to_owned();
     assert_eq!(output.status.code(), Some(4), "{files:?} {error}");
     assert!(output.stdout.is_empty(), "{files:?}");
     assert!(error.len() < 1000 && error.matches("Nothing was imported.").count() == 1, "{error}");
@@ -228,7 +229,8 @@ async fn exports_of_other_tools_are_refused_once() {
     let table = files("tables").swap_remove(0);
     for unreadable in [&missing, &folder.path().to_owned()] {
         let line = format!("client import spring {} {} --audience a", table.display(), unreadable.display());
-        let error = shell.refused(&line, "");
+        let output = shell.refused(&line, "");
+        let (_where, error) = output.split_once('\n').unwrap();
         assert!(error.starts_with(&format!("error: {}: ", unreadable.display())), "{error}");
         assert!(!error.contains("refused") && error.lines().count() == 1, "{error}");
     }
