@@ -93,7 +93,7 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     assert deleted.returncode == 0 and account.status(STACK) == "gone", end_of(deleted)
 
     # "Bringing a deleted issuer back"
-    restore, again = snippet("deploy.md", "AWS_REGION=eu-central-1 scripts/restore-stack").splitlines()
+    restore, again = snippet("deploy.md", "AWS_DEFAULT_REGION=eu-central-1 scripts/restore-stack").splitlines()
     restored = shell(account, clone, restore.replace("stack countersign", f"stack {STACK}"))
     assert restored.returncode == 0, end_of(restored)
     assert again == "sam deploy"
