@@ -25,7 +25,7 @@ SECRET_ID = r"^(?:id +)?([\w-]{8})(?=$|  +(?:bcrypt|sha-256) )"
 
 def steps():
     """Yields each command of the document with the output that the document shows."""
-    for _, block in re.findall(r"^```(\w*)\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S):
+    for _, block in re.findall(r"^```([^\n]*)\n(.*?)^```$", DOCUMENT.read_text(), re.M | re.S):
         yield from re.findall(r"^\$ (.*)\n((?:(?!\$ ).*\n)*)", block, re.M)
 
 

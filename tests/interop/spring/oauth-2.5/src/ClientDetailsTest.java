@@ -2,6 +2,7 @@ import static org.assertj.core.api.Assertions.assertThat;
 
 import harness.Countersign;
 import harness.Database;
+import harness.Folders;
 import harness.Imports;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -49,11 +50,6 @@ class ClientDetailsTest {
             create table group_authorities (group_id bigint not null, authority varchar(50) not null);
             create table group_members (id ID, username varchar(50) not null, group_id bigint not null);
             """;
-    static final String USERS = "SELECT users.username, password, enabled, AGGREGATE AS authorities FROM users LEFT JOIN"
-            + " (SELECT username, authority FROM authorities UNION SELECT username, authority FROM group_members"
-            + " JOIN group_authorities USING (group_id)) held ON held.username = users.username"
-            + " GROUP BY users.username, password, enabled";
-
     /** A client moves as it is, with a loss that is named, or not at all. */
     enum Fate { READY, LOSS, REFUSED }
 
@@ -114,18 +110,20 @@ class ClientDetailsTest {
         users.setEnableGroups(true);
         fill(users);
 
-        String aggregate = switch (kind) {
-            case POSTGRESQL -> "string_agg(authority, ',')";
-            default -> "group_concat(authority)";
-        };
+        // The query of the page, which names the other databases' function too.
+        String query = Folders.snippet("users.sql");
+        if (kind != Database.Kind.POSTGRESQL) {
+            query = query.replaceFirst("string_agg\\(.*?\\) AS", "group_concat(a.authority) AS");
+        }
         var clientDumps = database.export("clients", "SELECT * FROM oauth_client_details", CLIENT_COLUMNS);
-        var userDumps = database.export("users", USERS.replace("AGGREGATE", aggregate), USER_COLUMNS);
+        var userDumps = database.export("users", query, USER_COLUMNS);
         try (var issuer = Countersign.start(); var spring = OldServer.start(details, users)) {
             var rows = Imports.run(issuer, List.of("client", "import", "spring"), clientDumps, "--brand", "acme",
                     "--hash-plain", "--allow-legacy");
             assertThat(rows.keySet()).containsExactlyInAnyOrderElementsOf(
                     clients.keySet().stream().map(BaseClientDetails::getClientId).toList());
             clients.forEach((client, fate) -> compare(client, fate, rows.get(client.getClientId()), issuer, spring));
+            issuer.run("client", "update", "app", "--username-claim", "user_name");
             var imported = Imports.run(issuer, List.of("user", "import"), userDumps, "--brand", "acme", "--hash-plain",
                     "--allow-legacy");
             // Spring lets this user in nowhere.
@@ -213,6 +211,7 @@ class ClientDetailsTest {
             var expected = Countersign.claims(theirs.text("access_token"));
             assertThat(sorted(claims.get("roles"))).as(what).isEqualTo(sorted(expected.get("authorities")));
             assertThat((String) claims.get("sub")).startsWith("usr_");
+            assertThat(claims).as(what).containsEntry("user_name", name);
             assertThat(expected).containsEntry("user_name", name);
             assertThat(ours.body()).containsKey("refresh_token");
         }

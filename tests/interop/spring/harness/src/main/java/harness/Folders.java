@@ -21,6 +21,15 @@ public final class Folders {
         }
     }
 
+    /** Reads a snippet of the docs as one line. */
+    public static String snippet(String name) {
+        try {
+            return Files.readString(Path.of(System.getProperty("snippets"), name)).replaceAll("\\s+", " ").strip();
+        } catch (IOException e) {
+            throw new UncheckedIOException(e);
+        }
+    }
+
     /** Writes a snippet of the docs to a file, with a running issuer's URL instead of the example's. */
     public static Path configuration(String snippet, String issuer) {
         try {
