@@ -2,12 +2,16 @@
 #![allow(clippy::doc_markdown, reason = "doc comments are the help text, which shows backticks")]
 
 mod arguments;
+mod changes;
 mod client;
+mod consequences;
 mod dev;
 mod doctor;
 mod export;
 mod import;
 mod key;
+mod lists;
+mod manual;
 mod policy;
 mod principal;
 mod secret;
@@ -15,13 +19,22 @@ mod target;
 mod token;
 mod views;
 
-use clap::{Parser, Subcommand};
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
 use countersign_verify::Clock;
+use serde_json::{Value, json};
 
 use crate::outcome::Outcome;
+use crate::output::{Output, escape_json};
 use crate::progress::Progress;
 use crate::records::PrincipalKind;
-use target::Target;
+use crate::streams;
+use client::ClientCommand;
+use principal::PrincipalCommand;
+use target::{Lookup, Target};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +47,7 @@ Examples:
   countersign doctor --profile admin --region eu-central-1
 
 Credentials and the region come from the environment, a profile, SSO or a role, as for the AWS CLI. Administration also \
-reads AWS_ENDPOINT_URL_DYNAMODB, COUNTERSIGN_TABLE_PREFIX and COUNTERSIGN_ISSUER, which it refuses as an audience. `key \
+reads AWS_ENDPOINT_URL_DYNAMODB, AWS_ENDPOINT_URL_STS, COUNTERSIGN_TABLE_PREFIX and COUNTERSIGN_ISSUER, which it refuses as an audience. `key \
 rotate`, `key withdraw` and `doctor` need COUNTERSIGN_KMS_KEY_ID and the key rotation settings as well: set them as the \
 functions have them (stack output Environment).
 
@@ -78,43 +91,116 @@ enum Command {
     /// Check which routes of an API callers may use
     #[command(subcommand, after_help = policy::EXAMPLES)]
     Policy(policy::PolicyCommand),
+    /// Print the completions of a shell
+    Completions(manual::CompletionsCommand),
+    /// Print the man page, or write one for each command
+    Man(manual::ManCommand),
 }
 
 impl Command {
-    /// Returns true for a command that waits for the store and shows no progress itself.
-    fn waits(&self) -> bool {
-        use {client::ClientCommand, principal::PrincipalCommand};
+    /// Returns true for a command that writes to the store.
+    fn changes_store(&self) -> bool {
+        match self {
+            Self::Client(command) => command.changes_records(),
+            Self::User(command) | Self::Operator(command) => command.changes_records(),
+            Self::Key(command) => command.changes_keys(),
+            _ => false,
+        }
+    }
 
-        !matches!(
-            self,
-            Self::Dev(_)
-                | Self::Token(_)
-                | Self::Policy(_)
-                | Self::Client(ClientCommand::Import(_))
-                | Self::User(PrincipalCommand::Import(_))
-                | Self::Operator(PrincipalCommand::Import(_))
-        )
+    /// Returns true for a command that waits for the store and does not show its own progress.
+    fn waits_for_store(&self) -> bool {
+        match self {
+            Self::Client(command) => !matches!(command, ClientCommand::Import(_)),
+            Self::User(command) | Self::Operator(command) => !matches!(command, PrincipalCommand::Import(_)),
+            Self::Key(_) | Self::Doctor(_) => true,
+            _ => false,
+        }
     }
 }
 
 impl Arguments {
+    /// Reads the program's arguments.
+    pub(crate) fn read() -> Result<Self, Usage> {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        Self::try_parse_from(&arguments).map_err(|error| {
+            let options = arguments.iter().take_while(|argument| *argument != "--");
+            Usage { error, json: options.into_iter().any(|argument| argument == "--json") }
+        })
+    }
+
+    /// Returns true if a program reads the output.
+    pub(crate) fn json(&self) -> bool {
+        self.json
+    }
+
     /// Runs the command.
-    pub(crate) async fn run(self) -> Outcome {
+    pub(crate) async fn run(self, output: &Output) -> Outcome {
         let (json, target) = (self.json, &self.target);
-        let _progress = self.command.waits().then(|| Progress::spinner("Waiting for DynamoDB", json));
+        let changes_store = self.command.changes_store();
+        let _progress =
+            self.command.waits_for_store().then(|| Progress::spinner("Waiting for DynamoDB", json));
+        let open = async || -> Outcome<Lookup> {
+            let lookup = target.lookup().await?;
+            if changes_store
+                && !json
+                && let Some(description) = target::describe(&lookup).await
+            {
+                output.remark(&description);
+            }
+            Ok(lookup)
+        };
         let outcome = match self.command {
             Command::Dev(command) => command.run(json).await,
-            Command::Client(command) => command.run(&target.context().await?, json).await,
-            Command::User(command) => command.run(PrincipalKind::User, &target.context().await?, json).await,
-            Command::Operator(command) => {
-                command.run(PrincipalKind::Operator, &target.context().await?, json).await
+            Command::Client(command) => command.run(&target::context(&open().await?)?, output).await,
+            Command::User(command) => {
+                command.run(PrincipalKind::User, &target::context(&open().await?)?, output).await
             }
-            Command::Key(command) => command.run(target, json).await,
-            Command::Doctor(command) => command.run(target, json).await,
-            Command::Token(command) => command.run(&Clock::system(), json),
-            Command::Policy(command) => command.run(json),
+            Command::Operator(command) => {
+                command.run(PrincipalKind::Operator, &target::context(&open().await?)?, output).await
+            }
+            Command::Key(command) => command.run(&open().await?, output).await,
+            Command::Doctor(command) => command.run(&open().await?, output).await,
+            Command::Token(command) => command.run(&Clock::system(), output),
+            Command::Policy(command) => command.run(output),
+            Command::Completions(command) => command.run(Self::command()),
+            Command::Man(command) => command.run(Self::command()),
         };
         outcome.map_err(|error| target.explain(error))
+    }
+}
+
+/// Arguments that name no command, or a request for help.
+pub(crate) struct Usage {
+    error: clap::Error,
+    json: bool,
+}
+
+impl Usage {
+    /// Prints the help to standard output, or the error to standard error.
+    pub(crate) fn report(self) -> ExitCode {
+        let shown = self.error.render();
+        if !self.error.use_stderr() {
+            streams::print(&shown.ansi().to_string());
+        } else if self.json {
+            streams::print_error(&format!("{}\n", escape_json(&self.as_json().to_string())));
+        } else {
+            streams::print_error(&shown.ansi().to_string());
+        }
+        u8::try_from(self.error.exit_code()).unwrap_or(1).into()
+    }
+
+    /// The first paragraph is the error, and the others are the remedy.
+    fn as_json(&self) -> Value {
+        let text = self.error.render().to_string();
+        let text = text.trim().strip_prefix("error: ").unwrap_or(text.trim());
+        let (message, remedy) = match self.error.kind() {
+            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                ("a command or an argument is missing", text)
+            }
+            _ => text.split_once("\n\n").unwrap_or((text, "")),
+        };
+        json!({ "error": { "code": "usage", "message": message, "remedy": remedy } })
     }
 }
 

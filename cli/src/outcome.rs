@@ -4,6 +4,7 @@ use std::error::Error;
 
 use countersign_issuer::keys::{ChangeRefused, KeyError};
 use countersign_issuer::store::{StoreError, WriteError};
+use serde_json::{Value, json};
 
 /// An error for the person who runs the program, shown as it is.
 pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
@@ -30,6 +31,24 @@ impl ExitError {
     }
 }
 
+/// The exit code of a command that was called in a wrong way; clap's own.
+const USAGE: u8 = 2;
+
+/// An error of a command that was called in a wrong way.
+pub(crate) fn usage_error(message: impl Into<String>) -> AnyError {
+    ExitError::new(USAGE, message).into()
+}
+
+/// There is no such record.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct NotFound(pub(crate) String);
+
+/// The input breaks a rule.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Invalid(pub(crate) String);
+
 /// An error with the record that it is about.
 #[derive(Debug, thiserror::Error)]
 #[error("{record}: {source}")]
@@ -46,6 +65,14 @@ pub(crate) struct WithRemedy {
     pub(crate) remedy: String,
 }
 
+/// Adds a remedy to an error, if there is one.
+pub(crate) fn with_remedy(error: impl Into<AnyError>, remedy: Option<String>) -> AnyError {
+    match remedy {
+        Some(remedy) => WithRemedy { source: error.into(), remedy }.into(),
+        None => error.into(),
+    }
+}
+
 /// Adds the remedy for a write whose outcome is unknown, because the store did not answer.
 pub(crate) fn with_remedy_if_unanswered(error: AnyError, remedy: String) -> AnyError {
     let is_unanswered = store_error(&*error).is_some_and(StoreError::is_outage);
@@ -55,6 +82,37 @@ pub(crate) fn with_remedy_if_unanswered(error: AnyError, remedy: String) -> AnyE
 /// The exit code for `error`: that of an [`ExitError`] among its causes, else 1.
 pub(crate) fn exit_code(error: &(dyn Error + Send + Sync + 'static)) -> u8 {
     causes(error).find_map(|cause| cause.downcast_ref::<ExitError>()).map_or(1, |exit| exit.code)
+}
+
+/// An error as a program reads it. Its shape is the same for every command.
+pub(crate) fn error_as_json(error: &(dyn Error + Send + Sync + 'static)) -> Value {
+    let (mut inner, mut remedies) = (error, Vec::new());
+    while let Some(WithRemedy { source, remedy }) = inner.downcast_ref::<WithRemedy>() {
+        remedies.insert(0, remedy.as_str());
+        inner = &**source;
+    }
+    let remedy = (!remedies.is_empty()).then(|| remedies.join("\n"));
+    json!({ "error": { "code": error_code(error), "message": inner.to_string(), "remedy": remedy } })
+}
+
+/// The kind of an error, as a word that does not change with its text.
+fn error_code(error: &(dyn Error + Send + Sync + 'static)) -> &'static str {
+    let code = causes(error).find_map(|cause| {
+        if cause.is::<NotFound>() || matches!(cause.downcast_ref(), Some(ChangeRefused::NoSuchKey)) {
+            return Some("not_found");
+        }
+        if cause.is::<Invalid>() {
+            return Some("invalid");
+        }
+        match (cause.downcast_ref(), cause.downcast_ref()) {
+            (Some(WriteError::Exists), _) => Some("exists"),
+            (Some(WriteError::Changed), _) => Some("conflict"),
+            (_, Some(ExitError { code: USAGE, .. })) => Some("usage"),
+            _ => None,
+        }
+    });
+    let is_outage = || store_error(error).is_some_and(StoreError::is_outage);
+    code.unwrap_or_else(|| if is_outage() { "unavailable" } else { "failed" })
 }
 
 /// The store's error behind `error`.
@@ -109,6 +167,35 @@ mod tests {
             assert!(matches!(found, Some(StoreError::Unavailable { .. })), "{error:?}");
         }
         assert!(store_error(&*AnyError::from("DynamoDB is out of reach")).is_none());
+    }
+
+    #[test]
+    fn a_program_gets_the_code_the_message_and_every_remedy() {
+        let not_found = with_remedy(NotFound("there is no client x".into()), Some("Did you mean y?".into()));
+        let twice = with_remedy(not_found, Some("See `list`.".into()));
+        assert_eq!(
+            error_as_json(&*twice),
+            json!({ "error": {
+                "code": "not_found", "message": "there is no client x", "remedy": "Did you mean y?\nSee `list`.",
+            } })
+        );
+        let errors: [(AnyError, &str); 7] = [
+            (Invalid("not stored".into()).into(), "invalid"),
+            (ChangeRefused::NoSuchKey.into(), "not_found"),
+            (WriteError::Changed.into(), "conflict"),
+            (RecordError { record: "client x".into(), source: WriteError::Exists }.into(), "exists"),
+            (out_of_reach().into(), "unavailable"),
+            (usage_error("name a setting"), "usage"),
+            ("nothing was changed".into(), "failed"),
+        ];
+        for (error, code) in errors {
+            let json = error_as_json(&*error);
+            assert_eq!(
+                (&json["error"]["code"], &json["error"]["remedy"]),
+                (&json!(code), &Value::Null),
+                "{error}"
+            );
+        }
     }
 
     #[test]

@@ -4,13 +4,109 @@
 //! control the terminal or change the order of a line: for a person such characters are replaced,
 //! and in JSON they are escaped.
 
-use std::fmt::Write as _;
-use std::io::Write as _;
+mod escaping;
+mod times;
 
-use countersign_verify::Timestamp;
-use serde_json::Value;
+use std::error::Error;
+use std::time::Duration;
 
-use crate::progress;
+use clap::builder::styling::{AnsiColor, Style};
+use countersign_issuer::keys::format_duration;
+use countersign_verify::{Clock, Timestamp};
+use jiff::tz::TimeZone;
+use serde_json::{Map, Value, json};
+
+pub(crate) use self::escaping::{escape_json, printable, printable_lines};
+use crate::outcome::error_as_json;
+use crate::streams;
+
+/// The colours of a terminal, in the meaning that clap gives them too.
+pub(crate) const GOOD: Style = AnsiColor::Green.on_default();
+pub(crate) const DUBIOUS: Style = AnsiColor::Yellow.on_default().bold();
+pub(crate) const BAD: Style = AnsiColor::Red.on_default().bold();
+
+/// The form in which a command prints: for a person, or for a program.
+pub(crate) struct Output {
+    json: bool,
+    clock: Clock,
+    zone: TimeZone,
+}
+
+impl Output {
+    /// Prints JSON, or for a person whose time zone is `zone`.
+    pub(crate) fn new(json: bool, clock: Clock, zone: TimeZone) -> Self {
+        Self { json, clock, zone }
+    }
+
+    /// The same output for which the time stands still.
+    pub(crate) fn at_one_moment(&self) -> Self {
+        let now = self.clock.now();
+        Self { json: self.json, clock: Clock::new(move || now), zone: self.zone.clone() }
+    }
+
+    /// Returns true if a program reads the output.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Prints one record: JSON, or a line for each member, and a table for a member that is a list
+    /// of objects.
+    pub(crate) fn show(&self, record: &Value) {
+        show(record, self.json);
+    }
+
+    /// Prints a list: JSON with everything, or a table of `columns`.
+    pub(crate) fn list(&self, records: &[Value], columns: &[&str]) {
+        if self.json {
+            return json(&Value::from(records.to_vec()));
+        }
+        if records.is_empty() {
+            return line("none");
+        }
+        table(records, columns, "");
+    }
+
+    /// Prints a warning to standard error; it is no part of the result.
+    pub(crate) fn warn(&self, warning: &str) {
+        if self.json {
+            let warning = json!({ "warning": { "message": warning } });
+            streams::print_error(&format!("{}\n", escape_json(&warning.to_string())));
+        } else {
+            streams::print_error(&format!("{DUBIOUS}warning:{DUBIOUS:#} {}\n", printable(warning)));
+        }
+    }
+
+    /// Prints the error that ends the program to standard error.
+    pub(crate) fn report(&self, error: &(dyn Error + Send + Sync + 'static)) {
+        if self.json {
+            streams::print_error(&format!("{}\n", escape_json(&error_as_json(error).to_string())));
+        } else {
+            streams::print_error(&format!("{BAD}error:{BAD:#} {}\n", printable_lines(&error.to_string())));
+        }
+    }
+
+    /// Prints a remark for a person to standard error, and nothing for a program.
+    pub(crate) fn remark(&self, remark: &str) {
+        if !self.json {
+            streams::print_error(&format!("{}\n", printable(remark)));
+        }
+    }
+
+    /// Formats a time.
+    pub(crate) fn time(&self, at: Timestamp) -> String {
+        if self.json { times::utc(at) } else { times::local(at, self.clock.now(), &self.zone) }
+    }
+
+    /// Formats a time for a table.
+    pub(crate) fn time_in_table(&self, at: Timestamp) -> String {
+        if self.json { times::utc(at) } else { times::local_in_table(at, self.clock.now(), &self.zone) }
+    }
+
+    /// A lifetime in seconds, and for a person in the largest units.
+    pub(crate) fn lifetime(&self, seconds: u64) -> Value {
+        if self.json { seconds.into() } else { format_duration(Duration::from_secs(seconds)).into() }
+    }
+}
 
 /// Prints one record: a line for each member, or JSON.
 pub(crate) fn show(record: &Value, json: bool) {
@@ -21,19 +117,35 @@ pub(crate) fn show(record: &Value, json: bool) {
         return line(&text(record));
     };
     let width = members.keys().map(String::len).max().unwrap_or(0);
-    for (name, value) in members {
+    let (tables, lines): (Vec<_>, Vec<_>) = members
+        .iter()
+        .map(|(name, value)| (name, value, rows(value)))
+        .partition(|(_, _, rows)| rows.is_some());
+    for (name, value, _) in lines {
         line(&format!("{name:width$}  {}", text(value)));
+    }
+    for (name, _, rows) in tables {
+        let rows = rows.unwrap_or_default();
+        line("");
+        line(name);
+        let columns: Vec<&str> = rows
+            .first()
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(Map::keys)
+            .map(String::as_str)
+            .collect();
+        table(rows, &columns, "  ");
     }
 }
 
-/// Prints a list: a table of `columns`, or JSON with everything.
-pub(crate) fn list(records: &[Value], columns: &[&str], json: bool) {
-    if json {
-        return self::json(&Value::from(records.to_vec()));
-    }
-    if records.is_empty() {
-        return line("none");
-    }
+/// The rows of a value that is a table: a list of objects.
+fn rows(value: &Value) -> Option<&[Value]> {
+    value.as_array().filter(|items| items.first().is_some_and(Value::is_object)).map(Vec::as_slice)
+}
+
+/// Prints a table of `columns`.
+fn table(records: &[Value], columns: &[&str], indent: &str) {
     let rows: Vec<Vec<String>> = records
         .iter()
         .map(|record| columns.iter().map(|column| printable(&text(&record[column]))).collect())
@@ -44,114 +156,37 @@ pub(crate) fn list(records: &[Value], columns: &[&str], json: bool) {
     let widths: Vec<usize> = (0..columns.len()).map(width).collect();
     for row in [&heading].into_iter().chain(&rows) {
         let cells = row.iter().zip(&widths).map(|(cell, &width)| format!("{cell:width$}"));
-        line(cells.collect::<Vec<_>>().join("  ").trim_end());
+        line(&format!("{indent}{}", cells.collect::<Vec<_>>().join("  ").trim_end()));
     }
-}
-
-/// Formats a time as RFC 3339 in UTC.
-pub(crate) fn format_time(at: Timestamp) -> String {
-    let millis = i64::try_from(at.millis()).unwrap_or(i64::MAX);
-    jiff::Timestamp::from_millisecond(millis)
-        .map_or_else(|_| format!("{} ms", at.millis()), |at| at.to_string())
 }
 
 /// Prints one line.
 pub(crate) fn line(text: &str) {
-    print(&printable(text));
+    streams::print(&format!("{}\n", printable(text)));
+}
+
+/// Prints one line that begins with a word in a colour.
+pub(crate) fn line_with(style: Style, word: &str, rest: &str) {
+    streams::print(&format!("{style}{}{style:#}{}\n", printable(word), printable(rest)));
 }
 
 /// Prints JSON in one line.
 pub(crate) fn json(value: &Value) {
-    print(&escape_json(&value.to_string()));
+    streams::print(&format!("{}\n", escape_json(&value.to_string())));
 }
 
 /// Prints JSON over several lines.
 pub(crate) fn pretty_json(value: &Value) {
-    print(&escape_json(&format!("{value:#}")));
+    streams::print(&format!("{}\n", escape_json(&format!("{value:#}"))));
 }
 
-/// Prints a warning to standard error; it is no part of the result.
-pub(crate) fn warn(warning: &str) {
-    #[expect(clippy::print_stderr, reason = "a warning is no part of the result")]
-    progress::suspend(|| eprintln!("warning: {}", printable(warning)));
-}
-
-/// If stdout is closed (`| head`), there is nowhere to report it.
-fn print(text: &str) {
-    progress::suspend(|| {
-        let _ = writeln!(std::io::stdout(), "{text}");
-    });
-}
-
-/// Replaces characters that control a terminal, line ends among them.
-pub(crate) fn printable(text: &str) -> String {
-    text.replace(is_control, "\u{fffd}")
-}
-
-/// Replaces characters that control a terminal, and keeps line ends.
-pub(crate) fn printable_lines(text: &str) -> String {
-    text.split('\n').map(printable).collect::<Vec<_>>().join("\n")
-}
-
-/// Escapes characters that control a terminal. In JSON they are always part of a string, except for
-/// the line ends of pretty JSON; those in strings are escaped already (RFC 8259 section 7).
-pub(crate) fn escape_json(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for c in json.chars() {
-        if is_control(c) && c != '\n' {
-            for unit in c.encode_utf16(&mut [0; 2]) {
-                // Writing to a string cannot fail.
-                let _ = write!(escaped, "\\u{unit:04x}");
-            }
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
-}
-
-fn is_control(c: char) -> bool {
-    // Directional marks can make a line look like another one (Unicode Standard Annex 9, section
-    // 2).
-    let is_directional =
-        matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || is_directional || matches!(c, '\u{2028}' | '\u{2029}')
-}
-
-fn text(value: &Value) -> String {
+/// Formats a value for a person.
+pub(crate) fn text(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
         Value::String(text) => text.clone(),
         Value::Array(items) if items.is_empty() => "-".into(),
         Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(" "),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, value)| format!("{name}={}", text(value)))
-            .collect::<Vec<_>>()
-            .join(","),
         other => other.to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn control_and_directional_characters_are_replaced_for_a_person() {
-        assert_eq!(printable("a\u{1b}b\u{202e}c\u{2066}d é\n"), "a\u{fffd}b\u{fffd}c\u{fffd}d é\u{fffd}");
-        assert_eq!(printable_lines("a\u{9b}\nb\u{2028}"), "a\u{fffd}\nb\u{fffd}");
-    }
-
-    #[test]
-    fn json_keeps_its_value_and_has_no_control_character() {
-        let value = json!({ "na\u{202e}me": "a\u{1b}b\u{7f}c\u{9b}d\u{2069}e\n\u{2028} é" });
-        for text in [value.to_string(), format!("{value:#}")] {
-            let escaped = escape_json(&text);
-            assert!(escaped.chars().all(|c| c == '\n' || !is_control(c)), "{escaped}");
-            assert_eq!(serde_json::from_str::<Value>(&escaped).unwrap(), value);
-        }
     }
 }

@@ -1,14 +1,21 @@
 //! The administration of clients and principals, without arguments and output: `commands` adds
 //! those.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use countersign_issuer::credentials::{ClientSecret, Secret};
-use countersign_issuer::records::{Client, LargestToken, Principal, PrincipalKey, RecordProblem};
-use countersign_issuer::store::{Record, Table, WriteError};
+use countersign_issuer::records::{ANY_BRAND, Client, LargestToken, Principal, PrincipalKey, RecordProblem};
+use countersign_issuer::store::{Record, StoreError, Table, WriteError};
 use countersign_verify::Clock;
 
 use crate::context::Context;
-use crate::outcome::{AnyError, Outcome, RecordError};
-use crate::output::warn;
+use crate::outcome::{AnyError, Invalid, NotFound, Outcome, RecordError, with_remedy};
+use crate::suggestions::did_you_mean;
+
+/// The most records that are read for a hint on a misspelt name. A table may have millions, and a
+/// hint may miss one.
+const MAX_READ_FOR_HINT: usize = 5_000;
 
 /// The two kinds of principals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +61,7 @@ fn ensure_valid(problems: &[RecordProblem]) -> Outcome {
         return Ok(());
     }
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
-    Err(format!("not stored:\n  {}", problems.join("\n  ")).into())
+    Err(Invalid(format!("not stored:\n  {}", problems.join("\n  "))).into())
 }
 
 /// The clients of an issuer.
@@ -77,7 +84,16 @@ impl<'a> Clients<'a> {
     }
 
     pub(crate) async fn find(&self, client_id: &str) -> Outcome<Client> {
-        self.table.get(client_id).await?.ok_or_else(|| unknown_client(client_id))
+        match self.table.get(client_id).await? {
+            Some(client) => Ok(client),
+            None => Err(self.unknown(client_id).await),
+        }
+    }
+
+    async fn unknown(&self, client_id: &str) -> AnyError {
+        let error = NotFound(format!("there is no client {client_id}; see `countersign client list`"));
+        let known = self.table.list_some(MAX_READ_FOR_HINT).await.unwrap_or_default();
+        with_remedy(error, did_you_mean(client_id, known.iter().map(|client| client.client_id.as_str())))
     }
 
     /// A client with defaults, not stored yet.
@@ -89,25 +105,66 @@ impl<'a> Clients<'a> {
         client
     }
 
-    /// Rejects a client that breaks a rule. Warns of one whose tokens can be large.
+    /// Rejects a client that breaks a rule.
     pub(crate) fn ensure_valid(&self, client: &Client) -> Outcome {
-        let rules = self.context.client_rules();
-        ensure_valid(&rules.problems(client))?;
-        if let Some(largest) = rules.large_token(client) {
-            warn(&large_token_warning(largest));
+        ensure_valid(&self.context.client_rules().problems(client))
+    }
+
+    /// Warnings of settings that no rule forbids and that are most likely mistakes: tokens that are
+    /// too large for some servers, operators that do not exist, and brands that no other record
+    /// has. Names that `before` has too are not looked up again.
+    pub(crate) async fn warnings(&self, client: &Client, before: Option<&Client>) -> Vec<String> {
+        let largest = self.context.client_rules().large_token(client);
+        let mut warnings: Vec<String> = largest.map(large_token_warning).into_iter().collect();
+        let is_new = |name: &&String, list: fn(&Client) -> &Vec<String>| {
+            before.is_none_or(|before| !list(before).contains(*name))
+        };
+        let operators = client.operators.iter().filter(|name| is_new(name, |client| &client.operators));
+        let principals = self.context.table::<Principal>();
+        let operators: Vec<&String> = operators.collect();
+        warnings.extend(operator_warnings(&operators, &principals).await.unwrap_or_default());
+        let brands = client.brands.iter().filter(|name| is_new(name, |client| &client.brands));
+        let brands: Vec<&String> = brands.filter(|brand| *brand != ANY_BRAND).collect();
+        if !brands.is_empty() {
+            let unknown = self.brand_warnings(&client.client_id, &brands, &principals).await;
+            warnings.extend(unknown.unwrap_or_default());
         }
-        Ok(())
+        warnings
+    }
+
+    /// Clients are few, so all of them are read. Principals may be many: they are read only for a
+    /// brand that no client has.
+    async fn brand_warnings(
+        &self,
+        client_id: &str,
+        brands: &[&String],
+        principals: &Table<Principal>,
+    ) -> Result<Vec<String>, StoreError> {
+        let clients = self.table.list().await?.into_iter().flatten();
+        let others = clients.filter(|other| other.client_id != client_id);
+        let mut known: BTreeSet<String> = others.flat_map(|other| other.brands).collect();
+        if brands.iter().all(|brand| known.contains(*brand)) {
+            return Ok(Vec::new());
+        }
+        let read = principals.list_some(MAX_READ_FOR_HINT).await?;
+        if read.len() == MAX_READ_FOR_HINT {
+            // The brand may be that of a principal that was not read.
+            return Ok(Vec::new());
+        }
+        known.extend(read.into_iter().flat_map(|principal| principal.brands));
+        let unknown = brands.iter().filter(|brand| !known.contains(**brand));
+        let warning = |brand: &&String| {
+            let meant = did_you_mean(brand, known.iter().map(String::as_str)).unwrap_or_default();
+            format!("no other client, no user and no operator has the brand {brand}. {meant}")
+                .trim()
+                .to_owned()
+        };
+        Ok(unknown.map(warning).collect())
     }
 
     /// Stores a client that does not exist yet.
     pub(crate) async fn create(&self, client: &Client) -> Result<(), WriteError> {
         self.table.create(client).await
-    }
-
-    /// Stores a client that was read before, if it breaks no rule.
-    pub(crate) async fn save_valid(&self, client: &mut Client) -> Outcome {
-        self.ensure_valid(client)?;
-        self.save(client).await
     }
 
     /// Stores a client that was read before.
@@ -126,7 +183,7 @@ impl<'a> Clients<'a> {
     }
 
     pub(crate) async fn delete(&self, client_id: &str) -> Outcome {
-        if self.table.delete(client_id).await? { Ok(()) } else { Err(unknown_client(client_id)) }
+        if self.table.delete(client_id).await? { Ok(()) } else { Err(self.unknown(client_id).await) }
     }
 
     pub(crate) fn generate_secret(&self) -> Outcome<Secret> {
@@ -144,8 +201,38 @@ pub(crate) fn large_token_warning(largest: LargestToken) -> String {
     format!("{largest}; many servers and proxies refuse a request whose headers are longer than 8 KiB")
 }
 
-fn unknown_client(client_id: &str) -> AnyError {
-    format!("there is no client {client_id}; see `countersign client list`").into()
+/// Warnings of operators that do not exist or are disabled.
+async fn operator_warnings(
+    usernames: &[&String],
+    principals: &Table<Principal>,
+) -> Result<Vec<String>, StoreError> {
+    let mut warnings = Vec::new();
+    for username in usernames {
+        let key = PrincipalKey::Operator { username: (*username).clone() };
+        match principals.get(&key.to_string()).await? {
+            Some(operator) if operator.enabled => {}
+            Some(_) => warnings.push(format!("the operator {username} is disabled")),
+            None => {
+                let known = principals.list_some(MAX_READ_FOR_HINT).await?;
+                let names = usernames_of(&known, PrincipalKind::Operator, None);
+                let meant = did_you_mean(username, names.iter().map(String::as_str)).unwrap_or_default();
+                warnings.push(format!("there is no operator {username}. {meant}").trim().to_owned());
+            }
+        }
+    }
+    Ok(warnings)
+}
+
+/// The usernames of the principals of a kind; of users, those of one brand.
+fn usernames_of(principals: &[Principal], kind: PrincipalKind, brand: Option<&str>) -> Vec<String> {
+    let keys = principals.iter().filter_map(|principal| PrincipalKey::parse(&principal.key()));
+    let wanted = keys.filter(|key| match key {
+        PrincipalKey::User { brand: own, .. } => {
+            kind == PrincipalKind::User && brand.is_none_or(|brand| brand == own)
+        }
+        PrincipalKey::Operator { .. } => kind == PrincipalKind::Operator,
+    });
+    wanted.map(|key| key.username().to_owned()).collect()
 }
 
 /// The users or the operators of an issuer.
@@ -160,6 +247,15 @@ impl<'a> Principals<'a> {
         Self { context, table: context.table(), kind }
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.context.clock
+    }
+
+    /// The longest lifetime of an access token.
+    pub(crate) fn longest_access(&self) -> Duration {
+        Duration::from_secs(self.context.client_rules().limits().access)
+    }
+
     pub(crate) async fn list(&self) -> Outcome<Listing<Principal>> {
         let mut listing = Listing::read(&self.table).await?;
         let is_of_kind =
@@ -169,7 +265,35 @@ impl<'a> Principals<'a> {
     }
 
     pub(crate) async fn find(&self, key: &PrincipalKey) -> Outcome<Principal> {
-        self.table.get(&key.to_string()).await?.ok_or_else(|| unknown_principal(key))
+        match self.table.get(&key.to_string()).await? {
+            Some(principal) => Ok(principal),
+            None => Err(self.unknown(key).await),
+        }
+    }
+
+    async fn unknown(&self, key: &PrincipalKey) -> AnyError {
+        let known = self.table.list_some(MAX_READ_FOR_HINT).await.unwrap_or_default();
+        let (error, names) = match key {
+            PrincipalKey::User { brand, username } => {
+                let elsewhere = known.iter().filter(|other| {
+                    let key = PrincipalKey::parse(&other.key());
+                    matches!(key, Some(PrincipalKey::User { username: other, .. }) if other == *username)
+                });
+                let brands: Vec<&str> =
+                    elsewhere.flat_map(|other| &other.brands).map(String::as_str).collect();
+                let error = NotFound(format!("brand {brand} has no user {username}"));
+                if !brands.is_empty() {
+                    let remedy = format!("A user of that name has the brand {}.", brands.join(" or "));
+                    return with_remedy(error, Some(remedy));
+                }
+                (error, usernames_of(&known, PrincipalKind::User, Some(brand)))
+            }
+            PrincipalKey::Operator { username } => (
+                NotFound(format!("there is no operator {username}")),
+                usernames_of(&known, PrincipalKind::Operator, None),
+            ),
+        };
+        with_remedy(error, did_you_mean(key.username(), names.iter().map(String::as_str)))
     }
 
     /// Stores a principal that does not exist yet.
@@ -225,13 +349,6 @@ impl<'a> Principals<'a> {
     }
 
     pub(crate) async fn delete(&self, key: &PrincipalKey) -> Outcome {
-        if self.table.delete(&key.to_string()).await? { Ok(()) } else { Err(unknown_principal(key)) }
-    }
-}
-
-fn unknown_principal(key: &PrincipalKey) -> AnyError {
-    match key {
-        PrincipalKey::User { brand, username } => format!("brand {brand} has no user {username}").into(),
-        PrincipalKey::Operator { username } => format!("there is no operator {username}").into(),
+        if self.table.delete(&key.to_string()).await? { Ok(()) } else { Err(self.unknown(key).await) }
     }
 }

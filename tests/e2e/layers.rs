@@ -28,9 +28,10 @@ const CLI: &[&[&str]] = &[
     &["import"],
     &["records"],
     &["context"],
-    &["logging", "prompt"],
-    &["output"],
-    &["outcome", "progress"],
+    &["logging", "prompt", "token_input"],
+    &["output", "text_input"],
+    &["outcome", "streams", "suggestions"],
+    &["progress"],
 ];
 
 #[test]

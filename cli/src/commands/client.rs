@@ -1,19 +1,24 @@
 //! `countersign client`.
 
-use clap::{Args, Subcommand};
+use clap::{Arg, Args, Subcommand};
 use countersign_issuer::credentials::{ClientSecret, SpringValue};
 use countersign_issuer::records::{ClaimName, Client, GrantType};
 use countersign_issuer::store::WriteError;
 use serde_json::{Value, json};
 
-use super::arguments::{Typ, parse_duration, without_blank};
+use super::arguments::{Typ, parse_seconds};
+use super::changes;
+use super::consequences::Consequences;
 use super::export::ClientExport;
 use super::import::ClientImport;
+use super::lists::{self, without_blank};
 use super::secret::{self, NewSecret, SecretCommand};
 use super::views;
 use crate::context::Context;
-use crate::outcome::{AnyError, Outcome, RecordError, WithRemedy, with_remedy_if_unanswered};
-use crate::output::{format_time, list, show};
+use crate::outcome::{
+    AnyError, Invalid, Outcome, RecordError, WithRemedy, usage_error, with_remedy_if_unanswered,
+};
+use crate::output::Output;
 use crate::prompt::confirm;
 use crate::records::Clients;
 
@@ -29,20 +34,25 @@ Examples:
   countersign client create billing --name 'Billing' \\
       --grant client_credentials --scope bills:read --role billing \\
       --brand acme --operator alice.ops \\
-      --audience https://api.example.com --access-ttl 600
-  countersign client create app --grant password --grant refresh_token \\
+      --audience https://api.example.com --access-ttl 10min
+  countersign client create app --grant password,refresh_token \\
       --brand acme --audience https://api.example.com \\
-      --refresh-ttl 86400 --typ JWT";
+      --refresh-ttl 7d --typ JWT";
 
 const UPDATE_EXAMPLES: &str = "\
 Examples:
-  countersign client update billing --scope bills:read --scope bills:write
-  countersign client update billing --role ''";
+  countersign client update billing --add-scope bills:write
+  countersign client update billing --remove-brand acme --access-ttl 1h
+  countersign client update billing --scope bills:read,bills:write
+  countersign client update billing --role ''
+
+--scope and every other option of a list replaces the list, and '' empties it. --add-scope and --remove-scope leave its \
+other items alone; what is removed must be there.";
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ClientCommand {
     /// Create a client; a generated secret is shown once
-    #[command(after_help = CREATE_EXAMPLES)]
+    #[command(after_help = CREATE_EXAMPLES, mut_args(show_default))]
     Create {
         /// Client id
         client_id: String,
@@ -61,15 +71,19 @@ pub(super) enum ClientCommand {
         /// Client id
         client_id: String,
     },
-    /// Change the given settings of a client; a given list replaces the old one, and '' empties it
+    /// Change the given settings of a client, and show them before and after; no other setting
+    /// changes
     #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         /// Client id
         client_id: String,
         #[command(flatten)]
         settings: Box<Settings>,
+        #[command(flatten)]
+        changes: Box<ListChanges>,
     },
-    /// Disable a client; its requests are refused
+    /// Disable a client; its requests are refused within a minute, and its access tokens live on
+    /// until they expire
     #[command(after_help = "Example:\n  countersign client disable billing")]
     Disable {
         /// Client id
@@ -102,61 +116,158 @@ pub(super) enum ClientCommand {
 }
 
 /// The settings of a client.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, PartialEq, Args)]
 pub(super) struct Settings {
     /// Display name
     #[arg(long)]
     name: Option<String>,
-    /// Grant type: client_credentials, password, operator_password or refresh_token (repeatable)
-    #[arg(long = "grant", value_name = "GRANT")]
+    /// Grant type: client_credentials, password, operator_password or refresh_token (repeatable, or
+    /// a,b)
+    #[arg(long = "grant", value_name = "GRANT", value_delimiter = ',')]
     grants: Option<Vec<GrantType>>,
-    /// Scope that the client may request (repeatable)
-    #[arg(long = "scope", value_name = "SCOPE")]
+    /// Scope that the client may request (repeatable, or a,b)
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Option<Vec<String>>,
-    /// Scope of a token if the request names none (repeatable) [default: all scopes of the client]
-    #[arg(long = "default-scope", value_name = "SCOPE")]
+    /// Scope of a token if the request names none (repeatable, or a,b); '' for all scopes of the
+    /// client
+    #[arg(long = "default-scope", value_name = "SCOPE", value_delimiter = ',')]
     default_scopes: Option<Vec<String>>,
-    /// Role in the client's own tokens (repeatable)
-    #[arg(long = "role", value_name = "ROLE")]
+    /// Role in the client's own tokens (repeatable, or a,b)
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Option<Vec<String>>,
-    /// Brand that the client serves, or '*' for all (repeatable)
-    #[arg(long = "brand", value_name = "BRAND")]
+    /// Brand that the client serves, or '*' for all (repeatable, or a,b)
+    #[arg(long = "brand", value_name = "BRAND", value_delimiter = ',')]
     brands: Option<Vec<String>>,
-    /// Operator on whose behalf the client may act (repeatable)
-    #[arg(long = "operator", value_name = "USERNAME")]
+    /// Operator on whose behalf the client may act (repeatable, or a,b)
+    #[arg(long = "operator", value_name = "USERNAME", value_delimiter = ',')]
     operators: Option<Vec<String>>,
     /// Require an operator in every client_credentials request
     #[arg(long, value_name = "BOOL")]
     require_operator: Option<bool>,
-    /// Audience of the client's tokens, an API's URI (repeatable; the first is the default)
-    #[arg(long = "audience", value_name = "URI")]
+    /// Audience of the client's tokens, an API's URI (repeatable, or a,b; the first is the default)
+    #[arg(long = "audience", value_name = "URI", value_delimiter = ',')]
     audiences: Option<Vec<String>>,
-    /// Lifetime of access tokens [default: 3600]
-    #[arg(long, value_name = "SECONDS")]
+    /// Lifetime of access tokens, such as 10min or 1h
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     access_ttl: Option<u64>,
-    /// Lifetime of refresh tokens, counted from the login [default: 2592000]
-    #[arg(long, value_name = "SECONDS")]
+    /// Lifetime of refresh tokens, counted from the login, such as 12h or 30d
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
     refresh_ttl: Option<u64>,
-    /// Longest time between two refreshes, such as 8h or 7d; a session that is idle for longer ends.
-    /// `off` removes the limit [default: off]
+    /// Longest time between two refreshes, such as 8h or 7d; a session that is idle for longer
+    /// ends. `off` removes the limit
     #[arg(long, value_name = "DURATION", value_parser = parse_idle)]
     refresh_idle: Option<Limit<u64>>,
     /// Failed logins in 15 minutes from one address, over all usernames, after which further ones
     /// must wait; 0 is off, for a server whose users share its address; `default` is the
-    /// deployment's [default: default]
+    /// deployment's
     #[arg(long, value_name = "N", value_parser = parse_login_failures)]
     max_login_failures: Option<Limit<u32>>,
     /// Claim that carries the username in the tokens of users and operators, such as user_name;
-    /// `off` removes it [default: off]
+    /// `off` removes it
     #[arg(long, value_name = "NAME", value_parser = parse_username_claim)]
     username_claim: Option<Limit<ClaimName>>,
-    /// Header typ of access tokens [default: at+jwt]
+    /// Header typ of access tokens
     #[arg(long, value_name = "TYP")]
     typ: Option<Typ>,
 }
 
+/// Adds to an option's help the value that a new client has without it.
+fn show_default(argument: Arg) -> Arg {
+    let default = match argument.get_id().as_str() {
+        "default_scopes" => "all scopes of the client",
+        "access_ttl" => "1h",
+        "refresh_ttl" => "30d",
+        "refresh_idle" | "username_claim" => "off",
+        "max_login_failures" => "default",
+        "typ" => "at+jwt",
+        _ => return argument,
+    };
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    argument.help(format!("{help} [default: {default}]"))
+}
+
+/// The changes to a client's lists.
+#[derive(Debug, Default, PartialEq, Args)]
+#[command(next_help_heading = "Items of a list")]
+pub(super) struct ListChanges {
+    /// Add a grant type (repeatable, or a,b)
+    #[arg(long, value_name = "GRANT", value_delimiter = ',', conflicts_with = "grants")]
+    add_grant: Vec<GrantType>,
+    /// Remove a grant type (repeatable, or a,b)
+    #[arg(long, value_name = "GRANT", conflicts_with = "grants")]
+    remove_grant: Vec<String>,
+    /// Add a scope (repeatable, or a,b)
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', conflicts_with = "scopes")]
+    add_scope: Vec<String>,
+    /// Remove a scope (repeatable, or a,b)
+    #[arg(long, value_name = "SCOPE", conflicts_with = "scopes")]
+    remove_scope: Vec<String>,
+    /// Add a scope of a token if the request names none (repeatable, or a,b)
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', conflicts_with = "default_scopes")]
+    add_default_scope: Vec<String>,
+    /// Remove a scope of a token if the request names none (repeatable, or a,b)
+    #[arg(long, value_name = "SCOPE", conflicts_with = "default_scopes")]
+    remove_default_scope: Vec<String>,
+    /// Add a role in the client's own tokens (repeatable, or a,b)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', conflicts_with = "roles")]
+    add_role: Vec<String>,
+    /// Remove a role in the client's own tokens (repeatable, or a,b)
+    #[arg(long, value_name = "ROLE", conflicts_with = "roles")]
+    remove_role: Vec<String>,
+    /// Add a brand that the client serves (repeatable, or a,b)
+    #[arg(long, value_name = "BRAND", value_delimiter = ',', conflicts_with = "brands")]
+    add_brand: Vec<String>,
+    /// Remove a brand that the client serves (repeatable, or a,b)
+    #[arg(long, value_name = "BRAND", conflicts_with = "brands")]
+    remove_brand: Vec<String>,
+    /// Add an operator on whose behalf the client may act (repeatable, or a,b)
+    #[arg(long, value_name = "USERNAME", value_delimiter = ',', conflicts_with = "operators")]
+    add_operator: Vec<String>,
+    /// Remove an operator on whose behalf the client may act (repeatable, or a,b)
+    #[arg(long, value_name = "USERNAME", conflicts_with = "operators")]
+    remove_operator: Vec<String>,
+    /// Add an audience after the others (repeatable, or a,b)
+    #[arg(long, value_name = "URI", value_delimiter = ',', conflicts_with = "audiences")]
+    add_audience: Vec<String>,
+    /// Remove an audience (repeatable, or a,b)
+    #[arg(long, value_name = "URI", conflicts_with = "audiences")]
+    remove_audience: Vec<String>,
+}
+
+impl ListChanges {
+    fn apply(self, client: &mut Client) -> Outcome {
+        lists::remove(&mut client.grant_types, "grant", self.remove_grant)?;
+        lists::add(&mut client.grant_types, self.add_grant);
+        let mut default_scopes = client.default_scopes.take().unwrap_or_default();
+        let had_default_scopes = !default_scopes.is_empty();
+        lists::remove(&mut default_scopes, "default-scope", self.remove_default_scope)?;
+        lists::add(&mut default_scopes, without_blank(self.add_default_scope));
+        if had_default_scopes && default_scopes.is_empty() {
+            // A list that shrinks may not widen what a token gets.
+            return Err(Invalid(
+                "--remove-default-scope: none would be left, and then a request that names no scope gets all scopes of \
+                 the client; if that is meant, say --default-scope ''"
+                    .into(),
+            )
+            .into());
+        }
+        client.default_scopes = Some(default_scopes).filter(|scopes| !scopes.is_empty());
+        for (list, option, removed, added) in [
+            (&mut client.scopes, "scope", self.remove_scope, self.add_scope),
+            (&mut client.roles, "role", self.remove_role, self.add_role),
+            (&mut client.brands, "brand", self.remove_brand, self.add_brand),
+            (&mut client.operators, "operator", self.remove_operator, self.add_operator),
+            (&mut client.audiences, "audience", self.remove_audience, self.add_audience),
+        ] {
+            lists::remove(list, option, removed)?;
+            lists::add(list, without_blank(added));
+        }
+        Ok(())
+    }
+}
+
 /// A setting that a client may have, such as a limit; none where it is switched off.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 struct Limit<T>(Option<T>);
 
 impl<T> Limit<T> {
@@ -179,7 +290,7 @@ fn parse_username_claim(value: &str) -> Result<Limit<ClaimName>, String> {
 
 /// In seconds.
 fn parse_idle(value: &str) -> Result<Limit<u64>, String> {
-    Limit::parse(value, "off", |value| parse_duration(value).map(|duration| duration.as_secs()))
+    Limit::parse(value, "off", parse_seconds)
 }
 
 impl Settings {
@@ -201,7 +312,7 @@ impl Settings {
         set(&mut client.brands, self.brands.map(without_blank));
         set(&mut client.operators, self.operators.map(without_blank));
         set(&mut client.require_operator, self.require_operator);
-        set(&mut client.audiences, self.audiences);
+        set(&mut client.audiences, self.audiences.map(without_blank));
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
         set(&mut client.refresh_idle, self.refresh_idle.map(|Limit(seconds)| seconds));
@@ -212,50 +323,86 @@ impl Settings {
 }
 
 impl ClientCommand {
-    pub(super) async fn run(self, context: &Context, json: bool) -> Outcome {
+    /// Returns true for a command that writes records.
+    pub(super) fn changes_records(&self) -> bool {
+        match self {
+            Self::List | Self::Show { .. } | Self::Export(_) => false,
+            Self::Import(import) => import.writes(),
+            Self::Secret(secret) => secret.changes_records(),
+            _ => true,
+        }
+    }
+
+    pub(super) async fn run(self, context: &Context, output: &Output) -> Outcome {
         let clients = Clients::new(context);
         match self {
             Self::Create { client_id, settings, secret_stdin } => {
-                create(&clients, client_id, *settings, secret_stdin, json).await
+                create(&clients, client_id, *settings, secret_stdin, output).await
             }
             Self::List => {
                 let listing = clients.list().await?;
-                let views: Vec<Value> = listing.records.iter().map(views::client).collect();
-                list(&views, &["client_id", "name", "grant_types", "brands", "enabled"], json);
+                let views: Vec<Value> =
+                    listing.records.iter().map(|client| views::client(client, output)).collect();
+                output.list(&views, &["client_id", "name", "grant_types", "brands", "enabled"]);
                 listing.unreadable
             }
             Self::Show { client_id } => {
-                show(&views::client(&clients.find(&client_id).await?), json);
+                output.show(&views::client(&clients.find(&client_id).await?, output));
                 Ok(())
             }
-            Self::Update { client_id, settings } => {
-                let mut client = clients.find(&client_id).await?;
-                settings.apply(&mut client);
-                clients.save_valid(&mut client).await?;
-                show(&views::client(&client), json);
-                Ok(())
+            Self::Update { client_id, settings, changes } => {
+                update(&clients, &client_id, *settings, *changes, output).await
             }
             Self::Disable { client_id } => {
                 let client = clients.change(&client_id, |client| client.enabled = false).await?;
-                show(&views::client(&client), json);
+                let consequences = Consequences::of_refused_client(&client, clients.clock().now(), output);
+                consequences.show_with(views::client(&client, output), output);
                 Ok(())
             }
             Self::Enable { client_id } => {
                 let client = clients.change(&client_id, |client| client.enabled = true).await?;
-                show(&views::client(&client), json);
+                output.show(&views::client(&client, output));
                 Ok(())
             }
             Self::Delete { client_id, yes } => {
                 confirm(&format!("Delete client {client_id}? Its refresh tokens end with it."), yes)?;
                 clients.delete(&client_id).await?;
-                show(&json!({ "client_id": client_id, "deleted": true }), json);
+                output.show(&json!({ "client_id": client_id, "deleted": true }));
                 Ok(())
             }
             Self::Export(command) => command.run(&clients).await,
-            Self::Import(command) => command.run(context, json).await,
-            Self::Secret(command) => command.run(&clients, json).await,
+            Self::Import(command) => command.run(context, output.is_json()).await,
+            Self::Secret(command) => command.run(&clients, output).await,
         }
     }
+}
+
+async fn update(
+    clients: &Clients<'_>,
+    client_id: &str,
+    settings: Settings,
+    changes: ListChanges,
+    output: &Output,
+) -> Outcome {
+    if settings == Settings::default() && changes == ListChanges::default() {
+        return Err(usage_error(
+            "nothing to change: name a setting, such as --add-scope SCOPE or --access-ttl 1h; `countersign client update \
+             --help` lists them",
+        ));
+    }
+    let before = clients.find(client_id).await?;
+    let mut client = before.clone();
+    settings.apply(&mut client);
+    changes.apply(&mut client)?;
+    if client != before {
+        clients.ensure_valid(&client)?;
+        for warning in clients.warnings(&client, Some(&before)).await {
+            output.warn(&warning);
+        }
+        clients.save(&mut client).await?;
+    }
+    changes::show(client_id, [&before, &client], views::client, None, output);
+    Ok(())
 }
 
 async fn create(
@@ -263,15 +410,18 @@ async fn create(
     client_id: String,
     settings: Settings,
     secret_stdin: bool,
-    json: bool,
+    output: &Output,
 ) -> Outcome {
     let mut client = clients.draft(client_id);
     settings.apply(&mut client);
     clients.ensure_valid(&client)?;
     let secret = NewSecret::make(clients, secret_stdin)?;
     client.secrets.push(secret.stored().clone());
+    for warning in clients.warnings(&client, None).await {
+        output.warn(&warning);
+    }
     let Err(source) = clients.create(&client).await else {
-        secret.show_with(views::client(&client), json);
+        secret.show_with(views::client(&client, output), output);
         return Ok(());
     };
     let exists = matches!(source, WriteError::Exists);
@@ -288,10 +438,10 @@ async fn create(
     if let NewSecret::Chosen(secret, _) = secret
         && lost.holds(&SpringValue::Plain(secret))
     {
-        show(&views::client(&stored), json);
+        output.show(&views::client(&stored, output));
         return Ok(());
     }
-    let (id, created) = (&stored.client_id, format_time(stored.created));
+    let (id, created) = (&stored.client_id, output.time(stored.created));
     let remedy = format!(
         "It was created at {created} with these settings, and nothing was changed since. A generated secret was shown \
          then and cannot be shown again. If that answer was lost, make a new secret, and then revoke the lost one:\n  \

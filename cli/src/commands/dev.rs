@@ -18,6 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::arguments::{parse_duration, parse_signed_duration};
 use crate::outcome::Outcome;
 use crate::output::{line, show};
+use crate::streams;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -81,7 +82,7 @@ impl DevCommand {
             let quiet = || (name == "RUST_LOG").then(|| "info,dynoxide=error".to_owned());
             variable(name).filter(|value| !value.is_empty()).or_else(quiet)
         });
-        let audit = logging.start(clock.clone(), std::io::stderr);
+        let audit = logging.start(clock.clone(), streams::stderr);
         let mut terminate = signal(SignalKind::terminate())?;
         let options = Options {
             port: self.port,

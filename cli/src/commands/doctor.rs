@@ -15,10 +15,10 @@ use countersign_verify::Clock;
 use serde_json::{Value, json};
 
 use self::finding::{Finding, State};
-use super::target::{Lookup, Target, store_config};
+use super::target::{Lookup, store_config};
 use crate::logging::log_to_stderr;
 use crate::outcome::Outcome;
-use crate::output::{line, show};
+use crate::output::{Output, line, line_with};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -34,12 +34,11 @@ Exit code: 0 if nothing is broken, 1 if something is.")]
 pub(super) struct DoctorCommand {}
 
 impl DoctorCommand {
-    pub(super) async fn run(self, target: &Target, json: bool) -> Outcome {
-        log_to_stderr();
-        let lookup = target.lookup().await?;
-        let findings = examine(&lookup, &Clock::system()).await?;
+    pub(super) async fn run(self, lookup: &Lookup, output: &Output) -> Outcome {
+        log_to_stderr(output.is_json());
+        let findings = examine(lookup, &Clock::system(), output).await?;
         let broken = findings.iter().filter(|finding| finding.state == State::Broken).count();
-        if json {
+        if output.is_json() {
             let views: Vec<Value> = findings
                 .iter()
                 .map(|finding| {
@@ -51,10 +50,11 @@ impl DoctorCommand {
                     })
                 })
                 .collect();
-            show(&json!({ "healthy": broken == 0, "findings": views }), true);
+            output.show(&json!({ "healthy": broken == 0, "findings": views }));
         } else {
             for finding in &findings {
-                line(&format!("{:8} {:10} {}", finding.state.name(), finding.check, finding.found));
+                let state = format!("{:8}", finding.state.name());
+                line_with(finding.state.style(), &state, &format!(" {:10} {}", finding.check, finding.found));
                 if let Some(remedy) = &finding.remedy {
                     line(&format!("{:19} {remedy}", ""));
                 }
@@ -68,19 +68,19 @@ impl DoctorCommand {
     }
 }
 
-async fn examine(lookup: &Lookup, clock: &Clock) -> Outcome<Vec<Finding>> {
+async fn examine(lookup: &Lookup, clock: &Clock, output: &Output) -> Outcome<Vec<Finding>> {
     let config = store_config(lookup)?;
     let db = dynamodb(&config.aws);
     let mut findings = tables::check(&db, &config).await;
     let clients = Table::<Client>::new(db.clone(), &config.table_prefix);
     let issuer = lookup("COUNTERSIGN_ISSUER").and_then(|url| url.parse::<IssuerUrl>().ok());
     let rules = ClientRules::new(config.schedule.settings().max_lifetimes, issuer);
-    findings.extend(clients::check(&clients, &rules, clock.now()).await);
+    findings.extend(clients::check(&clients, &rules, clock.now(), output).await);
     let table = KeyTable::new(db, &config.table_prefix);
     findings.push(keys::check_envelope(lookup, &config, &table).await);
     let ring = table.ring(&config.schedule).await;
     match &ring {
-        Ok(ring) => findings.extend(keys::check_ring(ring, clock.now(), &config.schedule)),
+        Ok(ring) => findings.extend(keys::check_ring(ring, clock.now(), &config.schedule, output)),
         Err(error) => findings.push(Finding::broken(
             "keys",
             error.to_string(),

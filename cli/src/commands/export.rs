@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::outcome::Outcome;
 use crate::output::escape_json;
 use crate::records::{Clients, Principals};
+use crate::streams;
 
 #[derive(Debug, Args)]
 #[command(after_help = "Example:\n  countersign client export --output clients.json")]
@@ -63,7 +64,7 @@ impl PrincipalExport {
 impl Destination {
     fn write<R: Serialize>(&self, records: &[R]) -> Outcome {
         let out: Box<dyn Write> = match &self.output {
-            None => Box::new(std::io::stdout()),
+            None => Box::new(streams::stdout()),
             Some(path) => {
                 let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
                 Box::new(file.map_err(|error| format!("{}: {error}", path.display()))?)

@@ -9,11 +9,12 @@ use countersign_issuer::keys::{
 use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
-use super::target::Target;
+use super::target::{self, Lookup};
 use crate::logging::log_to_stderr;
-use crate::outcome::{AnyError, Outcome, with_remedy_if_unanswered};
-use crate::output::{format_time, line, list, show, warn};
+use crate::outcome::{AnyError, Outcome, with_remedy, with_remedy_if_unanswered};
+use crate::output::{Output, line};
 use crate::prompt::confirm;
+use crate::suggestions::did_you_mean;
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -58,37 +59,42 @@ docs/keys.md for both kinds and for the remedies. The command may be repeated.")
 }
 
 impl KeyCommand {
-    pub(super) async fn run(self, target: &Target, json: bool) -> Outcome {
+    /// Returns true for a command that writes keys.
+    pub(super) fn changes_keys(&self) -> bool {
+        !matches!(self, Self::List)
+    }
+
+    pub(super) async fn run(self, lookup: &Lookup, output: &Output) -> Outcome {
         // The rotator logs who changed the ring and which items it cannot read.
-        log_to_stderr();
+        log_to_stderr(output.is_json());
         let clock = Clock::system();
         match self {
             Self::List => {
-                let ring = target.ring().await?;
-                let views: Vec<Value> = ring.states(clock.now()).map(view).collect();
+                let ring = target::ring(lookup).await?;
+                let views: Vec<Value> = ring.states(clock.now()).map(|key| view(key, output)).collect();
                 let columns =
                     ["seq", "state", "kid", "signs_from", "signs_until", "published_until", "kept_until"];
-                list(&views, &columns, json);
+                output.list(&views, &columns);
                 Ok(())
             }
             Self::Rotate => {
-                let rotator = target.rotator().await?;
+                let rotator = target::rotator(lookup)?;
                 let ring = rotator.ring().await?;
                 let now = clock.now();
                 // Complete the ring first; only a complete ring has a successor that may take over.
                 let is_complete = ring.signing(now).is_some() && ring.announced(now).is_some();
                 let change = if is_complete {
-                    rotator.rotate_now().await.map_err(with_remedy)?
+                    rotator.rotate_now().await.map_err(|refused| explain(refused, output))?
                 } else {
                     RingChange { completion: Ok(rotator.rotate().await?) }
                 };
                 let report = Report::read(&rotator, change, clock.now()).await;
-                show(&report.view(), json);
-                report.warn_of_failures("the announced key signs now");
+                output.show(&report.view());
+                report.warn_of_failures("the announced key signs now", output);
                 Ok(())
             }
             Self::Withdraw { kid, force, yes } => {
-                withdraw(&target.rotator().await?, &kid, force, yes, &clock, json).await
+                withdraw(&target::rotator(lookup)?, &kid, force, yes, &clock, output).await
             }
         }
     }
@@ -100,38 +106,39 @@ async fn withdraw(
     force: bool,
     yes: bool,
     clock: &Clock,
-    json: bool,
+    output: &Output,
 ) -> Outcome {
     let before = rotator.ring().await?;
     let Some((_, state)) = before.states(clock.now()).find(|(lifecycle, _)| lifecycle.key.jwk.kid() == kid)
     else {
-        return Err(with_remedy(ChangeRefused::NoSuchKey));
+        let kids = before.lifecycles().iter().map(|lifecycle| lifecycle.key.jwk.kid());
+        return Err(with_remedy(ChangeRefused::NoSuchKey, did_you_mean(kid, kids)));
     };
     confirm(&format!("Withdraw key {kid}? Every token that it signed becomes invalid."), yes)?;
     let change = rotator.withdraw(kid, force).await.map_err(|refused| {
         let remedy = "If DynamoDB did not answer, the key may be withdrawn all the same: repeat the command.";
-        with_remedy_if_unanswered(with_remedy(refused), remedy.into())
+        with_remedy_if_unanswered(explain(refused, output), remedy.into())
     })?;
     let report = Report::read(rotator, change, clock.now()).await;
     let withdrawn_at = report.withdrawn_at(kid).unwrap_or_else(|| clock.now());
     let forgotten_by = withdrawn_at.plus(rotator.forgotten_after());
     let next = report.announced_since(withdrawn_at);
-    if json {
-        let next = next.map(|(kid, signs_from)| json!({ "kid": kid, "signs_from": format_time(signs_from) }));
+    if output.is_json() {
+        let next = next.map(|(kid, signs_from)| json!({ "kid": kid, "signs_from": output.time(signs_from) }));
         let view = json!({
             "withdrawn": kid, "signing": report.kids(KeyState::Signing).first(),
-            "forgotten_by": format_time(forgotten_by), "next": next,
+            "forgotten_by": output.time(forgotten_by), "next": next,
         });
-        show(&view, true);
+        output.show(&view);
     } else {
-        show(&report.view(), false);
+        output.show(&report.view());
         line("");
         line(&format!("withdrawn  {kid}"));
-        for text in consequences(state, forgotten_by, rotator.forgotten_after(), next) {
+        for text in consequences(state, forgotten_by, rotator.forgotten_after(), next, output) {
             line(&text);
         }
     }
-    report.warn_of_failures("the key is withdrawn");
+    report.warn_of_failures("the key is withdrawn", output);
     Ok(())
 }
 
@@ -142,20 +149,21 @@ fn consequences(
     forgotten_by: Timestamp,
     forgotten_after: Duration,
     next: Option<(&str, Timestamp)>,
+    output: &Output,
 ) -> Vec<String> {
     let sessions = "sessions that ever used the key end as soon as a function reads the ring again; their users must log \
                     in again";
     let by_age = format!(
         "access tokens that it signed are refused by a verifier as soon as it fetches the JWKS again: by {} ({}) if it \
          reaches the issuer and honours the JWKS's max-age, or caches it for two hours at most",
-        format_time(forgotten_by),
+        output.time(forgotten_by),
         format_duration(forgotten_after),
     );
     let until = match next {
         Some((kid, signs_from)) => format!(
             "for longer: until a token under {kid}, which signs from {}, reaches them. Restart those that cannot wait, \
              or that get few requests; docs/keys.md has another remedy",
-            format_time(signs_from)
+            output.time(signs_from)
         ),
         None => {
             "until a key signs that is announced from now on: restart them; docs/keys.md has other remedies"
@@ -230,21 +238,21 @@ impl Report {
         })
     }
 
-    fn warn_of_failures(&self, done: &str) {
+    fn warn_of_failures(&self, done: &str, output: &Output) {
         for failure in &self.failures {
-            warn(&format!("{done}, but {failure}"));
+            output.warn(&format!("{done}, but {failure}"));
         }
     }
 }
 
 /// Adds the remedy to a refused change.
-fn with_remedy(refused: ChangeRefused) -> AnyError {
+fn explain(refused: ChangeRefused, output: &Output) -> AnyError {
     match refused {
         ChangeRefused::NotYetKnown { since, known } => format!(
             "the successor was announced only at {}, and verifiers may not know it before {}: wait until then, or \
              withdraw a compromised key with --force, which lets verifiers fail until they read the key set again",
-            format_time(since),
-            format_time(known),
+            output.time(since),
+            output.time(known),
         )
         .into(),
         ChangeRefused::NoSuccessor => "no successor is announced: make one with `countersign key rotate`, which every \
@@ -254,7 +262,7 @@ fn with_remedy(refused: ChangeRefused) -> AnyError {
     }
 }
 
-fn view((lifecycle, state): (&KeyLifecycle, KeyState)) -> Value {
+fn view((lifecycle, state): (&KeyLifecycle, KeyState), output: &Output) -> Value {
     let state_name = match state {
         KeyState::Announced => "announced",
         KeyState::Signing => "signing",
@@ -263,18 +271,18 @@ fn view((lifecycle, state): (&KeyLifecycle, KeyState)) -> Value {
         KeyState::Gone => "gone",
         KeyState::Withdrawn => "withdrawn",
     };
+    let time = |at| output.time_in_table(at);
     // A withdrawn key left the key set at once and may never have signed.
-    let unless_withdrawn =
-        |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(format_time);
+    let unless_withdrawn = |at: Option<Timestamp>| at.filter(|_| state != KeyState::Withdrawn).map(time);
     json!({
         "seq": lifecycle.key.seq,
         "state": state_name,
         "kid": lifecycle.key.jwk.kid(),
-        "announced_at": format_time(lifecycle.key.announced_at),
+        "announced_at": time(lifecycle.key.announced_at),
         "signs_from": unless_withdrawn(Some(lifecycle.signs_from)),
-        "signs_until": lifecycle.signs_until.map(format_time),
+        "signs_until": lifecycle.signs_until.map(time),
         "published_until": unless_withdrawn(lifecycle.published_until),
-        "kept_until": lifecycle.kept_until.map(format_time),
-        "withdrawn_at": lifecycle.key.withdrawn_at.map(format_time),
+        "kept_until": lifecycle.kept_until.map(time),
+        "withdrawn_at": lifecycle.key.withdrawn_at.map(time),
     })
 }

@@ -9,8 +9,8 @@ use countersign_verify::{Claims, jws};
 use serde_json::{Map, Value, json};
 
 use crate::outcome::Outcome;
-use crate::output::{line, show};
-use crate::prompt::read_token;
+use crate::output::{BAD, GOOD, Output, line, line_with, show};
+use crate::token_input::{read_token, token_from};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -72,7 +72,8 @@ Exit code: 0 if the request is allowed, 1 if it is refused.")]
 }
 
 impl PolicyCommand {
-    pub(super) fn run(self, json: bool) -> Outcome {
+    pub(super) fn run(self, output: &Output) -> Outcome {
+        let json = output.is_json();
         match self {
             Self::Check { file } => match Policy::from_toml(&read(&file)?) {
                 Ok(policy) => {
@@ -97,7 +98,7 @@ impl PolicyCommand {
             },
             Self::Explain { file, method, path, token } => {
                 let policy = Policy::from_toml(&read(&file)?).map_err(|error| located(&file, &error))?;
-                let token = if token == "-" { read_token()? } else { token };
+                let token = if token == "-" { read_token()? } else { token_from(&token)? };
                 let (_, claims) = jws::decode_unverified(&token)?;
                 let claims: Claims = serde_json::from_value(claims)
                     .map_err(|error| format!("these are not the claims of an access token: {error}"))?;
@@ -181,8 +182,8 @@ fn describe(method: &str, path: &str, claims: &Claims, decision: &Decision<'_>) 
     line(&format!("          brandKey {}", claims.brand_key.as_deref().unwrap_or("-")));
     line("          not checked: signature, issuer, audience and times");
     match decision {
-        Ok(_) => line("allowed"),
-        Err(refusal) => line(&format!("refused   {refusal}")),
+        Ok(_) => line_with(GOOD, "allowed", ""),
+        Err(refusal) => line_with(BAD, "refused", &format!("   {refusal}")),
     }
 }
 

@@ -1,16 +1,18 @@
 //! `countersign user` and `countersign operator`.
 
 use clap::{Args, Subcommand};
-use countersign_issuer::records::{PrincipalKey, Username};
+use countersign_issuer::records::{Principal, PrincipalKey, Username};
 use serde_json::{Value, json};
 
-use super::arguments::without_blank;
+use super::changes;
+use super::consequences::Consequences;
 use super::export::PrincipalExport;
 use super::import::PrincipalImport;
+use super::lists::{self, without_blank};
 use super::views;
 use crate::context::Context;
-use crate::outcome::Outcome;
-use crate::output::{list, show};
+use crate::outcome::{Outcome, usage_error};
+use crate::output::Output;
 use crate::prompt::{confirm, read_secret};
 use crate::records::{PrincipalKind, Principals};
 
@@ -47,7 +49,12 @@ const UPDATE_EXAMPLES: &str = "\
 Examples:
   countersign user update jane@example.com --brand acme \\
       --password-stdin < new-password
-  countersign operator update alice.ops --role care-agent --role billing";
+  countersign user update jane@example.com --brand acme --add-role billing
+  countersign operator update alice.ops --add-brand globex
+  countersign operator update alice.ops --role care-agent,billing
+
+--role, and --brand of an operator, replaces the list, and --role '' empties it. --add-role, --remove-role and so on leave \
+the other items alone; what is removed must be there.";
 
 const DISABLE_EXAMPLES: &str = "\
 Examples:
@@ -76,8 +83,8 @@ pub(super) enum PrincipalCommand {
     Create {
         #[command(flatten)]
         name: Name,
-        /// Role in the tokens (repeatable)
-        #[arg(long = "role", value_name = "ROLE")]
+        /// Role in the tokens (repeatable, or a,b)
+        #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
         roles: Vec<String>,
         /// Read the password from standard input
         #[arg(long)]
@@ -96,22 +103,16 @@ pub(super) enum PrincipalCommand {
         #[command(flatten)]
         name: Name,
     },
-    /// Change the given settings; a new password ends all sessions
+    /// Change the given settings, and show them before and after; a new password ends all sessions
     #[command(after_help = UPDATE_EXAMPLES)]
     Update {
         #[command(flatten)]
         name: Name,
-        /// Role in the tokens (repeatable; replaces the old roles)
-        #[arg(long = "role", value_name = "ROLE")]
-        roles: Option<Vec<String>>,
-        /// Ask for a new password
-        #[arg(long, conflicts_with = "password_stdin")]
-        password: bool,
-        /// Read a new password from standard input
-        #[arg(long)]
-        password_stdin: bool,
+        #[command(flatten)]
+        settings: Box<Settings>,
     },
-    /// Disable a user or an operator and end all sessions; logins are refused
+    /// Disable a user or an operator and end all sessions; logins are refused, and access tokens
+    /// live on until they expire
     #[command(after_help = DISABLE_EXAMPLES)]
     Disable {
         #[command(flatten)]
@@ -145,13 +146,39 @@ pub(super) enum PrincipalCommand {
     },
 }
 
+/// The changes to a user or an operator.
+#[derive(Debug, Default, PartialEq, Args)]
+pub(super) struct Settings {
+    /// Role in the tokens (repeatable, or a,b; replaces the old roles)
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
+    roles: Option<Vec<String>>,
+    /// Add a role in the tokens (repeatable, or a,b)
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', conflicts_with = "roles")]
+    add_role: Vec<String>,
+    /// Remove a role in the tokens (repeatable, or a,b)
+    #[arg(long, value_name = "ROLE", conflicts_with = "roles")]
+    remove_role: Vec<String>,
+    /// Add a brand that an operator serves (repeatable, or a,b)
+    #[arg(long, value_name = "BRAND", value_delimiter = ',')]
+    add_brand: Vec<String>,
+    /// Remove a brand that an operator serves (repeatable, or a,b)
+    #[arg(long, value_name = "BRAND")]
+    remove_brand: Vec<String>,
+    /// Ask for a new password
+    #[arg(long, conflicts_with = "password_stdin")]
+    password: bool,
+    /// Read a new password from standard input
+    #[arg(long)]
+    password_stdin: bool,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct Name {
     /// Username, in upper or lower case
     username: String,
-    /// Brand of a user; for an operator to create or update, a brand to serve ('*' for all,
-    /// repeatable)
-    #[arg(long = "brand", value_name = "BRAND")]
+    /// Brand of a user; for an operator to create or update, a brand to serve ('*' for all;
+    /// repeatable, or a,b)
+    #[arg(long = "brand", value_name = "BRAND", value_delimiter = ',')]
     brands: Vec<String>,
 }
 
@@ -175,7 +202,16 @@ impl Name {
 }
 
 impl PrincipalCommand {
-    pub(super) async fn run(self, kind: PrincipalKind, context: &Context, json: bool) -> Outcome {
+    /// Returns true for a command that writes records.
+    pub(super) fn changes_records(&self) -> bool {
+        match self {
+            Self::List { .. } | Self::Show { .. } | Self::Export(_) => false,
+            Self::Import(import) => import.writes(),
+            _ => true,
+        }
+    }
+
+    pub(super) async fn run(self, kind: PrincipalKind, context: &Context, output: &Output) -> Outcome {
         let principals = Principals::new(context, kind);
         let principal = match self {
             Self::Create { name, roles, password_stdin } => {
@@ -186,40 +222,101 @@ impl PrincipalCommand {
             Self::List { brand } => {
                 let mut listing = principals.list().await?;
                 listing.records.retain(|one| brand.as_ref().is_none_or(|brand| one.brands.contains(brand)));
-                let views: Vec<Value> = listing.records.iter().map(views::principal).collect();
-                list(&views, &["username", "brands", "roles", "enabled", "id"], json);
+                let views: Vec<Value> =
+                    listing.records.iter().map(|principal| views::principal(principal, output)).collect();
+                output.list(&views, &["username", "brands", "roles", "enabled", "id"]);
                 return listing.unreadable;
             }
             Self::Show { name } => principals.find(&name.existing_key(kind)?).await?,
-            Self::Update { name, roles, password, password_stdin } => {
-                let mut principal = principals.find(&name.key(kind)?).await?;
-                if let Some(roles) = roles {
-                    principal.roles = without_blank(roles);
-                }
-                if kind == PrincipalKind::Operator && !name.brands.is_empty() {
-                    principal.brands = name.brands;
-                }
-                if password || password_stdin {
-                    let password = read_secret("New password", password_stdin)?;
-                    principals.set_password(&mut principal, &password)?;
-                }
-                principals.save_valid(&mut principal).await?;
-                principal
+            Self::Update { name, settings } => {
+                return update(&principals, kind, name, *settings, output).await;
             }
-            Self::Disable { name } => principals.disable(&name.existing_key(kind)?).await?,
+            Self::Disable { name } => {
+                let principal = principals.disable(&name.existing_key(kind)?).await?;
+                show_ended(&principals, kind, &principal, true, output);
+                return Ok(());
+            }
             Self::Enable { name } => principals.enable(&name.existing_key(kind)?).await?,
-            Self::Logout { name } => principals.end_sessions(&name.existing_key(kind)?).await?,
+            Self::Logout { name } => {
+                let principal = principals.end_sessions(&name.existing_key(kind)?).await?;
+                show_ended(&principals, kind, &principal, false, output);
+                return Ok(());
+            }
             Self::Export(command) => return command.run(&principals).await,
-            Self::Import(command) => return command.run(kind, context, json).await,
+            Self::Import(command) => return command.run(kind, context, output.is_json()).await,
             Self::Delete { name, yes } => {
                 let key = name.existing_key(kind)?;
                 confirm(&format!("Delete {}? Its refresh tokens end with it.", key.username()), yes)?;
                 principals.delete(&key).await?;
-                show(&json!({ "username": key.username(), "deleted": true }), json);
+                output.show(&json!({ "username": key.username(), "deleted": true }));
                 return Ok(());
             }
         };
-        show(&views::principal(&principal), json);
+        output.show(&views::principal(&principal, output));
         Ok(())
     }
+}
+
+async fn update(
+    principals: &Principals<'_>,
+    kind: PrincipalKind,
+    name: Name,
+    settings: Settings,
+    output: &Output,
+) -> Outcome {
+    let key = name.key(kind)?;
+    let changes_brands = !settings.add_brand.is_empty() || !settings.remove_brand.is_empty();
+    // The option --brand is part of a user's name.
+    let brands = if kind == PrincipalKind::Operator { name.brands } else { Vec::new() };
+    if settings == Settings::default() && brands.is_empty() {
+        return Err(usage_error(
+            "nothing to change: name a setting, such as --add-role ROLE or --password; --help lists them",
+        ));
+    }
+    if changes_brands && kind == PrincipalKind::User {
+        return Err(usage_error(
+            "a user belongs to one brand, which cannot change: create a user of the other brand",
+        ));
+    }
+    if changes_brands && !brands.is_empty() {
+        return Err(usage_error(
+            "--brand replaces the brands: leave it out beside --add-brand and --remove-brand",
+        ));
+    }
+    let before = principals.find(&key).await?;
+    let mut principal = before.clone();
+    if let Some(roles) = settings.roles {
+        principal.roles = without_blank(roles);
+    }
+    if !brands.is_empty() {
+        principal.brands = without_blank(brands);
+    }
+    lists::remove(&mut principal.roles, "role", settings.remove_role)?;
+    lists::add(&mut principal.roles, without_blank(settings.add_role));
+    lists::remove(&mut principal.brands, "brand", settings.remove_brand)?;
+    lists::add(&mut principal.brands, without_blank(settings.add_brand));
+    let sets_password = settings.password || settings.password_stdin;
+    if sets_password {
+        let password = read_secret("New password", settings.password_stdin)?;
+        principals.set_password(&mut principal, &password)?;
+    }
+    if principal != before {
+        principals.save_valid(&mut principal).await?;
+    }
+    let secret_change = sets_password.then_some("The password is new, and all sessions have ended.");
+    changes::show(key.username(), [&before, &principal], views::principal, secret_change, output);
+    Ok(())
+}
+
+/// Shows a principal whose sessions have ended, with the consequences.
+fn show_ended(
+    principals: &Principals<'_>,
+    kind: PrincipalKind,
+    principal: &Principal,
+    is_refused: bool,
+    output: &Output,
+) {
+    let (now, longest) = (principals.clock().now(), principals.longest_access());
+    let consequences = Consequences::of_ended_sessions(kind, is_refused, longest, now, output);
+    consequences.show_with(views::principal(principal, output), output);
 }

@@ -13,11 +13,13 @@ use countersign_verify::Timestamp;
 use serde_json::Value;
 
 use super::arguments::parse_duration;
+use super::consequences::Consequences;
 use super::views;
-use crate::outcome::{Outcome, with_remedy_if_unanswered};
-use crate::output::{format_time, line, list, show, warn};
+use crate::outcome::{NotFound, Outcome, with_remedy, with_remedy_if_unanswered};
+use crate::output::{Output, line};
 use crate::prompt::{confirm, read_secret};
 use crate::records::Clients;
+use crate::suggestions::did_you_mean;
 
 /// A secret that was used within this time counts as in use.
 const RECENT_USE: Duration = Duration::from_secs(7 * 24 * 3600);
@@ -48,8 +50,8 @@ pub(super) enum SecretCommand {
         /// Read the secret from standard input instead of generating one
         #[arg(long)]
         secret_stdin: bool,
-        /// Let the client's other secrets expire after this time, e.g. 7d, 12h or 90s
-        #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+        /// Let the client's other secrets expire after this time, such as 7d, 12h or 90s
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
         expire_others: Option<Duration>,
     },
     /// List the secrets with age, expiry and, from the audit logs, last use
@@ -67,6 +69,7 @@ pub(super) enum SecretCommand {
         /// Client id
         client_id: String,
         /// Id of the secret, from `client secret list`
+        #[arg(allow_hyphen_values = true)]
         secret_id: String,
         /// Audit log of a function; warn if the secret is in use (repeatable)
         #[arg(long = "audit-log", value_name = "FILE")]
@@ -103,15 +106,15 @@ impl NewSecret {
     }
 
     /// Shows a record and, this once, a generated secret.
-    pub(super) fn show_with(&self, mut record: Value, json: bool) {
+    pub(super) fn show_with(&self, mut record: Value, output: &Output) {
         match self {
-            Self::Chosen(..) => show(&record, json),
-            Self::Generated(secret, _) if json => {
+            Self::Chosen(..) => output.show(&record),
+            Self::Generated(secret, _) if output.is_json() => {
                 record["client_secret"] = secret.expose().into();
-                show(&record, true);
+                output.show(&record);
             }
             Self::Generated(secret, _) => {
-                show(&record, false);
+                output.show(&record);
                 line("");
                 line(&format!("client_secret  {}", secret.expose()));
                 line("It is not stored and cannot be shown again.");
@@ -121,10 +124,15 @@ impl NewSecret {
 }
 
 impl SecretCommand {
-    pub(super) async fn run(self, clients: &Clients<'_>, json: bool) -> Outcome {
+    /// Returns true for a command that writes records.
+    pub(super) fn changes_records(&self) -> bool {
+        !matches!(self, Self::List { .. })
+    }
+
+    pub(super) async fn run(self, clients: &Clients<'_>, output: &Output) -> Outcome {
         match self {
             Self::Add { client_id, secret_stdin, expire_others } => {
-                add(clients, &client_id, secret_stdin, expire_others, json).await
+                add(clients, &client_id, secret_stdin, expire_others, output).await
             }
             Self::List { client_id, audit_logs } => {
                 let client = clients.find(&client_id).await?;
@@ -134,20 +142,22 @@ impl SecretCommand {
                     .secrets
                     .iter()
                     .map(|secret| {
-                        let mut shown = views::secret(secret);
-                        shown["age"] = ago(now, secret.created).into();
+                        let mut shown = views::secret_in_table(secret, output);
+                        if output.is_json() {
+                            shown["age"] = ago(now, secret.created).into();
+                        }
                         shown["last_used"] = match &uses {
                             None => "unknown".into(),
-                            Some(uses) => uses.get(&secret.id).copied().map(format_time).into(),
+                            Some(uses) => uses.get(&secret.id).map(|at| output.time_in_table(*at)).into(),
                         };
                         shown
                     })
                     .collect();
-                list(&secrets, &["id", "kind", "created", "age", "expires", "last_used"], json);
+                output.list(&secrets, &["id", "kind", "created", "expires", "last_used"]);
                 Ok(())
             }
             Self::Revoke { client_id, secret_id, audit_logs, yes } => {
-                revoke(clients, &client_id, &secret_id, &audit_logs, yes, json).await
+                revoke(clients, &client_id, &secret_id, &audit_logs, yes, output).await
             }
         }
     }
@@ -158,14 +168,14 @@ async fn add(
     client_id: &str,
     secret_stdin: bool,
     expire_others: Option<Duration>,
-    json: bool,
+    output: &Output,
 ) -> Outcome {
     let now = clients.clock().now();
     let mut client = clients.find(client_id).await?;
     // An expired secret only takes the place of a new one.
     client.secrets.retain(|secret| secret.is_live(now));
     if client.secrets.len() >= MAX_SECRETS {
-        return Err(too_many_secrets(&client).into());
+        return Err(too_many_secrets(&client, output).into());
     }
     if let Some(time) = expire_others {
         let end = now.plus(time);
@@ -183,9 +193,9 @@ async fn add(
         );
         with_remedy_if_unanswered(error, remedy)
     })?;
-    secret.show_with(views::secret(stored), json);
+    secret.show_with(views::secret(stored, output), output);
     for endless in client.secrets.iter().filter(|one| one.id != stored.id && one.expires.is_none()) {
-        warn(&format!(
+        output.warn(&format!(
             "secret {} does not expire; revoke it once the new one is in use, or give --expire-others",
             endless.id
         ));
@@ -199,30 +209,33 @@ async fn revoke(
     secret_id: &str,
     audit_logs: &[PathBuf],
     yes: bool,
-    json: bool,
+    output: &Output,
 ) -> Outcome {
     let client = clients.find(client_id).await?;
     if !client.secrets.iter().any(|secret| secret.id == secret_id) {
-        return Err(format!("{client_id} has no secret {secret_id}; see `client secret list`").into());
+        let error = NotFound(format!("{client_id} has no secret {secret_id}; see `client secret list`"));
+        let ids = client.secrets.iter().map(|secret| secret.id.as_str());
+        return Err(with_remedy(error, did_you_mean(secret_id, ids)));
     }
-    let warnings = warnings(&client, secret_id, audit_logs, clients.clock().now())?;
+    let warnings = warnings(&client, secret_id, audit_logs, clients.clock().now(), output)?;
     if yes {
         for warning in &warnings {
-            warn(warning);
+            output.warn(warning);
         }
     }
     let question = format!("Revoke secret {secret_id} of {client_id}?");
     confirm(&warnings.into_iter().chain([question]).collect::<Vec<_>>().join(" "), yes)?;
     let changed =
         clients.change(client_id, |client| client.secrets.retain(|one| one.id != secret_id)).await?;
-    show(&views::client(&changed), json);
+    let consequences = Consequences::of_revoked_secret(&changed, clients.clock().now(), output);
+    consequences.show_with(views::client(&changed, output), output);
     Ok(())
 }
 
 /// Names the secrets of a client that can have no other one.
-fn too_many_secrets(client: &Client) -> String {
+fn too_many_secrets(client: &Client, output: &Output) -> String {
     let id = &client.client_id;
-    let named = |secret: &ClientSecret| format!("{} (created {})", secret.id, format_time(secret.created));
+    let named = |secret: &ClientSecret| format!("{} (created {})", secret.id, output.time(secret.created));
     let secrets: Vec<String> = client.secrets.iter().map(named).collect();
     format!(
         "{id} has {MAX_SECRETS} live secrets: {}; revoke one with `countersign client secret revoke {id} SECRET_ID`. If \
@@ -242,12 +255,13 @@ fn warnings(
     secret_id: &str,
     audit_logs: &[PathBuf],
     now: Timestamp,
+    output: &Output,
 ) -> Outcome<Vec<String>> {
     let mut warnings = Vec::new();
     if let Some(used) = last_uses(audit_logs)?.remove(secret_id)
         && now.since(used) < RECENT_USE
     {
-        warnings.push(format!("It was used {} ago, at {}.", ago(now, used), format_time(used)));
+        warnings.push(format!("It was last used at {}.", output.time(used)));
     }
     if !client.secrets.iter().any(|secret| secret.id != secret_id && secret.is_live(now)) {
         warnings.push(format!("{} has no other live secret.", client.client_id));

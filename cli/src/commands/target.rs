@@ -3,21 +3,27 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
+use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::Region;
-use aws_sdk_dynamodb::config::ProvideCredentials;
+use aws_sdk_dynamodb::config::retry::RetryConfig;
+use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
+use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials};
 use clap::Args;
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{DEFAULT_TABLE_PREFIX, StoreConfig, Variables};
 use countersign_issuer::keys::{KeyTable, Ring, Rotator};
 use countersign_issuer::random::Random;
-use countersign_issuer::store::{HttpsClient, StoreError, dynamodb, table_shapes};
+use countersign_issuer::store::{AwsConfig, HttpsClient, StoreError, dynamodb, table_shapes};
 use countersign_issuer::tokens::IssuerUrl;
 use countersign_verify::{Clock, with_causes};
 
 use crate::context::Context;
 use crate::outcome::{AnyError, Outcome, WithRemedy, store_error};
+
+/// The account is shown for a person's information: no command waits for it for long.
+const IDENTITY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags that choose an issuer.
 #[derive(Debug, Clone, Args)]
@@ -38,33 +44,6 @@ pub(super) struct Target {
 pub(super) type Lookup = Box<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 impl Target {
-    /// The records' store. Needs no access to the key that encrypts signing keys.
-    pub(super) async fn context(&self) -> Outcome<Context> {
-        let lookup = self.lookup().await?;
-        let issuer = Variables::read(&*lookup, |variables| {
-            Some(variables.optional("COUNTERSIGN_ISSUER", IssuerUrl::from_str))
-        })?;
-        Ok(Context::new(store_config(&lookup)?, issuer))
-    }
-
-    /// Reads the signing keys' public halves. Needs no access to the key that encrypts signing
-    /// keys.
-    pub(super) async fn ring(&self) -> Outcome<Ring> {
-        let config = store_config(&self.lookup().await?)?;
-        Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.schedule).await?)
-    }
-
-    /// Changes the signing keys, and so needs the key that encrypts them.
-    pub(super) async fn rotator(&self) -> Outcome<Rotator> {
-        let lookup = self.lookup().await?;
-        let (config, envelope) = StoreConfig::with_envelope_from_lookup(&lookup)
-            .map_err(|error| with_credentials_remedy(error.into(), &lookup))?;
-        let envelope = envelope.into_envelope(&config.aws);
-        let db = dynamodb(&config.aws);
-        let (clock, random, audit) = (Clock::system(), Random::system(), AuditLog::tracing());
-        Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
-    }
-
     /// The environment, overridden by AWS's credential chain (profiles, SSO, roles) and by the
     /// flags.
     pub(super) async fn lookup(&self) -> Outcome<Lookup> {
@@ -130,6 +109,67 @@ impl Target {
         );
         WithRemedy { source: error, remedy }.into()
     }
+}
+
+/// The records' store. Needs no access to the key that encrypts signing keys.
+pub(super) fn context(lookup: &Lookup) -> Outcome<Context> {
+    let issuer = Variables::read(&**lookup, |variables| {
+        Some(variables.optional("COUNTERSIGN_ISSUER", IssuerUrl::from_str))
+    })?;
+    Ok(Context::new(store_config(lookup)?, issuer))
+}
+
+/// Reads the signing keys' public halves. Needs no access to the key that encrypts signing keys.
+pub(super) async fn ring(lookup: &Lookup) -> Outcome<Ring> {
+    let config = store_config(lookup)?;
+    Ok(KeyTable::new(dynamodb(&config.aws), &config.table_prefix).ring(&config.schedule).await?)
+}
+
+/// Changes the signing keys, and so needs the key that encrypts them.
+pub(super) fn rotator(lookup: &Lookup) -> Outcome<Rotator> {
+    let (config, envelope) = StoreConfig::with_envelope_from_lookup(lookup)
+        .map_err(|error| with_credentials_remedy(error.into(), lookup))?;
+    let envelope = envelope.into_envelope(&config.aws);
+    let db = dynamodb(&config.aws);
+    let (clock, random, audit) = (Clock::system(), Random::system(), AuditLog::tracing());
+    Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
+}
+
+/// Describes what a command is about to change: the tables, the account and the region. Returns
+/// nothing if the configuration is incomplete, which the command itself reports.
+pub(super) async fn describe(lookup: &Lookup) -> Option<String> {
+    let config = store_config(lookup).ok()?;
+    let StoreConfig { aws, table_prefix, .. } = &config;
+    let own_sts = lookup("AWS_ENDPOINT_URL_STS").filter(|endpoint| !endpoint.is_empty());
+    let mut place = Vec::new();
+    if aws.endpoint.is_none() || own_sts.is_some() {
+        place.push(match account(aws, own_sts.as_deref()).await {
+            Ok(account) => format!("account {account}"),
+            Err(error) => format!("an account that STS does not name ({error})"),
+        });
+    }
+    place.push(format!("region {}", aws.region));
+    place.extend(aws.endpoint.as_ref().map(|endpoint| format!("at {endpoint}")));
+    Some(format!("This changes the tables {table_prefix}* in {}.", place.join(", ")))
+}
+
+/// Asks AWS whose credentials these are. That needs no permission.
+async fn account(aws: &AwsConfig, endpoint: Option<&str>) -> Result<String, String> {
+    let session = aws.session_token.clone();
+    let credentials =
+        Credentials::new(&aws.access_key_id, &aws.secret_access_key, session, None, "environment");
+    let mut config = aws_sdk_sts::Config::builder()
+        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
+        .region(Region::new(aws.region.clone()))
+        .credentials_provider(credentials)
+        .retry_config(RetryConfig::disabled())
+        .timeout_config(TimeoutConfig::builder().operation_timeout(IDENTITY_TIMEOUT).build())
+        .http_client(aws.https.clone());
+    config.set_endpoint_url(endpoint.filter(|endpoint| !endpoint.is_empty()).map(Into::into));
+    let asked = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
+    let identity = asked.map_err(|error| with_causes(&error))?;
+    let (account, arn) = (identity.account.unwrap_or_default(), identity.arn.unwrap_or_default());
+    Ok(format!("{account} ({arn})"))
 }
 
 /// Reads the store's configuration.

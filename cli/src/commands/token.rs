@@ -1,16 +1,18 @@
 //! `countersign token`.
 
-use std::fs;
-use std::path::PathBuf;
-use std::time::Duration;
+mod diagnosis;
+mod key_set;
+
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
-use countersign_verify::{Claims, Clock, JwkSet, Timestamp, Verifier, jws};
+use countersign_verify::{Claims, Clock, Timestamp, Verified, Verifier, jws};
 use serde_json::json;
 
-use crate::outcome::Outcome;
-use crate::output::{format_time, line, pretty_json, show};
-use crate::prompt::read_token;
+use self::diagnosis::{Diagnosis, Expected};
+use crate::outcome::{Invalid, Outcome, with_remedy};
+use crate::output::{GOOD, Output, line, line_with, pretty_json};
+use crate::token_input::{read_token, read_token_text, token_from};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -34,7 +36,8 @@ Example:
   curl … | countersign token verify --jwks jwks.json \\
       --issuer https://issuer.example.com --audience https://api.example.com
 
-The token, or a token response, is read from standard input.
+The token is read from standard input, alone, in a token response, or after `Bearer`. If it is not valid, the claims that \
+differ are shown.
 
 Exit code: 0 if the token is valid, 1 if it is not.")]
     Verify {
@@ -51,36 +54,34 @@ Exit code: 0 if the token is valid, 1 if it is not.")]
 }
 
 impl TokenCommand {
-    pub(super) fn run(self, clock: &Clock, json: bool) -> Outcome {
+    pub(super) fn run(self, clock: &Clock, output: &Output) -> Outcome {
         match self {
             Self::Inspect => {
-                let (header, claims) = jws::decode_unverified(&read_token()?)?;
+                let (header, claims) = jws::decode_unverified(&read_token()?)
+                    .map_err(|error| Invalid(format!("this is no JWT: {error}")))?;
                 let shown = json!({ "verified": false, "header": header, "claims": claims });
-                if json {
-                    show(&shown, true);
+                if output.is_json() {
+                    output.show(&shown);
                 } else {
                     pretty_json(&shown);
                 }
                 Ok(())
             }
             Self::Verify { jwks, issuer, audience } => {
-                let saved =
-                    fs::read_to_string(&jwks).map_err(|error| format!("{}: {error}", jwks.display()))?;
-                let keys =
-                    JwkSet::from_json(&saved).map_err(|error| format!("{}: {error}", jwks.display()))?;
-                let builder =
-                    Verifier::builder(issuer).keys(keys.clone()).clock(clock.clone()).accept_typ_jwt();
-                let builder = match &audience {
-                    Some(audience) => builder.audience(audience),
-                    // No API acts on this token: a person reads that the audience was not checked.
-                    None => builder.dangerously_accept_any_audience(),
+                let token = match verify(&jwks, &issuer, audience.as_deref(), clock, output)? {
+                    Ok(token) => token,
+                    Err(diagnosis) => {
+                        if output.is_json() {
+                            output.show(&diagnosis.as_json());
+                        }
+                        return Err(with_remedy(Invalid(diagnosis.message()), diagnosis.remedy()));
+                    }
                 };
-                let token = builder.build()?.verify_with(&read_token()?, &keys);
-                let token = token.map_err(|error| format!("the token is not valid: {error}"))?;
-                if json {
-                    show(&json!({ "valid": true, "kid": token.kid(), "claims": *token }), true);
+                if output.is_json() {
+                    output.show(&json!({ "valid": true, "kid": token.kid(), "claims": *token }));
                 } else {
-                    for text in describe(&token, token.kid(), audience.is_some(), clock.now()) {
+                    line_with(GOOD, "valid", "");
+                    for text in describe(&token, token.kid(), audience.is_some(), output) {
                         line(&text);
                     }
                 }
@@ -90,8 +91,34 @@ impl TokenCommand {
     }
 }
 
+/// Verifies the token on standard input. The inner result is that of the verification.
+fn verify(
+    jwks: &Path,
+    issuer: &str,
+    audience: Option<&str>,
+    clock: &Clock,
+    output: &Output,
+) -> Outcome<Result<Verified, Diagnosis>> {
+    let keys = key_set::read(jwks)?;
+    let builder = Verifier::builder(issuer).keys(keys.clone()).clock(clock.clone()).accept_typ_jwt();
+    let builder = match audience {
+        Some(audience) => builder.audience(audience),
+        // No API acts on this token: a person reads that the audience was not checked.
+        None => builder.dangerously_accept_any_audience(),
+    };
+    let verifier = builder.build()?;
+    let token = match token_from(&read_token_text()?) {
+        Ok(token) => token,
+        Err(error) => return Ok(Err(Diagnosis::unreadable(error.to_string()))),
+    };
+    Ok(verifier.verify_with(&token, &keys).map_err(|error| {
+        let expected = Expected { issuer, audience, keys: &keys, now: clock.now() };
+        Diagnosis::new(&token, error, &expected, output)
+    }))
+}
+
 /// The claims by their names, each on a line; absent claims are left out.
-fn describe(claims: &Claims, kid: &str, audience_checked: bool, now: Timestamp) -> Vec<String> {
+fn describe(claims: &Claims, kid: &str, audience_checked: bool, output: &Output) -> Vec<String> {
     let (issued, expires) = (Timestamp::from_seconds(claims.iat), Timestamp::from_seconds(claims.exp));
     let unchecked = if audience_checked { "" } else { " (not checked: no --audience)" };
     let members = [
@@ -104,26 +131,17 @@ fn describe(claims: &Claims, kid: &str, audience_checked: bool, now: Timestamp) 
         ("roles", Some(claims.roles.join(" ")).filter(|roles| !roles.is_empty())),
         ("operator", claims.operator.clone()),
         ("brandKey", claims.brand_key.clone()),
-        ("iat", Some(format_time(issued))),
-        ("exp", Some(format!("{} ({} left)", format_time(expires), format_rounded(expires.since(now))))),
+        ("iat", Some(output.time(issued))),
+        ("exp", Some(output.time(expires))),
     ];
-    let present = members.into_iter().filter_map(|(name, value)| Some(format!("{name:<9}  {}", value?)));
-    std::iter::once("valid".to_owned()).chain(present).collect()
-}
-
-/// A duration in its two largest units.
-fn format_rounded(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    match (seconds / 3600, seconds % 3600 / 60, seconds % 60) {
-        (0, 0, seconds) => format!("{seconds} s"),
-        (0, minutes, seconds) => format!("{minutes} min {seconds} s"),
-        (hours, minutes, _) => format!("{hours} h {minutes} min"),
-    }
+    members.into_iter().filter_map(|(name, value)| Some(format!("{name:<9}  {}", value?))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot set itself up has failed")]
+
+    use jiff::tz::TimeZone;
 
     use super::*;
 
@@ -135,12 +153,12 @@ mod tests {
             "scope": "reports:read reports:write", "roles": ["reporting"], "operator": "alice.ops",
             "brandKey": "acme",
         });
-        let now = Timestamp::from_seconds(1_795_303_333);
-        let whole = describe(&serde_json::from_value(claims.clone()).unwrap(), "3NrjDqz", true, now);
+        let clock = Clock::new(|| Timestamp::from_seconds(1_795_303_333));
+        let output = Output::new(false, clock, TimeZone::UTC);
+        let whole = describe(&serde_json::from_value(claims.clone()).unwrap(), "3NrjDqz", true, &output);
         assert_eq!(
             whole.join("\n"),
-            "valid\n\
-             iss        http://127.0.0.1:3000\n\
+            "iss        http://127.0.0.1:3000\n\
              kid        3NrjDqz\n\
              sub        demo-service\n\
              client_id  demo-service\n\
@@ -149,15 +167,15 @@ mod tests {
              roles      reporting\n\
              operator   alice.ops\n\
              brandKey   acme\n\
-             iat        2026-11-21T23:22:12Z\n\
-             exp        2026-11-22T00:22:12Z (59 min 59 s left)"
+             iat        2026-11-21 23:22:12 +00:00 (1 s ago)\n\
+             exp        2026-11-22 00:22:12 +00:00 (in 59 min 59 s)"
         );
 
         claims["roles"] = json!([]);
         for absent in ["scope", "operator", "brandKey"] {
             claims.as_object_mut().unwrap().remove(absent);
         }
-        let text = describe(&serde_json::from_value(claims).unwrap(), "3NrjDqz", false, now).join("\n");
+        let text = describe(&serde_json::from_value(claims).unwrap(), "3NrjDqz", false, &output).join("\n");
         assert!(
             text.contains("\naud        https://api.example.com (not checked: no --audience)\niat "),
             "{text}"

@@ -3,12 +3,13 @@
 use countersign_issuer::credentials::ClientSecret;
 use countersign_issuer::records::{Client, Principal, PrincipalKey};
 use countersign_issuer::store::Record;
+use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 
-use crate::output::format_time;
+use crate::output::Output;
 
-pub(super) fn client(client: &Client) -> Value {
-    let secrets: Vec<Value> = client.secrets.iter().map(secret).collect();
+pub(super) fn client(client: &Client, output: &Output) -> Value {
+    let secrets: Vec<Value> = client.secrets.iter().map(|one| secret_in_table(one, output)).collect();
     json!({
         "client_id": client.client_id,
         "name": client.name,
@@ -21,29 +22,39 @@ pub(super) fn client(client: &Client) -> Value {
         "operators": client.operators,
         "require_operator": client.require_operator,
         "audiences": client.audiences,
-        "access_ttl": client.access_ttl,
-        "refresh_ttl": client.refresh_ttl,
-        "refresh_idle": client.refresh_idle,
+        "access_ttl": output.lifetime(client.access_ttl),
+        "refresh_ttl": output.lifetime(client.refresh_ttl),
+        "refresh_idle": client.refresh_idle.map(|seconds| output.lifetime(seconds)),
         "max_login_failures": client.max_login_failures,
         "username_claim": client.username_claim,
         "typ": client.typ,
         "secrets": secrets,
-        "created": format_time(client.created),
-        "updated": format_time(client.updated),
+        "created": output.time(client.created),
+        "updated": output.time(client.updated),
         "version": client.version,
     })
 }
 
-pub(super) fn secret(secret: &ClientSecret) -> Value {
+/// A secret alone.
+pub(super) fn secret(secret: &ClientSecret, output: &Output) -> Value {
+    secret_with(secret, |at| output.time(at))
+}
+
+/// A secret as a row of a table.
+pub(super) fn secret_in_table(secret: &ClientSecret, output: &Output) -> Value {
+    secret_with(secret, |at| output.time_in_table(at))
+}
+
+fn secret_with(secret: &ClientSecret, time: impl Fn(Timestamp) -> String) -> Value {
     json!({
         "id": secret.id,
         "kind": secret.scheme(),
-        "created": format_time(secret.created),
-        "expires": secret.expires.map(format_time),
+        "created": time(secret.created),
+        "expires": secret.expires.map(time),
     })
 }
 
-pub(super) fn principal(principal: &Principal) -> Value {
+pub(super) fn principal(principal: &Principal, output: &Output) -> Value {
     let key = principal.key();
     json!({
         "username": PrincipalKey::parse(&key).map(|key| key.username().to_owned()),
@@ -51,9 +62,9 @@ pub(super) fn principal(principal: &Principal) -> Value {
         "brands": principal.brands,
         "roles": principal.roles,
         "enabled": principal.enabled,
-        "sessions_valid_from": format_time(principal.sessions_valid_from),
-        "created": format_time(principal.created),
-        "updated": format_time(principal.updated),
+        "sessions_valid_from": output.time(principal.sessions_valid_from),
+        "created": output.time(principal.created),
+        "updated": output.time(principal.updated),
         "version": principal.version,
     })
 }

@@ -270,7 +270,8 @@ async fn signing_keys_are_listed_and_withdrawn_with_the_consequences() {
         "log in again",
         "if it reaches the issuer and honours the JWKS's max-age",
         "only when a token names an unknown key (go-oidc",
-        &format!("until a token under {next}, which signs from {signs_from}, reaches them"),
+        &format!("until a token under {next}, which signs from "),
+        ", reaches them. Restart those",
         successor,
     ] {
         assert!(text.contains(consequence), "{consequence} in {text}");
@@ -373,10 +374,11 @@ async fn the_largest_token_of_a_client_fits_into_a_header() {
     };
 
     let output = shell.run(&create("small", 10), "");
-    assert!(output.status.success() && output.stderr.is_empty());
+    assert!(output.status.success());
+    assert!(!String::from_utf8(output.stderr).unwrap().contains("warning"));
     let output = shell.run(&format!("--json {}", create("large", 80)), "");
     let warning = String::from_utf8(output.stderr).unwrap();
-    assert!(warning.starts_with("warning: the client's largest access token would have 7."), "{warning}");
+    assert!(warning.contains(r#""the client's largest access token would have 7."#), "{warning}");
     let client: Value = serde_json::from_slice(&output.stdout).unwrap();
     let secret = client["client_secret"].as_str().unwrap().to_owned();
     let token = log_in("large", &secret).await;

@@ -11,8 +11,12 @@
 
 mod administration;
 mod answered;
+mod closed_pipe;
 mod dev;
 mod doctor;
+mod failures;
+mod help;
+mod hints;
 mod import;
 mod lost_answers;
 mod pipe;
@@ -20,4 +24,7 @@ mod policy;
 mod previous_releases;
 mod proxy;
 mod shell;
+mod terminal;
+mod tokens;
+mod updates;
 mod username_claim;

@@ -8,13 +8,18 @@ use countersign_issuer::tokens::ClientRules;
 use countersign_verify::Timestamp;
 
 use super::finding::Finding;
-use crate::output::format_time;
+use crate::output::Output;
 
 const CHECK: &str = "clients";
 
 /// Reports records that cannot be read, and enabled clients that break a rule or have no secret
 /// that lasts.
-pub(super) async fn check(clients: &Table<Client>, rules: &ClientRules, now: Timestamp) -> Vec<Finding> {
+pub(super) async fn check(
+    clients: &Table<Client>,
+    rules: &ClientRules,
+    now: Timestamp,
+    output: &Output,
+) -> Vec<Finding> {
     let records = match clients.list().await {
         Ok(records) => records,
         Err(error) => {
@@ -25,7 +30,7 @@ pub(super) async fn check(clients: &Table<Client>, rules: &ClientRules, now: Tim
     let mut findings: Vec<Finding> = records
         .into_iter()
         .flat_map(|record| match record {
-            Ok(client) => [check_rules(&client, rules), check_secrets(&client, now)].concat(),
+            Ok(client) => [check_rules(&client, rules), check_secrets(&client, now, output)].concat(),
             Err(error) => vec![Finding::broken(
                 CHECK,
                 error.to_string(),
@@ -54,7 +59,7 @@ fn check_rules(client: &Client, rules: &ClientRules) -> Vec<Finding> {
 }
 
 /// Reports an enabled client that has no live secret, or one that expires soon.
-fn check_secrets(client: &Client, now: Timestamp) -> Vec<Finding> {
+fn check_secrets(client: &Client, now: Timestamp, output: &Output) -> Vec<Finding> {
     if !client.enabled {
         return Vec::new();
     }
@@ -78,12 +83,7 @@ fn check_secrets(client: &Client, now: Timestamp) -> Vec<Finding> {
     };
     let latest = ending.filter_map(|secret| secret.expires).max();
     let found = latest.map(|end| {
-        let left = format_duration(end.since(now));
-        Finding::warning(
-            CHECK,
-            format!("{which} of {id} expires at {} ({left} left)", format_time(end)),
-            remedy,
-        )
+        Finding::warning(CHECK, format!("{which} of {id} expires at {}", output.time(end)), remedy)
     });
     found.into_iter().collect()
 }

@@ -1,5 +1,9 @@
 //! The result of one check.
 
+use clap::builder::styling::Style;
+
+use crate::output::{BAD, DUBIOUS, GOOD};
+
 /// The result of one check, with a remedy unless all is well.
 #[derive(Debug, Clone)]
 pub(super) struct Finding {
@@ -23,6 +27,14 @@ impl State {
             Self::Ok => "ok",
             Self::Warning => "warning",
             Self::Broken => "broken",
+        }
+    }
+
+    pub(super) fn style(self) -> Style {
+        match self {
+            Self::Ok => GOOD,
+            Self::Warning => DUBIOUS,
+            Self::Broken => BAD,
         }
     }
 }

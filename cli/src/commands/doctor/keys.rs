@@ -8,12 +8,17 @@ use countersign_verify::Timestamp;
 
 use super::Lookup;
 use super::finding::Finding;
-use crate::output::format_time;
+use crate::output::Output;
 
 /// Rotation runs every hour; one that is later than this was missed.
 const ROTATION_GRACE: Duration = Duration::from_secs(24 * 3600);
 
-pub(super) fn check_ring(ring: &Ring, now: Timestamp, schedule: &RotationSchedule) -> Vec<Finding> {
+pub(super) fn check_ring(
+    ring: &Ring,
+    now: Timestamp,
+    schedule: &RotationSchedule,
+    output: &Output,
+) -> Vec<Finding> {
     const CHECK: &str = "keys";
     let Some(signing) = ring.signing(now) else {
         return vec![Finding::broken(
@@ -37,13 +42,13 @@ pub(super) fn check_ring(ring: &Ring, now: Timestamp, schedule: &RotationSchedul
     } else {
         findings.push(Finding::ok(
             CHECK,
-            format!("{kid} has been signing since {}", format_time(signing.signs_from)),
+            format!("{kid} has been signing since {}", output.time(signing.signs_from)),
         ));
     }
     match ring.announced(now) {
         Some(next) => findings.push(Finding::ok(
             CHECK,
-            format!("{} is announced, and signs from {}", next.key.jwk.kid(), format_time(next.signs_from)),
+            format!("{} is announced, and signs from {}", next.key.jwk.kid(), output.time(next.signs_from)),
         )),
         None => findings.push(Finding::broken(
             CHECK,

@@ -14,7 +14,7 @@ use crate::store::circuit_breaker::CircuitBreaker;
 use crate::store::table::{Record, StoreError, Table};
 
 /// A change takes effect within this time: a client that is disabled, a secret that is revoked.
-const FRESHNESS: Duration = Duration::from_secs(60);
+pub const FRESHNESS: Duration = Duration::from_secs(60);
 /// Before a credential is rejected, a record older than this is read again: the client may just
 /// have been created or given a new secret, and the key of a token may just have been made. The
 /// limit is the same for known and unknown names, because otherwise the time of a refusal would

@@ -239,6 +239,20 @@ impl<R: Record> Table<R> {
         Ok(records)
     }
 
+    /// Returns some of the records that can be read, at most `count`: for a hint, which may miss
+    /// one. A table may have millions.
+    pub async fn list_some(&self, count: usize) -> Result<Vec<R>, StoreError> {
+        let mut pages = self.db.scan().table_name(&self.name).into_paginator().items().send();
+        let mut records = Vec::new();
+        while records.len() < count
+            && let Some(item) = pages.next().await
+        {
+            let item = item.map_err(|error| StoreError::from_sdk("scan", error))?;
+            records.extend(self.read(item).ok());
+        }
+        Ok(records)
+    }
+
     /// Returns one text attribute of every item that has it, with the item's key. Unlike
     /// [`list`](Self::list) it keeps nothing else of an item in memory.
     pub async fn list_attribute(&self, name: &str) -> Result<Vec<(String, String)>, StoreError> {
@@ -290,8 +304,8 @@ impl<R: Record> Table<R> {
     }
 
     /// Writes a record under the condition of `request`. Returns false if the condition failed and
-    /// another record is stored: the SDK repeats a write whose answer was lost, and the condition of
-    /// the repeated write fails because of the first one.
+    /// another record is stored: the SDK repeats a write whose answer was lost, and the condition
+    /// of the repeated write fails because of the first one.
     async fn put(&self, record: &R, request: PutItemFluentBuilder) -> Result<bool, StoreError> {
         let item = Self::write(record)?;
         let request = request.table_name(&self.name).set_item(Some(item.clone()));

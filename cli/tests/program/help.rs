@@ -1,0 +1,130 @@
+//! The help, the completions and the man pages.
+
+use std::collections::BTreeSet;
+use std::process::Output;
+
+use crate::pipe;
+
+fn run(arguments: &[&str]) -> Output {
+    pipe::run(arguments, [], "")
+}
+
+fn stdout(output: Output) -> String {
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// The commands without subcommands, as the help names them: `client secret add`.
+pub(crate) fn leaves() -> BTreeSet<String> {
+    let mut leaves = BTreeSet::new();
+    for_each_command(&mut |path, subcommands, _| {
+        // An import from a file is a command beside its subcommand `spring`.
+        if subcommands.is_empty() || path.last() == Some(&"import") {
+            leaves.insert(path.join(" "));
+        }
+    });
+    leaves
+}
+
+/// Passes the path of every command, its subcommands and its help to `visit`.
+fn for_each_command(visit: &mut impl FnMut(&[&str], &[String], &str)) {
+    fn walk(path: &[&str], visit: &mut impl FnMut(&[&str], &[String], &str)) {
+        let output = run(&[path, &["--help"]].concat());
+        assert!(output.status.success(), "{path:?}");
+        let help = stdout(output);
+        let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+        let listed = listed.take_while(|line| !line.is_empty());
+        // A longer indentation goes on with a description.
+        let names = listed.filter_map(|line| line.strip_prefix("  ").filter(|line| !line.starts_with(' ')));
+        let names = names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help");
+        let subcommands: Vec<String> = names.map(str::to_owned).collect();
+        visit(path, &subcommands, &help);
+        for name in &subcommands {
+            walk(&[path, &[name.as_str()]].concat(), visit);
+        }
+    }
+    walk(&[], visit);
+}
+
+#[test]
+fn every_command_has_an_example_of_itself_in_its_help() {
+    let mut count = 0;
+    for_each_command(&mut |path, _, help| {
+        count += 1;
+        let (_, examples) = help.split_once("\nExample").unwrap_or_else(|| panic!("{path:?} has no example"));
+        let command = [&["countersign"], path].concat().join(" ");
+        assert!(examples.contains(&command), "{command} in {examples}");
+    });
+    assert!(count >= 50, "{count}");
+}
+
+#[test]
+fn the_help_of_an_update_shows_no_default_and_that_of_a_creation_does() {
+    let help = |command| stdout(run(&["client", command, "--help"]));
+    let create = help("create").split_whitespace().collect::<Vec<_>>().join(" ");
+    let update = help("update");
+    for default in ["1h", "30d", "off", "at+jwt", "all scopes of the client"] {
+        assert!(create.contains(&format!("[default: {default}]")), "{default} in {create}");
+    }
+    let (options, _) = update.split_once("\nIssuer:").unwrap();
+    assert!(!options.contains("[default"), "{options}");
+    for option in ["grant", "scope", "default-scope", "role", "brand", "operator", "audience"] {
+        for change in ["add", "remove"] {
+            assert!(update.contains(&format!("--{change}-{option} ")), "--{change}-{option} in {update}");
+            assert!(!create.contains(&format!("--{change}-{option} ")), "{create}");
+        }
+    }
+}
+
+#[test]
+fn completions_of_each_shell_know_every_command_and_option() {
+    for (shell, start) in [
+        ("bash", "_countersign()"),
+        ("zsh", "#compdef countersign"),
+        ("fish", "# Print an optspec"),
+        ("powershell", "using namespace"),
+    ] {
+        let script = stdout(run(&["completions", shell]));
+        assert!(script.contains(start), "{shell}: {}", &script[..200]);
+        for word in ["withdraw", "completions", "spring", "add-scope", "refresh-idle"] {
+            assert!(script.contains(word), "{word} in the completions of {shell}");
+        }
+        // The generator for fish has two levels of commands.
+        assert_eq!(script.contains("expire-others"), shell != "fish", "{shell}");
+    }
+    assert_eq!(run(&["completions", "tcsh"]).status.code(), Some(2));
+}
+
+#[test]
+fn bash_accepts_its_completions() {
+    let script = stdout(run(&["completions", "bash"]));
+    let line = format!(
+        "{script}\nCOMP_WORDS=(countersign key wi); COMP_CWORD=2; _countersign countersign wi key; echo ${{COMPREPLY[@]}}"
+    );
+    let Ok(bash) = std::process::Command::new("bash").args(["-c", &line]).output() else {
+        return;
+    };
+    assert_eq!(
+        String::from_utf8(bash.stdout).unwrap(),
+        "withdraw\n",
+        "{}",
+        String::from_utf8_lossy(&bash.stderr)
+    );
+}
+
+#[test]
+fn there_is_a_man_page_for_each_command() {
+    let page = stdout(run(&["man"]));
+    assert!(page.contains(".TH countersign 1") && page.contains("withdraw"), "{page}");
+    assert!(page.contains("countersign doctor \\-\\-profile admin"), "the examples: {page}");
+    let folder = tempfile::TempDir::new().unwrap();
+    let pages = folder.path().join("share/man1");
+    assert!(run(&["man", pages.to_str().unwrap()]).status.success());
+    for_each_command(&mut |path, _, _| {
+        let name = [&["countersign"], path].concat().join("-");
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).expect(&name);
+        assert!(page.contains(".SH DESCRIPTION"), "{name}");
+    });
+    let unwritable = run(&["man", "/dev/null/man1"]);
+    assert_eq!(unwritable.status.code(), Some(1));
+    assert!(String::from_utf8(unwritable.stderr).unwrap().contains("/dev/null/man1"));
+}
