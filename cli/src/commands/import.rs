@@ -70,11 +70,11 @@ struct Spring {
     files: Vec<PathBuf>,
     #[command(flatten)]
     options: ForeignTable,
-    /// Operator on whose behalf the clients may act, if the dump names none (repeatable)
-    #[arg(long = "operator", value_name = "USERNAME")]
+    /// Operator on whose behalf the clients may act, if the dump names none (repeatable, or a,b)
+    #[arg(long = "operator", value_name = "USERNAME", value_delimiter = ',')]
     operators: Option<Vec<String>>,
-    /// Audience of the clients' tokens, if the dump has no resource_ids (repeatable)
-    #[arg(long = "audience", value_name = "URI")]
+    /// Audience of the clients' tokens, if the dump has no resource_ids (repeatable, or a,b)
+    #[arg(long = "audience", value_name = "URI", value_delimiter = ',')]
     audiences: Option<Vec<String>>,
     /// Time zone of times without an offset, such as Europe/Berlin [default: UTC, with a loss]
     #[arg(long, value_name = "ZONE", value_parser = parse_zone)]
@@ -98,11 +98,11 @@ struct ForeignTable {
     /// Mapping file (TOML): where the dump has brands and operators, and new names for its values
     #[arg(long, value_name = "FILE")]
     mapping: Option<PathBuf>,
-    /// Brand, or '*' for all, if the dump names none (repeatable)
-    #[arg(long = "brand", value_name = "BRAND")]
+    /// Brand, or '*' for all, if the dump names none (repeatable, or a,b)
+    #[arg(long = "brand", value_name = "BRAND", value_delimiter = ',')]
     brands: Option<Vec<String>>,
-    /// Role, if the dump names none (repeatable)
-    #[arg(long = "role", value_name = "ROLE")]
+    /// Role, if the dump names none (repeatable, or a,b)
+    #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Option<Vec<String>>,
     /// Accept {noop} and plain values; store them as argon2id
     #[arg(long)]
