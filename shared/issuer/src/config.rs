@@ -65,6 +65,12 @@ impl Config {
     pub fn read(variables: &mut Variables<'_>) -> Option<Self> {
         let issuer = variables.required("COUNTERSIGN_ISSUER", IssuerUrl::from_str);
         let store = StoreConfig::read(variables);
+        if let (Some(issuer), Some(store)) = (&issuer, &store)
+            && !issuer.is_https()
+            && !store.aws.is_local()
+        {
+            variables.wrong.push("COUNTERSIGN_ISSUER must be an https URL; http is for a local store alone".into());
+        }
         let authentication = AuthenticationConfig::read(variables);
         Some(Self { issuer: issuer?, store: store?, authentication })
     }
@@ -348,6 +354,26 @@ mod tests {
              COUNTERSIGN_MAX_FAILURES_PER_PRINCIPAL_AND_CLIENT must be a whole number (0 is off); \
              COUNTERSIGN_LOCAL_KEY must be 32 bytes in unpadded base64url"
         );
+    }
+
+    #[test]
+    fn an_issuer_without_tls_needs_a_local_store() {
+        let read = |issuer: &str, endpoint: &str| {
+            Config::from_lookup(|name| match name {
+                "COUNTERSIGN_ISSUER" => Some(issuer.to_owned()),
+                "AWS_ENDPOINT_URL_DYNAMODB" => Some(endpoint.to_owned()),
+                "AWS_REGION" | "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("x".into()),
+                _ => None,
+            })
+            .map_or_else(|errors| errors.to_string(), |_| "ok".into())
+        };
+        for issuer in ["http://issuer:3000", "HTTP://localhost:3000", "http://ai"] {
+            assert_eq!(read(issuer, "http://127.0.0.1:8000"), "ok", "{issuer}");
+            for deployed in ["", "https://dynamodb.eu-central-1.amazonaws.com"] {
+                assert!(read(issuer, deployed).contains("http is for a local store alone"), "{issuer}");
+            }
+        }
+        assert_eq!(read("https://issuer.example.com", ""), "ok");
     }
 
     #[test]

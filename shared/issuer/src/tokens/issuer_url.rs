@@ -3,8 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// The issuer's URL: https, without query, fragment or a final slash. Plain http is allowed for this machine, and for a
-/// name without a dot, which is a container's: no such name exists on the internet.
+/// The issuer's URL: https, without user information, query, fragment or a final slash. Plain http is allowed for this
+/// machine, and for a name without a dot, which is a container's. The configuration of the functions allows it with a
+/// local store alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IssuerUrl(String);
 
@@ -12,6 +13,12 @@ impl IssuerUrl {
     /// The URL, as in `iss`.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Reports whether tokens travel encrypted.
+    pub(crate) fn is_https(&self) -> bool {
+        // `FromStr` lets only two schemes pass, in any letter case.
+        self.0.as_bytes().get(4).is_some_and(|letter| letter.eq_ignore_ascii_case(&b's'))
     }
 
     /// Reports whether a text names this issuer. Letter case and slashes at the end make no
@@ -51,6 +58,9 @@ impl FromStr for IssuerUrl {
                 );
             }
         }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("must have no user name and no password: every token has it".to_owned());
+        }
         if value.contains(['?', '#']) || value.ends_with('/') {
             return Err("must have no query, no fragment and no '/' at its end".to_owned());
         }
@@ -67,13 +77,16 @@ mod tests {
         for local in
             ["127.0.0.1:3000", "localhost", "[::1]:3000", "host.docker.internal", "issuer:3000", "a-b_c/d"]
         {
-            assert!(IssuerUrl::from_str(&format!("http://{local}")).is_ok(), "{local}");
+            assert!(IssuerUrl::from_str(&format!("http://{local}")).is_ok_and(|url| !url.is_https()), "{local}");
         }
         for remote in
             ["issuer.example.com", "issuer.", "10.0.0.1", "134744072", "0x08080808", "[2001:db8::1]"]
         {
             assert!(IssuerUrl::from_str(&format!("http://{remote}")).is_err(), "{remote}");
-            assert!(IssuerUrl::from_str(&format!("https://{remote}")).is_ok(), "{remote}");
+            assert!(IssuerUrl::from_str(&format!("https://{remote}")).is_ok_and(|url| url.is_https()), "{remote}");
+        }
+        for with_user in ["https://user:password@issuer.example.com", "http://user@localhost:3000"] {
+            assert!(IssuerUrl::from_str(with_user).is_err(), "{with_user}");
         }
     }
 }
