@@ -32,7 +32,12 @@ def test_the_roots_are_those_of_amazon_in_the_list_of_awss_own_sdk():
 def over_tls(dev, tmp_path):
     authority = Authority(tmp_path)
     store = Proxy(authority, dev.environment["AWS_ENDPOINT_URL_DYNAMODB"])
-    return authority, {**dev.environment, "AWS_ENDPOINT_URL_DYNAMODB": store.url, "COUNTERSIGN_DEV_ROTATION_PERIOD": ""}
+    deployed = {
+        "AWS_ENDPOINT_URL_DYNAMODB": store.url,
+        "COUNTERSIGN_ISSUER": "https://issuer.example.com",
+        "COUNTERSIGN_DEV_ROTATION_PERIOD": "",
+    }
+    return authority, {**dev.environment, **deployed}
 
 
 def test_aws_ca_bundle_makes_a_private_authority_trusted(over_tls, tmp_path):

@@ -29,6 +29,7 @@ REFERENCES = Path(os.environ["COUNTERSIGN_HELLO_BINARIES"])
 # signature per event.
 REFERENCE_NAMES = ["hello", "bare", "floor"]
 AUDIENCE = "https://api.example.com"
+ISSUER = "https://issuer.example.com"
 MIB = 1 << 20
 
 
@@ -71,6 +72,7 @@ class Bench:
         local = {name: value for name, value in self.dev.environment.items() if name != "COUNTERSIGN_LOCAL_KEY"}
         production = {
             **local,
+            "COUNTERSIGN_ISSUER": ISSUER,
             "AWS_SESSION_TOKEN": "t" * 1000,
             "COUNTERSIGN_KMS_KEY_ID": self.kms.key_id,
             "COUNTERSIGN_METRICS": "on",
@@ -152,8 +154,7 @@ class Bench:
             assert answer["statusCode"] == 200, answer
             token = json.loads(answer["body"])["access_token"]
             key = keys[jwt.get_unverified_header(token)["kid"]]
-            issuer = self.dev.environment["COUNTERSIGN_ISSUER"]
-            claims = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=issuer)
+            claims = jwt.decode(token, key, algorithms=["ES256"], audience=AUDIENCE, issuer=ISSUER)
             assert (claims["operator"], claims["brandKey"]) == ("alice.ops", "acme"), claims
             seen.add(claims["jti"])
         assert len(seen) == len(answers), "no two tokens are the same"
