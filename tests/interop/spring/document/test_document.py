@@ -13,8 +13,9 @@ ROOT = Path(__file__).parents[4]
 DOCUMENT = ROOT / "docs/migrate-from-spring.md"
 # Values that differ from run to run.
 VARIABLE = {
-    r"\d{4}-\d\d-\d\dT[\d:.]+Z": "TIME",
-    r"\b\d{1,3} m?s\b": "AGE",
+    r"\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d [+-]\d\d:\d\d)?": "TIME",
+    r"\((now|\d+ m?s ago|in [\ddhms ]+)\)": "AGE",
+    r"\bhttp://127\.0\.0\.1:\d+": "STORE",
     r"\bcsgr_[\w.…-]+": "TOKEN",
     r"\beyJ[\w.…-]+": "TOKEN",
     r"\bcsgn_[\w…-]+": "SECRET",

@@ -199,7 +199,7 @@ def test_a_secret_is_changed_without_downtime(imported):
     unconfirmed = subprocess.run(
         revoke, env=imported.environment, capture_output=True, text=True, stdin=subprocess.DEVNULL
     )
-    assert unconfirmed.returncode == 1 and "It was used" in unconfirmed.stderr, unconfirmed.stderr
+    assert unconfirmed.returncode == 1 and "It was last used" in unconfirmed.stderr, unconfirmed.stderr
     imported.run(*revoke[1:], "--yes")
     # Running processes refuse the old secret within a minute; a new process does at once.
     imported.restart()

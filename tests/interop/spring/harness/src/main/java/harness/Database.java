@@ -56,7 +56,7 @@ public final class Database {
 
     /** Creates a database in one of the servers that the script has started, or as a file. */
     public static Database create(Kind kind, String purpose) {
-        return new Database(kind, purpose + "_" + Long.toString(System.nanoTime(), 36));
+        return new Database(kind, purpose + "_" + ProcessHandle.current().pid() + "_" + Long.toString(System.nanoTime(), 36));
     }
 
     private String port() {
