@@ -190,6 +190,8 @@ async fn people_log_in_and_clients_get_tokens_with_records_of_earlier_releases()
             assert_eq!(answer.status, 200, "{username}: {}", answer.text);
             let claims = left.verify("at+jwt", AUDIENCE, &answer.access_token()).await;
             assert_eq!(claims["brandKey"], brand, "{username}");
+            let named = (client_id == "fixture-app").then_some(username);
+            assert_eq!(claims.get("user_name").and_then(Value::as_str), named, "{username}");
         }
         let gone = [("grant_type", "password"), ("username", "gone"), ("password", password)];
         let gone = [&gone[..], &[("brandKey", "globex")]].concat();
