@@ -129,6 +129,10 @@ def test_the_templates_of_a_restoration_are_valid(monkeypatch, tmp_path):
     written = []
 
     def aws(*arguments):
+        if "describe-stacks" in arguments:
+            raise script.Failed(f"Stack with id {arguments[-1]} does not exist")
+        if "list-tables" in arguments:
+            return {"TableNames": ["lost-attempts", "other-clients"]}
         if arguments[0] == "s3api":
             return {"Contents": [{"Key": f"{arguments[5]}0{day}-a/manifest-summary.json"} for day in (1, 3, 2)]}
         if "create-stack" in arguments:
