@@ -222,6 +222,13 @@ def test_a_bad_deployment_is_rolled_back_by_command(account, checkout, tmp_path)
     assert works(before)
 
 
+def deployed(api):
+    """Returns the id of the deployment that the stage of a REST API serves, which must exist."""
+    gateway = boto3.client("apigateway")
+    served = gateway.get_stage(restApiId=api, stageName="prod")["deploymentId"]
+    return gateway.get_deployment(restApiId=api, deploymentId=served)["id"]
+
+
 def test_an_issuer_has_its_own_domain_behind_either_front_door(account, checkout):
     certificate = boto3.client("acm").request_certificate(DomainName="login.example.com")["CertificateArn"]
     parameters = {"DomainName": "login.example.com", "CertificateArn": certificate}
@@ -234,6 +241,13 @@ def test_an_issuer_has_its_own_domain_behind_either_front_door(account, checkout
         (mapping,) = gateway.get_api_mappings(DomainName=f"{stack}.example.com")["Items"]
         # Without a path: the URL of an issuer with a domain has no stage.
         assert (mapping.get("ApiMappingKey", ""), mapping["Stage"]) == ("", "prod" if door == "rest-api" else "$default")
+    # A deployment copies DisableExecuteApiEndpoint.
+    api = mapping["ApiId"]
+    with_domain = deployed(api)
+    checkout.deploy_stack(stack, FrontDoor=door, DomainName='""', CertificateArn='""')
+    without_domain = deployed(api)
+    checkout.deploy_stack(stack, FrontDoor=door, **parameters)
+    assert len({with_domain, without_domain, deployed(api)}) == 3
 
 
 @pytest.mark.parametrize(
