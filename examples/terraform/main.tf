@@ -48,6 +48,11 @@ resource "aws_s3_object" "function" {
   bucket   = aws_s3_bucket.assets.bucket
   key      = "${local.release}/${each.key}.zip"
   source   = "${var.assets}/${each.key}.zip"
+
+  # The release of before goes after the update: a stack that rolls back needs it.
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 # CloudFormation takes a template of this size from S3 only.
@@ -55,6 +60,10 @@ resource "aws_s3_object" "template" {
   bucket  = aws_s3_bucket.assets.bucket
   key     = "${local.release}/${sha256(local.template)}.yaml"
   content = local.template
+
+  lifecycle {
+    create_before_destroy = true
+  }
 }
 
 resource "aws_cloudformation_stack" "countersign" {

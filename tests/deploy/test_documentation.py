@@ -34,6 +34,13 @@ def answers(clone):
     return answer
 
 
+def parameters(*names):
+    """Returns the values that parameters of the stack have now."""
+    (described,) = boto3.client("cloudformation").describe_stacks(StackName=STACK)["Stacks"]
+    values = {one["ParameterKey"]: one["ParameterValue"] for one in described["Parameters"]}
+    return [values[name] for name in names]
+
+
 def shell(account, clone, script, stdin=""):
     """Runs commands of the page in a user's shell."""
     environment = {
@@ -83,11 +90,25 @@ def test_from_the_first_deployment_to_a_token(account, clone, answers):
     table = boto3.client("dynamodb").describe_table(TableName=f"{STACK}-clients")["Table"]
     assert table["DeletionProtectionEnabled"]
 
-    # "Updating and deleting": the answers are in samconfig.toml by now.
+    # "One client floods the issuer", in operate.md
+    change = snippet("operate.md", "aws cloudformation update-stack").replace("--stack-name countersign", f"--stack-name {STACK}")
+    changed = shell(account, clone, f"export AWS_DEFAULT_REGION={REGION}\n{change}")
+    assert changed.returncode == 0 and account.status(STACK) == "UPDATE_COMPLETE", end_of(changed)
+    assert parameters("RateLimit", "RefreshConcurrency", "JwksConcurrency") == ["100", "50", "20"]
+    assert parameters("DeletionProtection", "BurstLimit") == ["on", "1000"], "the others keep their values"
+
+    # "To change a parameter": the answers are in samconfig.toml by now.
+    clear = re.search(r"`(sam deploy --parameter-overrides [^`]+)`", (ROOT / "docs/deploy.md").read_text())[1]
+    cleared = shell(account, clone, clear, "y\n")
+    assert "No changes to deploy" in cleared.stderr, end_of(cleared)  # They are empty, and the others keep their values.
+    assert parameters("RateLimit", "DeletionProtection") == ["100", "on"]
+
+    # "Updating and deleting"
     template = clone.folder / "template.yaml"
     template.write_text(template.read_text().replace("MemorySize: 512", "MemorySize: 640"))
     updated = shell(account, clone, "sam deploy", "y\n")
     assert updated.returncode == 0 and "UPDATE_COMPLETE" in updated.stdout, end_of(updated)
+    assert parameters("RateLimit", "RefreshConcurrency", "DeletionProtection") == ["500", "0", "on"], "those of samconfig.toml"
     assert '"access_token":' in shell(account, clone, ask).stdout
     deleted = shell(account, clone, "sam delete", "y\ny\ny\n")
     assert deleted.returncode == 0 and account.status(STACK) == "gone", end_of(deleted)

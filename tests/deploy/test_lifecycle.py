@@ -109,6 +109,9 @@ def test_the_second_deployment_protects_the_tables(checkout, repeated):
 def test_a_deleted_issuer_comes_back(account, checkout, second):
     second.log_in()
     kids = {key["kid"]["S"] for key in second.items("signing-keys")}
+    refused = account.run(ROOT / "scripts/restore-stack", "second")
+    assert refused.returncode == 1 and "the stack second is there" in refused.stderr, end_of(refused)
+    assert works(second), "a living issuer stays as it is"
     # CloudFormation cannot delete a policy that is attached.
     refused = checkout.sam("delete", "--stack-name", "second", "--no-prompts")
     assert refused.returncode != 0 and account.status("second") == "DELETE_FAILED", end_of(refused)
@@ -135,7 +138,16 @@ def bucket():
     return "exports"
 
 
-def test_a_lost_region_leaves_the_exports(account, checkout, bucket):
+def failing_at(account, folder, command):
+    """Returns an environment in which the credentials end at a command of the AWS CLI."""
+    (folder / "aws").write_text(
+        f'#!/bin/bash\nif [[ " $* " == *" {command} "* ]]; then echo ExpiredToken >&2; exit 254; fi\n'
+        f'PATH=${{PATH#*:}} exec aws "$@"\n')
+    (folder / "aws").chmod(0o755)
+    return {"PATH": f"{folder}:{account.environment['PATH']}"}
+
+
+def test_a_lost_region_leaves_the_exports(account, checkout, bucket, tmp_path):
     lost = Issuer(account, checkout.deploy_stack("lost"))
     assert works(lost) and lost.log_in()
     # The first exports run when the schedules are created, after the clients.
@@ -151,8 +163,13 @@ def test_a_lost_region_leaves_the_exports(account, checkout, bucket):
     user = next(item["id"] for item in lost.items("principals") if "jane" in item["principal"]["S"])
     lose_everything(account, checkout, lost)
 
+    # It can be repeated: here, what loads the tables is left.
+    expiring = failing_at(account, tmp_path, "stack-create-complete")
+    interrupted = account.run(ROOT / "scripts/restore-stack", "lost", "--exports", bucket, environment=expiring)
+    assert interrupted.returncode == 1 and "ExpiredToken" in interrupted.stderr, end_of(interrupted)
     restored = account.run(ROOT / "scripts/restore-stack", "lost", "--exports", bucket)
     assert restored.returncode == 0, end_of(restored)
+    assert account.status("lost-import") == "gone"
     back = Issuer(account, checkout.deploy_stack("lost"))
     back.app, back.service, back.administrator = lost.app, lost.service, lost.administrator
     for policy in back.administrator_policies():
@@ -205,6 +222,13 @@ def test_a_bad_deployment_is_rolled_back_by_command(account, checkout, tmp_path)
     assert works(before)
 
 
+def deployed(api):
+    """Returns the id of the deployment that the stage of a REST API serves, which must exist."""
+    gateway = boto3.client("apigateway")
+    served = gateway.get_stage(restApiId=api, stageName="prod")["deploymentId"]
+    return gateway.get_deployment(restApiId=api, deploymentId=served)["id"]
+
+
 def test_an_issuer_has_its_own_domain_behind_either_front_door(account, checkout):
     certificate = boto3.client("acm").request_certificate(DomainName="login.example.com")["CertificateArn"]
     parameters = {"DomainName": "login.example.com", "CertificateArn": certificate}
@@ -217,6 +241,13 @@ def test_an_issuer_has_its_own_domain_behind_either_front_door(account, checkout
         (mapping,) = gateway.get_api_mappings(DomainName=f"{stack}.example.com")["Items"]
         # Without a path: the URL of an issuer with a domain has no stage.
         assert (mapping.get("ApiMappingKey", ""), mapping["Stage"]) == ("", "prod" if door == "rest-api" else "$default")
+    # A deployment copies DisableExecuteApiEndpoint.
+    api = mapping["ApiId"]
+    with_domain = deployed(api)
+    checkout.deploy_stack(stack, FrontDoor=door, DomainName='""', CertificateArn='""')
+    without_domain = deployed(api)
+    checkout.deploy_stack(stack, FrontDoor=door, **parameters)
+    assert len({with_domain, without_domain, deployed(api)}) == 3
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import os
 import re
 
 import boto3
-from account import BINARIES, ROOT, end_of
+from account import BINARIES, ROOT, Checkout, end_of
 
 NOT_EMULATED = {
     "api gateway logs",
@@ -14,14 +14,30 @@ NOT_EMULATED = {
     "alarms are evaluated",
     "time outs count as crashes",
 }
+# What `sam deploy --guided` may have saved for another stack.
+SAVED = """version = 0.1
+
+[default.global.parameters]
+region = "us-west-2"
+
+[default.deploy.parameters]
+stack_name = "countersign"
+region = "us-west-2"
+s3_bucket = "another-bucket"
+parameter_overrides = "DeletionProtection=\\"on\\" RateLimit=\\"7\\" ExportBucket=\\"others-exports\\""
+"""
 
 
-def test_the_smoke_test_passes_but_for_what_is_not_emulated(account, checkout):
+def smoke(account, *arguments, **variables):
     path = f"{BINARIES}:{os.path.dirname(os.environ['SAM'])}:{account.environment['PATH']}"
-    environment = {"PATH": path, "SSL_CERT_FILE": account.environment["AWS_CA_BUNDLE"]}
-    done = account.run(
-        ROOT / "scripts/aws-smoke", "--stack", "smoke", "--built", checkout.folder, "--patience", "5",
-        "Architecture=x86_64", environment=environment)
+    environment = {"PATH": path, "SSL_CERT_FILE": account.environment["AWS_CA_BUNDLE"], **variables}
+    return account.run(ROOT / "scripts/aws-smoke", *arguments, environment=environment)
+
+
+def test_the_smoke_test_passes_but_for_what_is_not_emulated(account, tmp_path):
+    clone = Checkout(account, tmp_path)
+    (tmp_path / "samconfig.toml").write_text(SAVED)
+    done = smoke(account, "--stack", "smoke", "--built", clone.folder, "--patience", "5")
     outcomes = dict(re.findall(r"(?m)^\| ([a-z ]+) \| \d+ s \| (.*) \|$", done.stdout))
     assert len(outcomes) == 13, end_of(done)
     failed = {name for name, outcome in outcomes.items() if outcome != "ok"}
@@ -33,3 +49,25 @@ def test_the_smoke_test_passes_but_for_what_is_not_emulated(account, checkout):
     assert not [name for name in boto3.client("dynamodb").list_tables()["TableNames"] if name.startswith("smoke-")]
     groups = boto3.client("logs").describe_log_groups()["logGroups"]
     assert not [group for group in groups if "/smoke-" in group["logGroupName"]]
+
+
+def test_a_name_that_is_taken_is_refused_before_anything_happens(account):
+    """Of a living issuer, and of a deleted one that has left a table or a log."""
+    account.create_stack("taken", "Resources: {Topic: {Type: AWS::SNS::Topic}}")
+    table, group = "taken-refresh-families", "/aws/lambda/taken-jwks"
+    boto3.client("dynamodb").create_table(
+        TableName=table, BillingMode="PAY_PER_REQUEST", KeySchema=[{"AttributeName": "family", "KeyType": "HASH"}],
+        AttributeDefinitions=[{"AttributeName": "family", "AttributeType": "S"}])
+    boto3.client("logs").create_log_group(logGroupName=group)
+    done = smoke(account, "--stack", "taken", "--patience", "5")
+    assert done.returncode == 1 and not done.stdout, end_of(done)
+    for name in ("the stack taken", table, group):
+        assert name in done.stderr, end_of(done)
+    assert account.status("taken") == "CREATE_COMPLETE"
+    assert table in boto3.client("dynamodb").list_tables()["TableNames"]
+    assert boto3.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+
+
+def test_without_a_region_it_does_nothing(account):
+    done = smoke(account, AWS_REGION="", AWS_DEFAULT_REGION="")
+    assert done.returncode == 1 and not done.stdout and "there is no region" in done.stderr, end_of(done)

@@ -100,10 +100,14 @@ def test_the_schedules_of_exports_may_export(account, checkout):
     for table in ("clients", "principals"):
         target = boto3.client("scheduler").get_schedule(Name=f"{stack}-export-{table}")["Target"]
         request = json.loads(target["Input"])
+        # A bucket that somebody else took over after its deletion gets nothing.
+        assert request["S3BucketOwner"] == boto3.client("sts").get_caller_identity()["Account"]
         assert request["TableArn"].endswith(f":table/{stack}-{table}")
         assert role_allows(target["RoleArn"], "dynamodb:ExportTableToPointInTime", request["TableArn"])
         written = f"arn:aws:s3:::{request['S3Bucket']}/{request['S3Prefix']}/AWSDynamoDB/1-a/data/a.json.gz"
-        assert role_allows(target["RoleArn"], "s3:PutObject", written), "the export may not write"
+        # The actions of "Requesting a table export" in the DynamoDB developer guide.
+        for action in ("s3:PutObject", "s3:PutObjectAcl", "s3:AbortMultipartUpload"):
+            assert role_allows(target["RoleArn"], action, written), f"the export may not write: {action}"
 
 
 def test_every_function_may_write_its_log_and_its_traces(issuer):
