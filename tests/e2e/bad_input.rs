@@ -54,6 +54,40 @@ async fn a_malformed_form_is_refused_and_never_repaired() {
     assert_eq!(issuer.count("refresh-families").await, 0);
 }
 
+#[tokio::test]
+async fn a_malformed_parameter_is_named_if_it_is_a_known_one() {
+    let issuer = TestIssuer::start().await;
+    let long = format!("username=c4nary{}", "a".repeat(3072));
+    for (body, problem) in [
+        ("password=c4nary%0A", "password ends with a line break"),
+        ("username=c4nary%0D%0A", "username ends with a line break"),
+        ("password=c4%0Anary", "password holds a control character"),
+        ("scope=c4nary%00", "scope holds a control character"),
+        ("resource=c4nary%ff", "resource is not UTF-8"),
+        ("brandKey=c4nary%4", "brandKey has broken percent-encoding"),
+        ("operator=c4nary&operator=c4nary", "operator is repeated"),
+        ("client_id=demo-app&client_id=demo-app", "client_id is repeated"),
+        (long.as_str(), "username is too long"),
+        // A line break at the end of the body.
+        ("username=c4nary&grant_type=client_credentials\n", "grant_type ends with a line break"),
+        ("grant_type=password&username=c4nary\r\n", "username ends with a line break"),
+        // A name that is not known may be a secret.
+        ("c4nary=x%0A", "a parameter ends with a line break"),
+        ("c4nary=1&c4nary=2", "a parameter is repeated"),
+        ("Password=c4nary%00", "a parameter holds a control character"),
+        ("c4nary%00=x", "the name of a parameter holds a control character"),
+        ("c4nary%ff=x", "the name of a parameter is not UTF-8"),
+        ("\u{feff}grant_type=client_credentials", "the body begins with a byte order mark"),
+        ("%EF%BB%BFgrant_type=password&username=c4nary", "the body begins with a byte order mark"),
+    ] {
+        let answer = send(&issuer, &[], body).await;
+        answer.assert_error(400, "invalid_request");
+        let answer = answer.json();
+        let description = answer["error_description"].as_str().unwrap();
+        assert!(description.starts_with(problem), "{body}: {description}");
+    }
+}
+
 /// The media type has no parameters, and a form is UTF-8 whatever they say (RFC 6749 appendix B).
 #[tokio::test]
 async fn only_forms_are_accepted_and_the_parameters_of_their_content_type_are_ignored() {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD as BASE64, URL_SAFE_NO_PAD};
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Client, Principal, PrincipalKey};
 use countersign_lambda::Logging;
-use countersign_tests::in_process::{APP_SECRET, InProcess, Post, SERVICE_SECRET};
+use countersign_tests::in_process::{APP_SECRET, CHOSEN_SECRET, InProcess, PASSWORD, Post, SERVICE_SECRET};
 use countersign_tests::log::Log;
 use countersign_tests::store::Fault;
 use countersign_tests::{START_SECONDS, TestClock, canaries};
@@ -30,6 +32,25 @@ async fn start() -> (InProcess, TestClock, Log) {
     let (audit, log) = audit_log();
     let clock = TestClock::at(Timestamp::from_seconds(START_SECONDS));
     (InProcess::start_with_audit(&clock.clock(), &[], audit).await, clock, log)
+}
+
+/// Every text in which a caller may send a client's secret in the wrong parameter.
+fn disguises(id: &str, secret: &str) -> Vec<String> {
+    let pair = format!("{id}:{secret}");
+    let encode = |text: &str| text.bytes().fold(String::new(), |all, byte| format!("{all}%{byte:02X}"));
+    vec![
+        secret.to_owned(),
+        pair.clone(),
+        format!("https://{pair}@x.example.com"),
+        format!("{}{secret}", "x".repeat(500)),
+        encode(secret),
+        BASE64.encode(&pair),
+        format!("Basic {}", BASE64.encode(&pair)),
+        format!("https://x.example.com/{}", BASE64.encode(&pair)),
+        BASE64.encode(secret),
+        URL_SAFE_NO_PAD.encode(format!("?{secret}")),
+        encode(&BASE64.encode(&pair)),
+    ]
 }
 
 fn lines(log: &Log, event: &str) -> Vec<Value> {
@@ -112,6 +133,32 @@ async fn a_login_that_waits_for_the_failures_of_others_is_counted_as_a_lock_out(
     assert_eq!(counted, expected.map(|(counter, count)| (counter.to_owned(), count)));
 }
 
+#[tokio::test]
+async fn a_refusal_does_not_log_a_secret_of_its_own_request_that_stands_in_the_wrong_parameter() {
+    let (world, _, log) = start().await;
+    let login = [("grant_type", "password"), ("username", "jane"), ("password", PASSWORD)];
+    let operator = [("grant_type", "operator_password"), ("username", "alice"), ("password", PASSWORD)];
+    for (client, presented, form, secret) in [
+        ("chosen", CHOSEN_SECRET, CREDENTIALS, CHOSEN_SECRET),
+        ("app", APP_SECRET, &login, PASSWORD),
+        ("app", APP_SECRET, &operator, PASSWORD),
+    ] {
+        for sent in disguises(client, secret) {
+            for name in ["scope", "brandKey", "resource", "audience"] {
+                let before = lines(&log, "refused").len();
+                let form = [form, &[(name, sent.as_str())]].concat();
+                let answer = Post::new("/oauth/token", client, presented, &form).to(&world.issuer).await;
+                assert_eq!(answer.status, 400, "{}", answer.text);
+                let [line] = &lines(&log, "refused")[before..] else { panic!("one line") };
+                let found =
+                    canaries::encodings(secret).into_iter().find(|one| line.to_string().contains(one));
+                assert_eq!(found, None, "{name}={sent}: {line}");
+                assert!(line.to_string().contains("(withheld"), "{name}={sent}: {line}");
+            }
+        }
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_refusal_says_what_was_asked_for_and_repeats_no_secret() {
     let (world, clock, log) = start().await;
@@ -162,6 +209,14 @@ async fn a_refusal_says_what_was_asked_for_and_repeats_no_secret() {
             assert!(!line.to_string().contains(secret), "{line}");
         }
     }
+    for url in
+        ["https://app:c4nary@x.example.com", "urn:x https://c4nary@x.example.com/", "https:%2F%2Fc4nary:@x"]
+    {
+        let line = refused(&[("resource", url)]).await;
+        assert!(!line.to_string().contains("c4nary"), "{line}");
+    }
+    let line = refused(&[("resource", "https://x.example.com/@team?mail=a@b")]).await;
+    assert_eq!(line["requested_resource"], "https://x.example.com/@team?mail=a@b");
     let long = vec!["scope"; 2000].join("-");
     let line = refused(&[("scope", &long)]).await;
     assert_eq!(line["requested_scope"], format!("{}…", &long[..512]));

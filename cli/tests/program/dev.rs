@@ -1,6 +1,7 @@
 //! `countersign dev` as a process: its files, its addresses, and what its options and the variables
 //! of the functions change.
 
+use std::fs::Permissions;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
@@ -113,6 +114,28 @@ fn warnings(log: &str) -> Vec<String> {
     let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
     let lines = lines.filter(|line| line["level"] == "WARN");
     lines.map(|line| line["message"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn only_this_user_can_read_the_store_in_the_data_folder() {
+    let folder = TempDir::new().unwrap();
+    let data = folder.path().join("data");
+    let store = || -> Vec<PathBuf> {
+        let files = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.to_str().unwrap().contains("sqlite3")).collect()
+    };
+    let others = |path: &PathBuf| std::fs::metadata(path).unwrap().permissions().mode() & 0o077;
+    let options = ["--data-dir", data.to_str().unwrap()];
+    let mut dev = Dev::start(&options, &[]);
+    assert!(store().len() > 1 && store().iter().all(|path| others(path) == 0), "{:?}", store());
+    // It ends without closing the store, so that the files beside it stay, as an older program left them.
+    dev.child.kill().unwrap();
+    dev.child.wait().unwrap();
+    for path in store() {
+        std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+    }
+    let _dev = Dev::start(&options, &[]);
+    assert!(store().len() > 1 && store().iter().all(|path| others(path) == 0), "{:?}", store());
 }
 
 /// Addresses of this machine that are on the loopback interface and not 127.0.0.1.

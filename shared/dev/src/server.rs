@@ -1,7 +1,9 @@
 //! The local server: the endpoints and the demo API over the embedded store.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
+use std::io::ErrorKind;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::sync::Arc;
@@ -133,6 +135,10 @@ pub async fn start_on(
     // under that one.
     let files = environment.write(&folder)?;
     let file = options.data_dir.as_ref().map(|folder| folder.join("dynamodb.sqlite3"));
+    if let Some(path) = &file {
+        make_private(path)
+            .map_err(|error| DevError::DataFolder { path: path.clone(), error: error.to_string() })?;
+    }
     let dynamodb_server = EmbeddedDynamoDb::serve(store_listeners, file.as_deref())?;
     let envelope = envelope.into_envelope(&config.store.aws);
     let db = dynamodb(&config.store.aws);
@@ -216,6 +222,21 @@ impl DevServer {
         // and that copy would keep the lock.
         let _ = self.lock.unlock();
     }
+}
+
+/// Makes the store's file readable by this user only, as the local key beside it is. SQLite gives the files that it
+/// puts beside a database the mode of the database; those of an earlier run may have another.
+fn make_private(database: &Path) -> std::io::Result<()> {
+    File::options().append(true).create(true).mode(0o600).open(database)?;
+    for suffix in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(suffix);
+        match std::fs::set_permissions(&path, Permissions::from_mode(0o600)) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Locks the folder, because a second local issuer would overwrite its files.

@@ -85,14 +85,19 @@ async fn serve(
     endpoint: &'static str,
     issuer: &Issuer,
     request: Request,
-    grant: impl AsyncFnOnce(&AuthenticatedClient, Form<'_>, &mut RequestContext) -> Result<Granted, OAuthError>,
+    grant: impl AsyncFnOnce(
+        &AuthenticatedClient,
+        &PresentedCredentials,
+        Form<'_>,
+        &mut RequestContext,
+    ) -> Result<Granted, OAuthError>,
 ) -> Response {
     let source = request.extensions().get::<SourceAddress>().copied();
     let mut cx = issuer.context(source);
     let decided = async {
         let (presented, form) = parse(&request)?;
         let client = issuer.authenticate(&presented, &mut cx).await?;
-        grant(&client, form, &mut cx).await
+        grant(&client, &presented, form, &mut cx).await
     };
     match decided.await {
         Ok(Granted { event, json }) => {

@@ -3,6 +3,7 @@
 pub(crate) mod credentials;
 pub(crate) mod error;
 pub(crate) mod form;
+mod secrets;
 pub(crate) mod token_request;
 
 /// The longest body that is read, in bytes.

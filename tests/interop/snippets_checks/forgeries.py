@@ -7,11 +7,7 @@ import json
 import time
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from issuer import AUDIENCE, Key
-
-
-def unpadded(data):
-    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+from issuer import AUDIENCE, Key, unpadded
 
 
 def parts(token):
@@ -48,6 +44,38 @@ def under_anothers_kid(issuer):
     return issuer.token(key=Key(), header={"kid": issuer.keys[0].kid})
 
 
+def with_parts(token, header=None, payload=None):
+    """Replaces the bytes of the header or of the payload and keeps the rest."""
+    kept = parts(token)
+    replaced = [kept[at] if part is None else unpadded(part) for at, part in enumerate((header, payload))]
+    return ".".join([*replaced, kept[2]])
+
+
+def in_json(issuer):
+    """The JSON serialization of a JWS (RFC 7515 section 7.2), without a signature."""
+    return json.dumps({"payload": parts(issuer.token())[1], "signatures": []}, separators=(",", ":"))
+
+
+def without_kid(issuer):
+    header = {"typ": "at+jwt", "alg": "ES256"}
+    payload = parts(issuer.token())[1]
+    signature = unpadded(bytes(range(64)))
+    return f"{unpadded(json.dumps(header).encode())}.{payload}.{signature}"
+
+
+# Headers and payloads that are no JSON object, and members of the wrong type.
+NO_OBJECTS = {"a list": b"[]", "a number": b"5", "null": b"null", "a string": b'"x"', "no UTF-8": b"\xff", "empty": b""}
+ODD_MEMBERS = {
+    "alg is a list": {"alg": ["ES256"]},
+    "alg is null": {"alg": None},
+    "typ is a list": {"typ": ["at+jwt"]},
+    "kid is a number": {"kid": 5},
+    "kid is a list": {"kid": ["x"]},
+    "kid is an object": {"kid": {"x": 1}},
+    "kid is empty": {"kid": ""},
+}
+
+
 def now():
     return int(time.time())
 
@@ -74,6 +102,21 @@ FORGERIES = {
     "without client_id": lambda issuer: issuer.token(client_id=None),
     "without roles": lambda issuer: issuer.token(roles=None),
     "no JWT": lambda issuer: "nonsense",
+    "three empty parts": lambda issuer: "..",
+    "a JWS in JSON": in_json,
+    "forged without kid": without_kid,
+    "a header without members": lambda issuer: with_parts(issuer.token(), header=b"{}"),
+    **{
+        f"a header that is {name}": lambda issuer, part=part: with_parts(issuer.token(), header=part)
+        for name, part in NO_OBJECTS.items()
+    },
+    **{
+        f"a payload that is {name}": lambda issuer, part=part: with_parts(issuer.token(), payload=part)
+        for name, part in NO_OBJECTS.items()
+    },
+    "a signed list": lambda issuer: issuer.signed([]),
+    "a signed number": lambda issuer: issuer.signed(5),
+    **{name: lambda issuer, odd=odd: with_header(issuer.token(), **odd) for name, odd in ODD_MEMBERS.items()},
     # Last: a library that fetches keys for an unknown kid may wait before it does so again.
     "an unknown kid": lambda issuer: issuer.token(key=Key()),
 }

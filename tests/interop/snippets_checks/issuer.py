@@ -1,5 +1,6 @@
 """An issuer under the tests' control: its keys, its tokens, and the times at which it is away."""
 
+import base64
 import http.server
 import json
 import socketserver
@@ -8,9 +9,14 @@ import time
 import uuid
 
 import jwt
+from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 
 AUDIENCE = "https://api.example.com"
+
+
+def unpadded(data):
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 class Key:
@@ -59,6 +65,13 @@ class Issuer:
     def open(self):
         self.server.server_activate()
         threading.Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def signed(self, payload):
+        """Signs a payload that may be no object."""
+        header = {"typ": "at+jwt", "alg": "ES256", "kid": self.keys[0].kid}
+        parts = [unpadded(json.dumps(part).encode()) for part in (header, payload)]
+        signature = jwt.algorithms.ECAlgorithm(hashes.SHA256).sign(".".join(parts).encode(), self.keys[0].private)
+        return ".".join([*parts, unpadded(signature)])
 
     def token(self, *, key=None, header=(), **claims):
         """Signs the access token that Countersign would mint, except for the given members; None

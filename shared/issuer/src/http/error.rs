@@ -1,5 +1,7 @@
 //! The one mapping of an error to what the caller reads (RFC 6749 section 5.2).
 
+use std::borrow::Cow;
+
 use http::header::{ACCEPT_ENCODING, ALLOW, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -24,13 +26,14 @@ pub(super) struct WireError {
     retry_after: Option<u64>,
     /// The error code.
     pub(super) error: &'static str,
-    error_description: &'static str,
+    error_description: Cow<'static, str>,
 }
 
 impl From<&OAuthError> for WireError {
     fn from(error: &OAuthError) -> Self {
         let (status, code, description) = match error {
             OAuthError::InvalidRequest(problem) => (400, "invalid_request", *problem),
+            OAuthError::InvalidParameter { problem, .. } => (400, "invalid_request", *problem),
             OAuthError::InvalidClient(ClientRefusal::Unusable { problem, .. }) => {
                 (401, "invalid_client", *problem)
             }
@@ -71,6 +74,10 @@ impl From<&OAuthError> for WireError {
                 (500, "server_error", "the server failed; the operator of this server can see why")
             }
         };
+        let description = match error {
+            OAuthError::InvalidParameter { name, problem } => format!("{name} {problem}").into(),
+            _ => description.into(),
+        };
         let allow = if let OAuthError::MethodNotAllowed { allowed } = error { *allowed } else { &[] };
         let retry_after = match error {
             OAuthError::TooManyFailures { wait } => {
@@ -87,7 +94,7 @@ impl From<&OAuthError> for WireError {
 impl WireError {
     /// The response, with the headers that its status calls for.
     pub(super) fn into_response(self) -> Response {
-        // Two fixed strings cannot fail to serialise.
+        // Two strings cannot fail to serialise.
         let mut response = json_response(self.status, serde_json::to_string(&self).unwrap_or_default());
         let headers = response.headers_mut();
         if self.status == StatusCode::UNAUTHORIZED {

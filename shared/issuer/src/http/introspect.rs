@@ -53,7 +53,7 @@ impl From<RefreshClaims> for ActiveToken {
 /// section 2.1: an API that introspects as the client that logs users in would take one for an access
 /// token otherwise.
 pub(super) async fn introspect(issuer: &Issuer, request: Request) -> Response {
-    serve("introspect", issuer, request, async |client, mut form, cx| {
+    serve("introspect", issuer, request, async |client, _, mut form, cx| {
         let token = form.require("token", "token is missing")?;
         let hint = form.take("token_type_hint");
         let found = match issuer.grants().find_access_token(client, &token, cx).await? {

@@ -6,7 +6,7 @@ use crate::issuer::Issuer;
 
 /// Revokes the family of a refresh token. Its access tokens are verified offline and expire soon.
 pub(super) async fn revoke(issuer: &Issuer, request: Request) -> Response {
-    serve("revoke", issuer, request, async |client, mut form, cx| {
+    serve("revoke", issuer, request, async |client, _, mut form, cx| {
         let token = form.require("token", "token is missing")?;
         let revoked = issuer.grants().revoke(client, &token, cx).await?;
         // RFC 7009 section 2.2 leaves the body to the server: an empty object.

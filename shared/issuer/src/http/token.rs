@@ -6,16 +6,17 @@ use crate::authn::client::AuthenticatedClient;
 use crate::context::RequestContext;
 use crate::issuer::Issuer;
 use crate::records::GrantType;
+use crate::request::credentials::PresentedCredentials;
 use crate::request::error::OAuthError;
 use crate::request::form::Form;
 use crate::request::token_request::TokenRequest;
 
 /// Serves all four grants.
 pub async fn token(issuer: &Issuer, request: Request) -> Response {
-    serve("token", issuer, request, async |client, mut form, cx| {
+    serve("token", issuer, request, async |client, presented, mut form, cx| {
         let grant_type = form.require("grant_type", "grant_type is missing")?;
         let grant_type = grant_type.parse().map_err(|_| OAuthError::UnsupportedGrantType)?;
-        issue(issuer, client, grant_type, form, cx).await
+        issue(issuer, client, presented, grant_type, form, cx).await
     })
     .await
 }
@@ -23,11 +24,11 @@ pub async fn token(issuer: &Issuer, request: Request) -> Response {
 /// Serves the refresh grant alone, so that a stampede of refreshes has a separate function; `grant_type` may be
 /// omitted.
 pub(super) async fn refresh(issuer: &Issuer, request: Request) -> Response {
-    serve("refresh", issuer, request, async |client, mut form, cx| {
+    serve("refresh", issuer, request, async |client, presented, mut form, cx| {
         if form.take("grant_type").is_some_and(|named| named != GrantType::RefreshToken.as_str()) {
             return Err(OAuthError::UnsupportedGrantType);
         }
-        issue(issuer, client, GrantType::RefreshToken, form, cx).await
+        issue(issuer, client, presented, GrantType::RefreshToken, form, cx).await
     })
     .await
 }
@@ -35,6 +36,7 @@ pub(super) async fn refresh(issuer: &Issuer, request: Request) -> Response {
 async fn issue(
     issuer: &Issuer,
     client: &AuthenticatedClient,
+    presented: &PresentedCredentials,
     grant_type: GrantType,
     mut form: Form<'_>,
     cx: &mut RequestContext,
@@ -43,8 +45,8 @@ async fn issue(
     if !client.grant_types.contains(&grant_type) {
         return Err(OAuthError::UnauthorizedClient);
     }
-    let request = TokenRequest::parse(grant_type, &mut form, &mut cx.audit)?;
+    let request = TokenRequest::parse(grant_type, &mut form, presented, &mut cx.audit)?;
     let issued = issuer.grants().issue(client, &request, cx).await;
-    let json = issued.inspect_err(|_| request.record_requested(&mut cx.audit))?;
+    let json = issued.inspect_err(|_| request.record_requested(presented, &mut cx.audit))?;
     Ok(Granted { event: Some(Event::Issued), json })
 }

@@ -54,6 +54,9 @@ impl PresentedCredentials {
         let mut values = headers.get_all(AUTHORIZATION).iter();
         match (values.next(), client_id, client_secret) {
             (None, Some(client_id), Some(client_secret)) => {
+                if let Some(problem) = control_characters(&client_id, &client_secret) {
+                    return Ok(Self::unusable(problem, Some(client_id.trim_ascii())));
+                }
                 let presented = PresentedSecret::new(client_id.into_owned(), client_secret.into_owned());
                 Ok(Self::Interpretations(vec![presented]))
             }
@@ -102,6 +105,15 @@ impl PresentedCredentials {
         }
     }
 
+    /// The secrets, as each interpretation has them.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &str> {
+        let interpretations = match self {
+            Self::Interpretations(interpretations) => interpretations.as_slice(),
+            Self::Unusable(_) => &[],
+        };
+        interpretations.iter().map(|presented| presented.secret.expose())
+    }
+
     #[cfg(fuzzing)]
     pub(crate) fn into_pairs(self) -> Result<Vec<(String, String)>, String> {
         let pair = |presented: PresentedSecret| (presented.sent_id, presented.secret.expose().to_owned());
@@ -131,6 +143,26 @@ const NO_COLON: &str = "the Basic credentials have no colon between client id an
 const EMPTY_ID: &str = "the Basic credentials have no client id before the colon";
 const EMPTY_SECRET: &str = "the Basic credentials have no secret after the colon";
 const TOO_LONG: &str = "the client id or the secret is too long";
+
+/// Returns what is wrong with a client id or a secret of the form that holds a control character.
+fn control_characters(id: &str, secret: &str) -> Option<&'static str> {
+    let problem = |text: &str, line_break, other| {
+        text.contains(char::is_control)
+            .then(|| if form::ends_with_line_break(text) { line_break } else { other })
+    };
+    problem(
+        secret,
+        "client_secret ends with a line break: send it without",
+        "client_secret holds a control character",
+    )
+    .or_else(|| {
+        problem(
+            id,
+            "client_id ends with a line break: send it without",
+            "client_id holds a control character",
+        )
+    })
+}
 
 /// Decodes what [`BASE64`] refuses for its padding alone, to find the client id for the log.
 const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -174,14 +206,17 @@ fn parse_basic(value: &[u8]) -> Result<PresentedCredentials, OAuthError> {
 
 /// Returns the interpretations that are not too long.
 fn interpret(decoded: &[u8]) -> Result<Vec<PresentedSecret>, &'static str> {
+    // A pair in another encoding has a colon too; the word `null`, read as base64, has none.
+    if !decoded.contains(&b':') {
+        return Err(NO_COLON);
+    }
     let decoded = std::str::from_utf8(decoded).map_err(|_| NOT_UTF8)?;
     let (id, secret) = decoded.split_once(':').ok_or(NO_COLON)?;
     if id.starts_with('\u{feff}') {
         return Err(BYTE_ORDER_MARK);
     }
-    if decoded.chars().any(char::is_control) {
-        let is_line_break = decoded.trim_end_matches(['\r', '\n']).chars().all(|c| !c.is_control());
-        return Err(if is_line_break { LINE_BREAK } else { CONTROL_CHARACTER });
+    if decoded.contains(char::is_control) {
+        return Err(if form::ends_with_line_break(decoded) { LINE_BREAK } else { CONTROL_CHARACTER });
     }
     if id.is_empty() {
         return Err(EMPTY_ID);

@@ -12,6 +12,9 @@ use crate::store::StoreError;
 pub(crate) enum OAuthError {
     #[error("invalid request: {0}")]
     InvalidRequest(&'static str),
+    /// A parameter of the form. The name is a constant, never what the caller sent.
+    #[error("invalid request: {name} {problem}")]
+    InvalidParameter { name: &'static str, problem: &'static str },
     #[error("client not authenticated: {0}")]
     InvalidClient(ClientRefusal),
     #[error("grant refused: {0}")]

@@ -27,6 +27,30 @@ fn max_bytes(name: &str) -> usize {
     }
 }
 
+/// The parameters of all grants and endpoints, and those by which clients authenticate elsewhere.
+const PARAMETERS: [&str; 17] = [
+    "grant_type",
+    "client_id",
+    "client_secret",
+    "client_assertion",
+    "client_assertion_type",
+    "assertion",
+    "username",
+    "password",
+    "refresh_token",
+    "access_token",
+    "token",
+    "token_type_hint",
+    "scope",
+    "resource",
+    "audience",
+    "operator",
+    "brandKey",
+];
+
+const A_NAME: &str = "the name of a parameter";
+const BYTE_ORDER_MARK: &str = "the body begins with a byte order mark: send it without";
+
 /// The text for a body in another format, whatever its content type says.
 pub(crate) const NOT_A_FORM: &str =
     "the body is not a form: send name=value pairs joined by &, not JSON, XML or multipart";
@@ -51,17 +75,26 @@ impl<'body> Form<'body> {
                 Some(at) => (&pair[..at], &pair[at + 1..]),
                 None => (pair, &[][..]),
             };
-            let name = decode(name).map_err(OAuthError::InvalidRequest)?;
-            let value = decode(value).map_err(OAuthError::InvalidRequest)?;
+            let name =
+                decode(name).map_err(|problem| OAuthError::InvalidParameter { name: A_NAME, problem })?;
+            if parameters.is_empty() && name.starts_with('\u{feff}') {
+                return Err(OAuthError::InvalidRequest(BYTE_ORDER_MARK));
+            }
+            let refused = |problem| OAuthError::InvalidParameter { name: printable(&name), problem };
+            let value = decode_text(value).map_err(refused)?;
+            // Those of a credential make client authentication fail: `PresentedCredentials::take`.
+            if !is_credential(&name) {
+                refuse_control_characters(&value).map_err(refused)?;
+            }
             if parameters.iter().any(|(known, _)| *known == name) {
                 return Err(match &*name {
                     // RFC 8707 section 2: several are a request for a token for several APIs.
                     "resource" | "audience" => OAuthError::InvalidTarget("a token is for one API: name one"),
-                    _ => OAuthError::InvalidRequest("a parameter is repeated"),
+                    _ => refused("is repeated"),
                 });
             }
             if value.len() > max_bytes(&name) {
-                return Err(OAuthError::InvalidRequest("a parameter is too long"));
+                return Err(refused("is too long"));
             }
             if parameters.len() == MAX_PARAMETERS {
                 return Err(OAuthError::InvalidRequest("too many parameters"));
@@ -105,19 +138,48 @@ fn begins_as_another_format(body: &[u8]) -> bool {
     body.starts_with(b"--") || matches!(body.first(), Some(b'{' | b'[' | b'"' | b'<'))
 }
 
-/// Decodes one name or value: `+` is a space, `%XX` a byte, and the result is UTF-8 without control characters.
+/// Decodes one name or value: `+` is a space, `%XX` a byte, and the result is UTF-8 without control characters. An
+/// error is the predicate of a sentence about it.
 pub(crate) fn decode(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
-    const NOT_UTF8: &str = "a parameter is not UTF-8";
-    let text = if encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
-        let decoded = percent::decode_form(encoded).map_err(|_| "a parameter has broken percent-encoding")?;
-        Cow::Owned(String::from_utf8(decoded).map_err(|_| NOT_UTF8)?)
-    } else {
-        Cow::Borrowed(std::str::from_utf8(encoded).map_err(|_| NOT_UTF8)?)
-    };
-    if text.chars().any(char::is_control) {
-        return Err("a parameter holds a control character");
-    }
+    let text = decode_text(encoded)?;
+    refuse_control_characters(&text)?;
     Ok(text)
+}
+
+fn decode_text(encoded: &[u8]) -> Result<Cow<'_, str>, &'static str> {
+    const NOT_UTF8: &str = "is not UTF-8";
+    if encoded.iter().any(|byte| matches!(byte, b'+' | b'%')) {
+        let decoded = percent::decode_form(encoded).map_err(|_| "has broken percent-encoding")?;
+        Ok(Cow::Owned(String::from_utf8(decoded).map_err(|_| NOT_UTF8)?))
+    } else {
+        Ok(Cow::Borrowed(std::str::from_utf8(encoded).map_err(|_| NOT_UTF8)?))
+    }
+}
+
+fn refuse_control_characters(text: &str) -> Result<(), &'static str> {
+    if !text.contains(char::is_control) {
+        Ok(())
+    } else if ends_with_line_break(text) {
+        Err("ends with a line break: send it without")
+    } else {
+        Err("holds a control character")
+    }
+}
+
+/// Reports whether the only control characters of a text that has some are the line breaks at its end, as programs
+/// that read a secret from a file leave them.
+pub(super) fn ends_with_line_break(text: &str) -> bool {
+    !text.trim_end_matches(['\r', '\n']).contains(char::is_control)
+}
+
+/// Reports whether a parameter authenticates the client.
+fn is_credential(name: &str) -> bool {
+    matches!(name, "client_id" | "client_secret")
+}
+
+/// Returns the name of a known parameter. An unknown name may be a secret, and is not repeated.
+fn printable(name: &str) -> &'static str {
+    PARAMETERS.into_iter().find(|known| *known == name).unwrap_or("a parameter")
 }
 
 /// Accepts `application/x-www-form-urlencoded` in any letter case. The media type has no parameters, so that all of
@@ -143,28 +205,10 @@ pub(crate) fn refuse_content_encoding(headers: &HeaderMap) -> Result<(), OAuthEr
 
 /// Refuses OAuth parameters in the query string, which logs and histories keep (RFC 6749 section 2.3.1).
 pub(crate) fn refuse_query_parameters(query: Option<&str>) -> Result<(), OAuthError> {
-    const PARAMETERS: [&str; 17] = [
-        "grant_type",
-        "client_id",
-        "client_secret",
-        "client_assertion",
-        "client_assertion_type",
-        "assertion",
-        "username",
-        "password",
-        "refresh_token",
-        "access_token",
-        "token",
-        "token_type_hint",
-        "scope",
-        "resource",
-        "audience",
-        "operator",
-        "brandKey",
-    ];
     for pair in query.unwrap_or_default().split('&') {
         let name = pair.split('=').next().unwrap_or_default();
-        let name = decode(name.as_bytes()).map_err(OAuthError::InvalidRequest)?;
+        let name = decode(name.as_bytes())
+            .map_err(|problem| OAuthError::InvalidParameter { name: A_NAME, problem })?;
         if PARAMETERS.contains(&name.as_ref()) {
             return Err(OAuthError::InvalidRequest("parameters belong in the body, not in the query"));
         }

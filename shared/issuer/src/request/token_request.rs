@@ -1,13 +1,15 @@
 //! The token request (RFC 6749 section 3.2): a form, parsed into values.
 
-use crate::audit::{self, Record};
+use crate::audit::Record;
 use crate::credentials::Secret;
 use crate::records::brand::BrandKey;
 use crate::records::client::GrantType;
 use crate::records::principal::Username;
 use crate::records::scope::Scope;
+use crate::request::credentials::PresentedCredentials;
 use crate::request::error::OAuthError;
 use crate::request::form::Form;
+use crate::request::secrets::RequestSecrets;
 
 /// The parsed request of an authenticated client.
 #[derive(Debug)]
@@ -61,50 +63,42 @@ impl TokenRequest {
     pub(crate) fn parse(
         grant: GrantType,
         form: &mut Form<'_>,
+        presented: &PresentedCredentials,
         audit: &mut Record,
     ) -> Result<Self, OAuthError> {
-        Ok(Self {
-            grant: match grant {
-                GrantType::ClientCredentials => Grant::ClientCredentials {
-                    operator: form.take("operator").map(|sent| PresentedUsername::new(sent.into_owned())),
-                },
-                GrantType::Password => Grant::Password(Login::parse(form)?),
-                GrantType::OperatorPassword => Grant::OperatorPassword(Login::parse(form)?),
-                GrantType::RefreshToken => Grant::RefreshToken {
-                    refresh_token: Secret::from_string(
-                        form.require("refresh_token", "refresh_token is missing")?.into_owned(),
-                    ),
-                },
-            },
-            brand: match form.take("brandKey") {
-                Some(brand) => Some(BrandKey::parse(&brand).map_err(|_| {
-                    audit.requested_brand = Some(audit::requested(&brand));
-                    BRAND_NOT_ALLOWED
-                })?),
-                None => None,
-            },
-            scope: match form.take("scope") {
-                Some(scope) => Some(Scope::parse(&scope).map_err(|malformed| {
-                    audit.requested_scope = Some(audit::requested(&scope));
-                    OAuthError::InvalidScope(malformed.text())
-                })?),
-                None => None,
-            },
-            resource: match (form.take("resource"), form.take("audience")) {
-                (Some(resource), Some(audience)) if resource != audience => {
-                    audit.requested_resource = Some(audit::requested(&format!("{resource} {audience}")));
-                    return Err(OAuthError::InvalidTarget("resource and audience differ: send one of them"));
-                }
-                (resource, audience) => resource.or(audience).map(Into::into),
-            },
-        })
+        let grant = Grant::parse(grant, form)?;
+        let secrets = RequestSecrets::new(presented, grant.password());
+        let brand = match form.take("brandKey") {
+            Some(brand) => Some(BrandKey::parse(&brand).map_err(|_| {
+                audit.requested_brand = Some(secrets.loggable(&brand));
+                BRAND_NOT_ALLOWED
+            })?),
+            None => None,
+        };
+        let scope = match form.take("scope") {
+            Some(scope) => Some(Scope::parse(&scope).map_err(|malformed| {
+                audit.requested_scope = Some(secrets.loggable(&scope));
+                OAuthError::InvalidScope(malformed.text())
+            })?),
+            None => None,
+        };
+        let resource = match (form.take("resource"), form.take("audience")) {
+            (Some(resource), Some(audience)) if resource != audience => {
+                audit.requested_resource = Some(secrets.loggable(&format!("{resource} {audience}")));
+                return Err(OAuthError::InvalidTarget("resource and audience differ: send one of them"));
+            }
+            (resource, audience) => resource.or(audience).map(Into::into),
+        };
+        Ok(Self { grant, scope, resource, brand })
     }
 
     /// Records what was asked for. The record of a refusal says what the client may not have.
-    pub(crate) fn record_requested(&self, audit: &mut Record) {
-        audit.requested_scope = self.scope.as_ref().and_then(Scope::as_member).map(audit::requested);
-        audit.requested_brand = self.brand.as_ref().map(|brand| audit::requested(brand.as_str()));
-        audit.requested_resource = self.resource.as_deref().map(audit::requested);
+    pub(crate) fn record_requested(&self, presented: &PresentedCredentials, audit: &mut Record) {
+        let secrets = RequestSecrets::new(presented, self.grant.password());
+        let loggable = |value: &str| secrets.loggable(value);
+        audit.requested_scope = self.scope.as_ref().and_then(Scope::as_member).map(loggable);
+        audit.requested_brand = self.brand.as_ref().map(|brand| loggable(brand.as_str()));
+        audit.requested_resource = self.resource.as_deref().map(loggable);
     }
 
     /// The request of a client that names no more than an API: HTTP Basic at the authorizer.
@@ -114,6 +108,30 @@ impl TokenRequest {
             scope: None,
             resource: Some(resource.to_owned()),
             brand: None,
+        }
+    }
+}
+
+impl Grant {
+    fn parse(grant: GrantType, form: &mut Form<'_>) -> Result<Self, OAuthError> {
+        Ok(match grant {
+            GrantType::ClientCredentials => Self::ClientCredentials {
+                operator: form.take("operator").map(|sent| PresentedUsername::new(sent.into_owned())),
+            },
+            GrantType::Password => Self::Password(Login::parse(form)?),
+            GrantType::OperatorPassword => Self::OperatorPassword(Login::parse(form)?),
+            GrantType::RefreshToken => Self::RefreshToken {
+                refresh_token: Secret::from_string(
+                    form.require("refresh_token", "refresh_token is missing")?.into_owned(),
+                ),
+            },
+        })
+    }
+
+    fn password(&self) -> Option<&Secret> {
+        match self {
+            Self::Password(login) | Self::OperatorPassword(login) => Some(&login.password),
+            Self::ClientCredentials { .. } | Self::RefreshToken { .. } => None,
         }
     }
 }

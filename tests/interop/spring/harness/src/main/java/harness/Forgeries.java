@@ -8,6 +8,7 @@ import java.security.Signature;
 import java.security.spec.ECGenParameterSpec;
 import java.util.Base64;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
 import javax.crypto.Mac;
 import javax.crypto.spec.SecretKeySpec;
@@ -29,6 +30,13 @@ public final class Forgeries {
         forgeries.put("a MAC", mac + "." + encode(mac(mac)));
         String own = parts[0] + "." + raised;
         forgeries.put("another key under the same kid", own + "." + encode(signature(own)));
+        String anonymous = encode("{\"typ\":\"at+jwt\",\"alg\":\"ES256\"}") + "." + raised;
+        forgeries.put("no kid", anonymous + "." + encode(signature(anonymous)));
+        for (String odd : List.of("[]", "5", "null", "\"x\"", "{}", "{\"alg\":[\"ES256\"]}", "")) {
+            forgeries.put("the header " + odd, encode(odd) + "." + parts[1] + "." + parts[2]);
+            forgeries.put("the payload " + odd, parts[0] + "." + encode(odd) + "." + parts[2]);
+        }
+        forgeries.put("dots", "..");
         return forgeries;
     }
 
