@@ -32,8 +32,9 @@ pub(super) struct WireError {
 impl From<&OAuthError> for WireError {
     fn from(error: &OAuthError) -> Self {
         let (status, code, description) = match error {
-            OAuthError::InvalidRequest(problem) => (400, "invalid_request", *problem),
-            OAuthError::InvalidParameter { problem, .. } => (400, "invalid_request", *problem),
+            OAuthError::InvalidRequest(problem) | OAuthError::InvalidParameter { problem, .. } => {
+                (400, "invalid_request", *problem)
+            }
             OAuthError::InvalidClient(ClientRefusal::Unusable { problem, .. }) => {
                 (401, "invalid_client", *problem)
             }
@@ -75,6 +76,7 @@ impl From<&OAuthError> for WireError {
             }
         };
         let description = match error {
+            // Two constants, as a sentence.
             OAuthError::InvalidParameter { name, problem } => format!("{name} {problem}").into(),
             _ => description.into(),
         };
