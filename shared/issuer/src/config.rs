@@ -69,7 +69,9 @@ impl Config {
             && !issuer.is_https()
             && !store.aws.is_local()
         {
-            variables.wrong.push("COUNTERSIGN_ISSUER must be an https URL; http is for a local store alone".into());
+            variables
+                .wrong
+                .push("COUNTERSIGN_ISSUER must be an https URL; http is for a local store alone".into());
         }
         let authentication = AuthenticationConfig::read(variables);
         Some(Self { issuer: issuer?, store: store?, authentication })

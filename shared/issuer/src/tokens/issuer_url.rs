@@ -77,13 +77,19 @@ mod tests {
         for local in
             ["127.0.0.1:3000", "localhost", "[::1]:3000", "host.docker.internal", "issuer:3000", "a-b_c/d"]
         {
-            assert!(IssuerUrl::from_str(&format!("http://{local}")).is_ok_and(|url| !url.is_https()), "{local}");
+            assert!(
+                IssuerUrl::from_str(&format!("http://{local}")).is_ok_and(|url| !url.is_https()),
+                "{local}"
+            );
         }
         for remote in
             ["issuer.example.com", "issuer.", "10.0.0.1", "134744072", "0x08080808", "[2001:db8::1]"]
         {
             assert!(IssuerUrl::from_str(&format!("http://{remote}")).is_err(), "{remote}");
-            assert!(IssuerUrl::from_str(&format!("https://{remote}")).is_ok_and(|url| url.is_https()), "{remote}");
+            assert!(
+                IssuerUrl::from_str(&format!("https://{remote}")).is_ok_and(|url| url.is_https()),
+                "{remote}"
+            );
         }
         for with_user in ["https://user:password@issuer.example.com", "http://user@localhost:3000"] {
             assert!(IssuerUrl::from_str(with_user).is_err(), "{with_user}");
