@@ -287,6 +287,14 @@ def test_the_first_screen_quotes_the_price_of_the_defaults():
     assert defaults == {"FrontDoor": "http-api", "Tracing": "PassThrough", "Metrics": "on", "ExportBucket": "", "LogLevel": "info"}
 
 
+def test_the_comparison_follows_from_the_cost():
+    cost, comparison = ((ROOT / f"docs/{name}.md").read_text() for name in ("cost", "comparison"))
+    thousand = float(re.search(r"graduated tiers that begin at \$(\d+\.\d+)", cost)[1])
+    million, month = re.search(r"against \$([\d.]+) and \$([\d.]+) a month here", cost).groups()
+    equal = float(month) / (thousand / 1_000 - float(million) / 1_000_000)
+    assert f"some {round(equal, -2):,.0f} machine tokens a month" in comparison
+
+
 def test_the_serverless_application_repository_gets_the_version_of_the_workspace():
     with open(ROOT / "Cargo.toml", "rb") as file:
         workspace = tomllib.load(file)["workspace"]["package"]
