@@ -245,9 +245,7 @@ def test_an_issuer_has_its_own_domain_behind_either_front_door(account, checkout
     api = mapping["ApiId"]
     with_domain = deployed(api)
     checkout.deploy_stack(stack, FrontDoor=door, DomainName='""', CertificateArn='""')
-    without_domain = deployed(api)
-    checkout.deploy_stack(stack, FrontDoor=door, **parameters)
-    assert len({with_domain, without_domain, deployed(api)}) == 3
+    assert deployed(api) != with_domain
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,14 @@ def smoke(account, *arguments, **variables):
     return account.run(ROOT / "scripts/aws-smoke", *arguments, environment=environment)
 
 
+def tables_and_logs():
+    """Yields the names of all tables and log groups, from every page of the answers."""
+    for page in boto3.client("dynamodb").get_paginator("list_tables").paginate():
+        yield from page["TableNames"]
+    for page in boto3.client("logs").get_paginator("describe_log_groups").paginate():
+        yield from (group["logGroupName"] for group in page["logGroups"])
+
+
 def test_the_smoke_test_passes_but_for_what_is_not_emulated(account, tmp_path):
     clone = Checkout(account, tmp_path)
     (tmp_path / "samconfig.toml").write_text(SAVED)
@@ -46,9 +54,7 @@ def test_the_smoke_test_passes_but_for_what_is_not_emulated(account, tmp_path):
 
     # It leaves nothing behind.
     assert account.status("smoke") == "gone"
-    assert not [name for name in boto3.client("dynamodb").list_tables()["TableNames"] if name.startswith("smoke-")]
-    groups = boto3.client("logs").describe_log_groups()["logGroups"]
-    assert not [group for group in groups if "/smoke-" in group["logGroupName"]]
+    assert not [name for name in tables_and_logs() if "smoke-" in name]
 
 
 def test_a_name_that_is_taken_is_refused_before_anything_happens(account):
@@ -64,8 +70,7 @@ def test_a_name_that_is_taken_is_refused_before_anything_happens(account):
     for name in ("the stack taken", table, group):
         assert name in done.stderr, end_of(done)
     assert account.status("taken") == "CREATE_COMPLETE"
-    assert table in boto3.client("dynamodb").list_tables()["TableNames"]
-    assert boto3.client("logs").describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    assert {table, group} <= set(tables_and_logs())
 
 
 def test_without_a_region_it_does_nothing(account):
