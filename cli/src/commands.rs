@@ -34,7 +34,7 @@ use crate::records::PrincipalKind;
 use crate::streams;
 use client::ClientCommand;
 use principal::PrincipalCommand;
-use target::{Lookup, Target};
+use target::Target;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +70,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Run an issuer, its store and a protected demo API on this machine
+    #[command(args(target::hidden_flags()))]
     Dev(dev::DevCommand),
     /// Administer clients and their secrets
     #[command(subcommand, after_help = client::EXAMPLES)]
@@ -86,28 +87,20 @@ enum Command {
     /// Check a deployment; report each fault with its remedy
     Doctor(doctor::DoctorCommand),
     /// Inspect and verify tokens
-    #[command(subcommand, after_help = token::EXAMPLES)]
+    #[command(subcommand, after_help = token::EXAMPLES, args(target::hidden_flags()))]
     Token(token::TokenCommand),
     /// Check which routes of an API callers may use
-    #[command(subcommand, after_help = policy::EXAMPLES)]
+    #[command(subcommand, after_help = policy::EXAMPLES, args(target::hidden_flags()))]
     Policy(policy::PolicyCommand),
     /// Print the completions of a shell
+    #[command(args(target::hidden_flags()))]
     Completions(manual::CompletionsCommand),
     /// Print the man page, or write one for each command
+    #[command(args(target::hidden_flags()))]
     Man(manual::ManCommand),
 }
 
 impl Command {
-    /// Returns true for a command that writes to the store.
-    fn changes_store(&self) -> bool {
-        match self {
-            Self::Client(command) => command.changes_records(),
-            Self::User(command) | Self::Operator(command) => command.changes_records(),
-            Self::Key(command) => command.changes_keys(),
-            _ => false,
-        }
-    }
-
     /// Returns true for a command that waits for the store and does not show its own progress.
     fn waits_for_store(&self) -> bool {
         match self {
@@ -122,7 +115,11 @@ impl Command {
 impl Arguments {
     /// Reads the program's arguments.
     pub(crate) fn read() -> Result<Self, Usage> {
-        let arguments: Vec<OsString> = std::env::args_os().collect();
+        let mut arguments: Vec<OsString> = std::env::args_os().collect();
+        if arguments.get(1).is_some_and(|command| command == "help") {
+            // clap takes the names of commands alone here. Help is text for a person either way.
+            arguments.retain(|argument| argument != "--json");
+        }
         Self::try_parse_from(&arguments).map_err(|error| {
             let options = arguments.iter().take_while(|argument| *argument != "--");
             Usage { error, json: options.into_iter().any(|argument| argument == "--json") }
@@ -137,30 +134,18 @@ impl Arguments {
     /// Runs the command.
     pub(crate) async fn run(self, output: &Output) -> Outcome {
         let (json, target) = (self.json, &self.target);
-        let changes_store = self.command.changes_store();
         let _progress =
             self.command.waits_for_store().then(|| Progress::spinner("Waiting for DynamoDB", json));
-        let open = async || -> Outcome<Lookup> {
-            let lookup = target.lookup().await?;
-            if changes_store
-                && !json
-                && let Some(description) = target::describe(&lookup).await
-            {
-                output.remark(&description);
-            }
-            Ok(lookup)
-        };
+        let context = async || -> Outcome<_> { target::context(&target.lookup().await?, json) };
         let outcome = match self.command {
             Command::Dev(command) => command.run(json).await,
-            Command::Client(command) => command.run(&target::context(&open().await?)?, output).await,
-            Command::User(command) => {
-                command.run(PrincipalKind::User, &target::context(&open().await?)?, output).await
-            }
+            Command::Client(command) => command.run(&context().await?, output).await,
+            Command::User(command) => command.run(PrincipalKind::User, &context().await?, output).await,
             Command::Operator(command) => {
-                command.run(PrincipalKind::Operator, &target::context(&open().await?)?, output).await
+                command.run(PrincipalKind::Operator, &context().await?, output).await
             }
-            Command::Key(command) => command.run(&open().await?, output).await,
-            Command::Doctor(command) => command.run(&open().await?, output).await,
+            Command::Key(command) => command.run(&target.lookup().await?, output).await,
+            Command::Doctor(command) => command.run(&target.lookup().await?, output).await,
             Command::Token(command) => command.run(&Clock::system(), output),
             Command::Policy(command) => command.run(output),
             Command::Completions(command) => command.run(Self::command()),
@@ -182,6 +167,10 @@ impl Usage {
         let shown = self.error.render();
         if !self.error.use_stderr() {
             streams::print(&shown.ansi().to_string());
+            if let Some(error) = streams::lost_output() {
+                streams::print_error(&format!("error: standard output: {error}\n"));
+                return ExitCode::FAILURE;
+            }
         } else if self.json {
             streams::print_error(&format!("{}\n", escape_json(&self.as_json().to_string())));
         } else {

@@ -8,11 +8,14 @@ use countersign_issuer::store::{Record, Table, dynamodb};
 use countersign_issuer::tokens::{ClientRules, IssuerUrl};
 use countersign_verify::Clock;
 
+use crate::announcement::Announcement;
+
 /// The issuer that a command administers.
 pub(crate) struct Context {
     db: DynamoDb,
     prefix: String,
     client_rules: ClientRules,
+    pub(crate) announcement: Announcement,
     pub(crate) clock: Clock,
     pub(crate) random: Random,
 }
@@ -20,10 +23,11 @@ pub(crate) struct Context {
 impl Context {
     /// Opens no connection yet. The issuer's URL is not needed for administration; without it one
     /// rule for clients is not checked.
-    pub(crate) fn new(config: StoreConfig, issuer: Option<IssuerUrl>) -> Self {
+    pub(crate) fn new(config: &StoreConfig, issuer: Option<IssuerUrl>, announcement: Announcement) -> Self {
         Self {
             db: dynamodb(&config.aws),
-            prefix: config.table_prefix,
+            prefix: config.table_prefix.clone(),
+            announcement,
             client_rules: ClientRules::new(config.schedule.settings().max_lifetimes, issuer),
             clock: Clock::system(),
             random: Random::system(),

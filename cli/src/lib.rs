@@ -1,9 +1,10 @@
 //! The `countersign` program: a local issuer to try, and the administration of a deployed one.
 //!
 //! Imports point downwards: `commands` (arguments and output) → `import` → `records` (what
-//! administration does to records) → `context`, `logging`, `prompt`, `token_input` → `output`,
-//! `text_input` → `outcome`, `streams`, `suggestions` → `progress`.
+//! administration does to records) → `context` → `announcement`, `logging`, `prompt`, `token_input` →
+//! `output`, `text_input` → `outcome`, `streams`, `suggestions` → `progress`.
 
+mod announcement;
 mod commands;
 mod context;
 mod import;
@@ -34,7 +35,15 @@ pub async fn run() -> ExitCode {
         Ok(arguments) => arguments,
         Err(usage) => return usage.report(),
     };
-    let output = Output::new(arguments.json(), Clock::system(), TimeZone::system());
+    let zone = TimeZone::try_system();
+    let output = Output::new(arguments.json(), Clock::system(), zone.clone().unwrap_or(TimeZone::UTC));
+    if let (Err(_), Some(name)) = (zone, time_zone_variable())
+        && !arguments.json()
+    {
+        output.warn(&format!(
+            "TZ is {name}, which names no time zone, such as Europe/Berlin: times are in UTC"
+        ));
+    }
     let outcome = async {
         install_crypto_provider()?;
         arguments.run(&output).await?;
@@ -47,6 +56,12 @@ pub async fn run() -> ExitCode {
             outcome::exit_code(&*error).into()
         }
     }
+}
+
+/// The time zone that the environment asks for.
+fn time_zone_variable() -> Option<String> {
+    #[expect(clippy::disallowed_methods, reason = "start-up is where the environment is read")]
+    std::env::var("TZ").ok()
 }
 
 /// Fails if a part of the result did not reach standard output.

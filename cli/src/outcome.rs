@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use countersign_issuer::credentials::PasswordError;
 use countersign_issuer::keys::{ChangeRefused, KeyError};
 use countersign_issuer::store::{StoreError, WriteError};
 use serde_json::{Value, json};
@@ -33,6 +34,9 @@ impl ExitError {
 
 /// The exit code of a command that was called in a wrong way; clap's own.
 const USAGE: u8 = 2;
+
+/// The exit code of an import with a refused row or file.
+const REFUSED: u8 = 4;
 
 /// An error of a command that was called in a wrong way.
 pub(crate) fn usage_error(message: impl Into<String>) -> AnyError {
@@ -104,10 +108,16 @@ fn error_code(error: &(dyn Error + Send + Sync + 'static)) -> &'static str {
         if cause.is::<Invalid>() {
             return Some("invalid");
         }
+        if let Some(PasswordError::NotAllowed | PasswordError::TooShort | PasswordError::TooLong) =
+            cause.downcast_ref()
+        {
+            return Some("invalid");
+        }
         match (cause.downcast_ref(), cause.downcast_ref()) {
             (Some(WriteError::Exists), _) => Some("exists"),
             (Some(WriteError::Changed), _) => Some("conflict"),
             (_, Some(ExitError { code: USAGE, .. })) => Some("usage"),
+            (_, Some(ExitError { code: REFUSED, .. })) => Some("invalid"),
             _ => None,
         }
     });
@@ -179,13 +189,15 @@ mod tests {
                 "code": "not_found", "message": "there is no client x", "remedy": "Did you mean y?\nSee `list`.",
             } })
         );
-        let errors: [(AnyError, &str); 7] = [
+        let errors: [(AnyError, &str); 9] = [
             (Invalid("not stored".into()).into(), "invalid"),
             (ChangeRefused::NoSuchKey.into(), "not_found"),
             (WriteError::Changed.into(), "conflict"),
             (RecordError { record: "client x".into(), source: WriteError::Exists }.into(), "exists"),
             (out_of_reach().into(), "unavailable"),
             (usage_error("name a setting"), "usage"),
+            (ExitError::new(4, "1 refused").into(), "invalid"),
+            (PasswordError::TooShort.into(), "invalid"),
             ("nothing was changed".into(), "failed"),
         ];
         for (error, code) in errors {

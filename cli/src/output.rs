@@ -85,13 +85,6 @@ impl Output {
         }
     }
 
-    /// Prints a remark for a person to standard error, and nothing for a program.
-    pub(crate) fn remark(&self, remark: &str) {
-        if !self.json {
-            streams::print_error(&format!("{}\n", printable(remark)));
-        }
-    }
-
     /// Formats a time.
     pub(crate) fn time(&self, at: Timestamp) -> String {
         if self.json { times::utc(at) } else { times::local(at, self.clock.now(), &self.zone) }

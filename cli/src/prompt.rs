@@ -4,7 +4,7 @@ use std::io::{IsTerminal, Read};
 
 use countersign_issuer::credentials::Secret;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Invalid, Outcome, usage_error};
 use crate::output::printable;
 use crate::progress;
 use crate::streams;
@@ -23,7 +23,9 @@ pub(crate) fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
     }
     if !std::io::stdin().is_terminal() {
         let flag = format!("--{}-stdin", what.rsplit(' ').next().unwrap_or_default().to_lowercase());
-        return Err(format!("there is no terminal to ask at; pass it on standard input with {flag}").into());
+        return Err(usage_error(format!(
+            "there is no terminal to ask at; pass it on standard input with {flag}"
+        )));
     }
     let ask = |question: String| progress::suspend(|| rpassword::prompt_password(question));
     let typed = Secret::from_string(ask(format!("{what}: "))?);
@@ -31,7 +33,7 @@ pub(crate) fn read_secret(what: &str, from_stdin: bool) -> Outcome<Secret> {
     if typed.expose() == again.expose() {
         Ok(typed)
     } else {
-        Err("the two entries differ; nothing was changed".into())
+        Err(Invalid("the two entries differ; nothing was changed".into()).into())
     }
 }
 

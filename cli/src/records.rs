@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use countersign_issuer::credentials::{ClientSecret, Secret};
+use countersign_issuer::keys::format_duration;
 use countersign_issuer::records::{ANY_BRAND, Client, LargestToken, Principal, PrincipalKey, RecordProblem};
 use countersign_issuer::store::{Record, StoreError, Table, WriteError};
 use countersign_verify::Clock;
@@ -55,12 +56,28 @@ impl<R: Record> Listing<R> {
     }
 }
 
+/// A record before and after a change.
+pub(crate) struct Change<R> {
+    pub(crate) before: R,
+    pub(crate) after: R,
+}
+
+/// Describes a problem; a lifetime also in the largest units.
+fn describe(problem: &RecordProblem) -> String {
+    match problem {
+        RecordProblem::LifetimeOutOfBounds { max, .. } => {
+            format!("{problem} ({})", format_duration(Duration::from_secs(*max)))
+        }
+        _ => problem.to_string(),
+    }
+}
+
 /// Rejects a record that breaks a rule, with all of its problems.
 fn ensure_valid(problems: &[RecordProblem]) -> Outcome {
     if problems.is_empty() {
         return Ok(());
     }
-    let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    let problems: Vec<String> = problems.iter().map(describe).collect();
     Err(Invalid(format!("not stored:\n  {}", problems.join("\n  "))).into())
 }
 
@@ -77,6 +94,11 @@ impl<'a> Clients<'a> {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.context.clock
+    }
+
+    /// Says what is about to be changed.
+    pub(crate) async fn announce(&self) {
+        self.context.announcement.show().await;
     }
 
     pub(crate) async fn list(&self) -> Outcome<Listing<Client>> {
@@ -111,14 +133,17 @@ impl<'a> Clients<'a> {
     }
 
     /// Warnings of settings that no rule forbids and that are most likely mistakes: tokens that are
-    /// too large for some servers, operators that do not exist, and brands that no other record
-    /// has. Names that `before` has too are not looked up again.
+    /// too large for some servers, audiences that are no URI or differ in a slash, operators that do
+    /// not exist, and brands that no other record has. Names that `before` has too are not looked up again.
     pub(crate) async fn warnings(&self, client: &Client, before: Option<&Client>) -> Vec<String> {
         let largest = self.context.client_rules().large_token(client);
         let mut warnings: Vec<String> = largest.map(large_token_warning).into_iter().collect();
         let is_new = |name: &&String, list: fn(&Client) -> &Vec<String>| {
             before.is_none_or(|before| !list(before).contains(*name))
         };
+        let audiences: Vec<&String> =
+            client.audiences.iter().filter(|name| is_new(name, |client| &client.audiences)).collect();
+        warnings.extend(audience_warnings(&audiences, &client.audiences));
         let operators = client.operators.iter().filter(|name| is_new(name, |client| &client.operators));
         let principals = self.context.table::<Principal>();
         let operators: Vec<&String> = operators.collect();
@@ -169,17 +194,31 @@ impl<'a> Clients<'a> {
 
     /// Stores a client that was read before.
     pub(crate) async fn save(&self, client: &mut Client) -> Outcome {
+        self.announce().await;
         client.updated = self.context.clock.now();
         Ok(self.table.save(client).await?)
     }
 
-    /// Applies a change that breaks no rule. The rules are not checked again, so that an old
-    /// problem elsewhere in the record does not block it: disabling a client must always work.
-    pub(crate) async fn change(&self, client_id: &str, change: impl FnOnce(&mut Client)) -> Outcome<Client> {
-        let mut client = self.find(client_id).await?;
-        change(&mut client);
-        self.save(&mut client).await?;
-        Ok(client)
+    /// Enables or disables a client.
+    pub(crate) async fn set_enabled(&self, client_id: &str, enabled: bool) -> Outcome<Change<Client>> {
+        self.change(client_id, |client| client.enabled = enabled).await
+    }
+
+    /// Applies a change that breaks no rule, and writes nothing if it changes nothing. The rules are
+    /// not checked again, so that an old problem elsewhere in the record does not block it: disabling
+    /// a client must always work.
+    pub(crate) async fn change(
+        &self,
+        client_id: &str,
+        change: impl FnOnce(&mut Client),
+    ) -> Outcome<Change<Client>> {
+        let before = self.find(client_id).await?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            self.save(&mut after).await?;
+        }
+        Ok(Change { before, after })
     }
 
     pub(crate) async fn delete(&self, client_id: &str) -> Outcome {
@@ -199,6 +238,40 @@ impl<'a> Clients<'a> {
 /// The warning for a client whose largest token is large.
 pub(crate) fn large_token_warning(largest: LargestToken) -> String {
     format!("{largest}; many servers and proxies refuse a request whose headers are longer than 8 KiB")
+}
+
+/// Warnings of new audiences that are no absolute URI (RFC 8707 section 2), or that differ from
+/// another one in the final slash alone: an API compares audiences character by character.
+fn audience_warnings(new: &[&String], all: &[String]) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for audience in new {
+        if !is_absolute_uri(audience) {
+            warnings.push(format!(
+                "the audience {audience} is no absolute URI, such as https://api.example.com or urn:example:api"
+            ));
+        }
+        let without_slash = audience.strip_suffix('/').unwrap_or(audience);
+        let is_twin =
+            |other: &String| other != *audience && other.strip_suffix('/').unwrap_or(other) == without_slash;
+        let warning = format!(
+            "the audiences {without_slash} and {without_slash}/ differ in the final slash alone: an API accepts only one \
+             of them"
+        );
+        // Both may be new, and one warning is enough.
+        if all.iter().any(is_twin) && !warnings.contains(&warning) {
+            warnings.push(warning);
+        }
+    }
+    warnings
+}
+
+/// Returns true for a text with a scheme (RFC 3986 section 3.1) and something after it.
+fn is_absolute_uri(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(scheme, rest)| {
+        !rest.trim_start_matches('/').is_empty()
+            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+    })
 }
 
 /// Warnings of operators that do not exist or are disabled.
@@ -249,6 +322,11 @@ impl<'a> Principals<'a> {
 
     pub(crate) fn clock(&self) -> &Clock {
         &self.context.clock
+    }
+
+    /// Says what is about to be changed.
+    pub(crate) async fn announce(&self) {
+        self.context.announcement.show().await;
     }
 
     /// The longest lifetime of an access token.
@@ -307,6 +385,7 @@ impl<'a> Principals<'a> {
         let (now, random) = (self.context.clock.now(), &self.context.random);
         let principal = Principal::new(key, password.expose(), roles, brands, now, random)?;
         ensure_valid(&principal.problems())?;
+        self.announce().await;
         let created = self.table.create(&principal).await;
         created.map_err(|source| RecordError { record: key.username().to_owned(), source })?;
         Ok(principal)
@@ -324,28 +403,43 @@ impl<'a> Principals<'a> {
     }
 
     async fn save(&self, principal: &mut Principal) -> Outcome {
+        self.announce().await;
         principal.updated = self.context.clock.now();
         Ok(self.table.save(principal).await?)
     }
 
-    pub(crate) async fn disable(&self, key: &PrincipalKey) -> Outcome<Principal> {
-        self.change(key, |principal| principal.disable(self.context.clock.now())).await
+    pub(crate) async fn disable(&self, key: &PrincipalKey) -> Outcome<Change<Principal>> {
+        let disable = |principal: &mut Principal| {
+            // The sessions of a disabled one have ended.
+            if principal.enabled {
+                principal.disable(self.context.clock.now());
+            }
+        };
+        self.change(key, disable).await
     }
 
-    pub(crate) async fn enable(&self, key: &PrincipalKey) -> Outcome<Principal> {
+    pub(crate) async fn enable(&self, key: &PrincipalKey) -> Outcome<Change<Principal>> {
         self.change(key, |principal| principal.enabled = true).await
     }
 
-    pub(crate) async fn end_sessions(&self, key: &PrincipalKey) -> Outcome<Principal> {
+    pub(crate) async fn end_sessions(&self, key: &PrincipalKey) -> Outcome<Change<Principal>> {
         self.change(key, |principal| principal.end_sessions(self.context.clock.now())).await
     }
 
-    /// Applies a change that breaks no rule. As with clients, the rules are not checked again.
-    async fn change(&self, key: &PrincipalKey, change: impl FnOnce(&mut Principal)) -> Outcome<Principal> {
-        let mut principal = self.find(key).await?;
-        change(&mut principal);
-        self.save(&mut principal).await?;
-        Ok(principal)
+    /// Applies a change that breaks no rule, and writes nothing if it changes nothing. As with
+    /// clients, the rules are not checked again.
+    async fn change(
+        &self,
+        key: &PrincipalKey,
+        change: impl FnOnce(&mut Principal),
+    ) -> Outcome<Change<Principal>> {
+        let before = self.find(key).await?;
+        let mut after = before.clone();
+        change(&mut after);
+        if after != before {
+            self.save(&mut after).await?;
+        }
+        Ok(Change { before, after })
     }
 
     pub(crate) async fn delete(&self, key: &PrincipalKey) -> Outcome {

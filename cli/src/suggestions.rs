@@ -1,14 +1,16 @@
 //! "Did you mean": the known name that is closest to a misspelt one.
 
 /// Returns the name that was most likely meant by `wanted`: one that it is the beginning of, or one
-/// that differs from it in few characters. The more characters, the more may differ.
+/// that differs from it in few characters, but not in all of them. The more characters, the more may
+/// differ. The same name in other case is the closest.
 pub(crate) fn closest<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let wanted = wanted.to_lowercase();
     let length = wanted.chars().count();
-    let tolerated = (1 + length / 6).min(3);
+    let tolerated = (1 + length / 6).min(3).min(length.saturating_sub(1));
     let distance = |name: &str| {
         let name = name.to_lowercase();
-        if length >= 3 && name.starts_with(&wanted) { 1 } else { strsim::osa_distance(&wanted, &name) }
+        let is_cut_off = length >= 3 && name.starts_with(&wanted) && name != wanted;
+        if is_cut_off { 1 } else { strsim::osa_distance(&wanted, &name) }
     };
     let near = known.into_iter().map(|name| (distance(name), name)).filter(|(far, _)| *far <= tolerated);
     near.min().map(|(_, name)| name)
@@ -41,5 +43,7 @@ mod tests {
             assert_eq!(closest(wanted, known), meant, "{wanted}");
         }
         assert_eq!(closest("billing", []), None);
+        assert_eq!(closest("ALICE.OPZ", ["alice.ops", "alice.opz"]), Some("alice.opz"));
+        assert_eq!((closest("d", ["a", "b", "D"]), closest("d", ["a", "b", "da"])), (Some("D"), None));
     }
 }

@@ -28,7 +28,7 @@ const CLI: &[&[&str]] = &[
     &["import"],
     &["records"],
     &["context"],
-    &["logging", "prompt", "token_input"],
+    &["announcement", "logging", "prompt", "token_input"],
     &["output", "text_input"],
     &["outcome", "streams", "suggestions"],
     &["progress"],

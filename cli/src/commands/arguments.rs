@@ -1,9 +1,11 @@
 //! Argument types that several commands share.
 
+use std::ffi::OsStr;
 use std::time::Duration;
 
-use clap::ValueEnum;
-use countersign_issuer::records::AccessTokenType;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use clap::{Arg, Command, ValueEnum};
+use countersign_issuer::records::{AccessTokenType, GrantType};
 use jiff::SignedDuration;
 
 /// The `typ` header of access tokens.
@@ -24,15 +26,41 @@ impl From<Typ> for AccessTokenType {
     }
 }
 
+/// Parses a grant type, which may have spaces around it, as every other item of a list.
+#[derive(Debug, Clone)]
+pub(super) struct GrantParser;
+
+impl TypedValueParser for GrantParser {
+    type Value = GrantType;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<GrantType, clap::Error> {
+        let names = PossibleValuesParser::new(GrantType::ALL.map(GrantType::as_str));
+        let trimmed = value.to_str().map_or(value, |value| OsStr::new(value.trim()));
+        names.try_map(|name| name.parse::<GrantType>()).parse_ref(command, argument, trimmed)
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(GrantType::ALL.into_iter().map(|grant| PossibleValue::new(grant.as_str()))))
+    }
+}
+
+const UNITS: &str = "the units are w, d, h, min and s";
+
 /// Parses a duration such as 7d, 12h30m or 90s, or a whole number of seconds. A day has 24 hours.
 pub(super) fn parse_duration(value: &str) -> Result<Duration, String> {
-    let expected = "expected a duration such as 7d, 12h or 90s, or a number of seconds";
-    to_duration(value).and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(|| expected.into())
+    let expected = || format!("expected a duration such as 7d, 12h or 90s, or a number of seconds; {UNITS}");
+    to_duration(value).and_then(|duration| Duration::try_from(duration).ok()).ok_or_else(expected)
 }
 
 /// Parses a duration that may be negative, such as -2h.
 pub(super) fn parse_signed_duration(value: &str) -> Result<SignedDuration, String> {
-    to_duration(value).ok_or_else(|| "expected a duration such as -2h or 90s, or a number of seconds".into())
+    let expected = || format!("expected a duration such as -2h or 90s, or a number of seconds; {UNITS}");
+    to_duration(value).ok_or_else(expected)
 }
 
 fn to_duration(value: &str) -> Option<SignedDuration> {

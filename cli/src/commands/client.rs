@@ -6,12 +6,12 @@ use countersign_issuer::records::{ClaimName, Client, GrantType};
 use countersign_issuer::store::WriteError;
 use serde_json::{Value, json};
 
-use super::arguments::{Typ, parse_seconds};
+use super::arguments::{GrantParser, Typ, parse_seconds};
 use super::changes;
-use super::consequences::Consequences;
+use super::consequences::{Consequences, Effect};
 use super::export::ClientExport;
 use super::import::ClientImport;
-use super::lists::{self, without_blank};
+use super::lists::{self, parse_item, usernames};
 use super::secret::{self, NewSecret, SecretCommand};
 use super::views;
 use crate::context::Context;
@@ -121,9 +121,8 @@ pub(super) struct Settings {
     /// Display name
     #[arg(long)]
     name: Option<String>,
-    /// Grant type: client_credentials, password, operator_password or refresh_token (repeatable, or
-    /// a,b)
-    #[arg(long = "grant", value_name = "GRANT", value_delimiter = ',')]
+    /// Grant type (repeatable, or a,b)
+    #[arg(long = "grant", value_name = "GRANT", value_delimiter = ',', value_parser = GrantParser)]
     grants: Option<Vec<GrantType>>,
     /// Scope that the client may request (repeatable, or a,b)
     #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
@@ -148,19 +147,19 @@ pub(super) struct Settings {
     #[arg(long = "audience", value_name = "URI", value_delimiter = ',')]
     audiences: Option<Vec<String>>,
     /// Lifetime of access tokens, such as 10min or 1h
-    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_hyphen_values = true)]
     access_ttl: Option<u64>,
     /// Lifetime of refresh tokens, counted from the login, such as 12h or 30d
-    #[arg(long, value_name = "DURATION", value_parser = parse_seconds)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_hyphen_values = true)]
     refresh_ttl: Option<u64>,
     /// Longest time between two refreshes, such as 8h or 7d; a session that is idle for longer
     /// ends. `off` removes the limit
-    #[arg(long, value_name = "DURATION", value_parser = parse_idle)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_idle, allow_hyphen_values = true)]
     refresh_idle: Option<Limit<u64>>,
     /// Failed logins in 15 minutes from one address, over all usernames, after which further ones
     /// must wait; 0 is off, for a server whose users share its address; `default` is the
     /// deployment's
-    #[arg(long, value_name = "N", value_parser = parse_login_failures)]
+    #[arg(long, value_name = "N", value_parser = parse_login_failures, allow_hyphen_values = true)]
     max_login_failures: Option<Limit<u32>>,
     /// Claim that carries the username in the tokens of users and operators, such as user_name;
     /// `off` removes it
@@ -171,19 +170,20 @@ pub(super) struct Settings {
     typ: Option<Typ>,
 }
 
-/// Adds to an option's help the value that a new client has without it.
+/// Adds to an option's help the value that a new client has without it, or that it needs one.
 fn show_default(argument: Arg) -> Arg {
-    let default = match argument.get_id().as_str() {
-        "default_scopes" => "all scopes of the client",
-        "access_ttl" => "1h",
-        "refresh_ttl" => "30d",
-        "refresh_idle" | "username_claim" => "off",
-        "max_login_failures" => "default",
-        "typ" => "at+jwt",
+    let note = match argument.get_id().as_str() {
+        "grants" | "audiences" => "[required]",
+        "default_scopes" => "[default: all scopes of the client]",
+        "access_ttl" => "[default: 1h]",
+        "refresh_ttl" => "[default: 30d]",
+        "refresh_idle" | "username_claim" => "[default: off]",
+        "max_login_failures" => "[default: default]",
+        "typ" => "[default: at+jwt]",
         _ => return argument,
     };
     let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    argument.help(format!("{help} [default: {default}]"))
+    argument.help(format!("{help} {note}"))
 }
 
 /// The changes to a client's lists.
@@ -191,46 +191,46 @@ fn show_default(argument: Arg) -> Arg {
 #[command(next_help_heading = "Items of a list")]
 pub(super) struct ListChanges {
     /// Add a grant type (repeatable, or a,b)
-    #[arg(long, value_name = "GRANT", value_delimiter = ',', conflicts_with = "grants")]
+    #[arg(long, value_name = "GRANT", value_delimiter = ',', value_parser = GrantParser, conflicts_with = "grants")]
     add_grant: Vec<GrantType>,
     /// Remove a grant type (repeatable, or a,b)
-    #[arg(long, value_name = "GRANT", conflicts_with = "grants")]
+    #[arg(long, value_name = "GRANT", value_parser = parse_item, conflicts_with = "grants")]
     remove_grant: Vec<String>,
     /// Add a scope (repeatable, or a,b)
-    #[arg(long, value_name = "SCOPE", value_delimiter = ',', conflicts_with = "scopes")]
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = parse_item, conflicts_with = "scopes")]
     add_scope: Vec<String>,
     /// Remove a scope (repeatable, or a,b)
-    #[arg(long, value_name = "SCOPE", conflicts_with = "scopes")]
+    #[arg(long, value_name = "SCOPE", value_parser = parse_item, conflicts_with = "scopes")]
     remove_scope: Vec<String>,
     /// Add a scope of a token if the request names none (repeatable, or a,b)
-    #[arg(long, value_name = "SCOPE", value_delimiter = ',', conflicts_with = "default_scopes")]
+    #[arg(long, value_name = "SCOPE", value_delimiter = ',', value_parser = parse_item, conflicts_with = "default_scopes")]
     add_default_scope: Vec<String>,
     /// Remove a scope of a token if the request names none (repeatable, or a,b)
-    #[arg(long, value_name = "SCOPE", conflicts_with = "default_scopes")]
+    #[arg(long, value_name = "SCOPE", value_parser = parse_item, conflicts_with = "default_scopes")]
     remove_default_scope: Vec<String>,
     /// Add a role in the client's own tokens (repeatable, or a,b)
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', conflicts_with = "roles")]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = parse_item, conflicts_with = "roles")]
     add_role: Vec<String>,
     /// Remove a role in the client's own tokens (repeatable, or a,b)
-    #[arg(long, value_name = "ROLE", conflicts_with = "roles")]
+    #[arg(long, value_name = "ROLE", value_parser = parse_item, conflicts_with = "roles")]
     remove_role: Vec<String>,
     /// Add a brand that the client serves (repeatable, or a,b)
-    #[arg(long, value_name = "BRAND", value_delimiter = ',', conflicts_with = "brands")]
+    #[arg(long, value_name = "BRAND", value_delimiter = ',', value_parser = parse_item, conflicts_with = "brands")]
     add_brand: Vec<String>,
     /// Remove a brand that the client serves (repeatable, or a,b)
-    #[arg(long, value_name = "BRAND", conflicts_with = "brands")]
+    #[arg(long, value_name = "BRAND", value_parser = parse_item, conflicts_with = "brands")]
     remove_brand: Vec<String>,
     /// Add an operator on whose behalf the client may act (repeatable, or a,b)
-    #[arg(long, value_name = "USERNAME", value_delimiter = ',', conflicts_with = "operators")]
+    #[arg(long, value_name = "USERNAME", value_delimiter = ',', value_parser = parse_item, conflicts_with = "operators")]
     add_operator: Vec<String>,
     /// Remove an operator on whose behalf the client may act (repeatable, or a,b)
-    #[arg(long, value_name = "USERNAME", conflicts_with = "operators")]
+    #[arg(long, value_name = "USERNAME", value_parser = parse_item, conflicts_with = "operators")]
     remove_operator: Vec<String>,
     /// Add an audience after the others (repeatable, or a,b)
-    #[arg(long, value_name = "URI", value_delimiter = ',', conflicts_with = "audiences")]
+    #[arg(long, value_name = "URI", value_delimiter = ',', value_parser = parse_item, conflicts_with = "audiences")]
     add_audience: Vec<String>,
     /// Remove an audience (repeatable, or a,b)
-    #[arg(long, value_name = "URI", conflicts_with = "audiences")]
+    #[arg(long, value_name = "URI", value_parser = parse_item, conflicts_with = "audiences")]
     remove_audience: Vec<String>,
 }
 
@@ -241,7 +241,7 @@ impl ListChanges {
         let mut default_scopes = client.default_scopes.take().unwrap_or_default();
         let had_default_scopes = !default_scopes.is_empty();
         lists::remove(&mut default_scopes, "default-scope", self.remove_default_scope)?;
-        lists::add(&mut default_scopes, without_blank(self.add_default_scope));
+        lists::add(&mut default_scopes, self.add_default_scope);
         if had_default_scopes && default_scopes.is_empty() {
             // A list that shrinks may not widen what a token gets.
             return Err(Invalid(
@@ -252,15 +252,16 @@ impl ListChanges {
             .into());
         }
         client.default_scopes = Some(default_scopes).filter(|scopes| !scopes.is_empty());
+        let removed_operators = usernames(self.remove_operator);
         for (list, option, removed, added) in [
             (&mut client.scopes, "scope", self.remove_scope, self.add_scope),
             (&mut client.roles, "role", self.remove_role, self.add_role),
             (&mut client.brands, "brand", self.remove_brand, self.add_brand),
-            (&mut client.operators, "operator", self.remove_operator, self.add_operator),
+            (&mut client.operators, "operator", removed_operators, usernames(self.add_operator)),
             (&mut client.audiences, "audience", self.remove_audience, self.add_audience),
         ] {
             lists::remove(list, option, removed)?;
-            lists::add(list, without_blank(added));
+            lists::add(list, added);
         }
         Ok(())
     }
@@ -281,7 +282,9 @@ impl<T> Limit<T> {
 }
 
 fn parse_login_failures(value: &str) -> Result<Limit<u32>, String> {
-    Limit::parse(value, "default", |value| value.parse().map_err(|_| "expected a number".to_owned()))
+    Limit::parse(value, "default", |value| {
+        value.parse().map_err(|_| "expected a whole number from 0 on".to_owned())
+    })
 }
 
 fn parse_username_claim(value: &str) -> Result<Limit<ClaimName>, String> {
@@ -294,45 +297,39 @@ fn parse_idle(value: &str) -> Result<Limit<u64>, String> {
 }
 
 impl Settings {
-    fn apply(self, client: &mut Client) {
+    fn apply(self, client: &mut Client) -> Outcome {
         fn set<T>(field: &mut T, value: Option<T>) {
             if let Some(value) = value {
                 *field = value;
             }
         }
+        let list = |option, items: Option<Vec<String>>| {
+            items.map(|items| lists::replacement(option, items)).transpose()
+        };
         set(&mut client.name, self.name);
         set(&mut client.grant_types, self.grants);
-        set(&mut client.scopes, self.scopes.map(without_blank));
-        let default_scopes = self.default_scopes.map(without_blank);
+        set(&mut client.scopes, list("scope", self.scopes)?);
+        let default_scopes = list("default-scope", self.default_scopes)?;
         set(
             &mut client.default_scopes,
             default_scopes.map(|scopes| Some(scopes).filter(|some| !some.is_empty())),
         );
-        set(&mut client.roles, self.roles.map(without_blank));
-        set(&mut client.brands, self.brands.map(without_blank));
-        set(&mut client.operators, self.operators.map(without_blank));
+        set(&mut client.roles, list("role", self.roles)?);
+        set(&mut client.brands, list("brand", self.brands)?);
+        set(&mut client.operators, list("operator", self.operators)?.map(usernames));
         set(&mut client.require_operator, self.require_operator);
-        set(&mut client.audiences, self.audiences.map(without_blank));
+        set(&mut client.audiences, list("audience", self.audiences)?);
         set(&mut client.access_ttl, self.access_ttl);
         set(&mut client.refresh_ttl, self.refresh_ttl);
         set(&mut client.refresh_idle, self.refresh_idle.map(|Limit(seconds)| seconds));
         set(&mut client.max_login_failures, self.max_login_failures.map(|Limit(max)| max));
         set(&mut client.username_claim, self.username_claim.map(|Limit(name)| name));
         set(&mut client.typ, self.typ.map(Into::into));
+        Ok(())
     }
 }
 
 impl ClientCommand {
-    /// Returns true for a command that writes records.
-    pub(super) fn changes_records(&self) -> bool {
-        match self {
-            Self::List | Self::Show { .. } | Self::Export(_) => false,
-            Self::Import(import) => import.writes(),
-            Self::Secret(secret) => secret.changes_records(),
-            _ => true,
-        }
-    }
-
     pub(super) async fn run(self, context: &Context, output: &Output) -> Outcome {
         let clients = Clients::new(context);
         match self {
@@ -354,20 +351,25 @@ impl ClientCommand {
                 update(&clients, &client_id, *settings, *changes, output).await
             }
             Self::Disable { client_id } => {
-                let client = clients.change(&client_id, |client| client.enabled = false).await?;
-                let consequences = Consequences::of_refused_client(&client, clients.clock().now(), output);
-                consequences.show_with(views::client(&client, output), output);
+                let change = clients.set_enabled(&client_id, false).await?;
+                // A client that was disabled before has been so since its last change at the latest.
+                let since = change.after.updated;
+                let consequences = Consequences::of_refused_client(&change.after, since, output);
+                changes::show_switched(&change, "disabled", views::client, Some(consequences), output);
                 Ok(())
             }
             Self::Enable { client_id } => {
-                let client = clients.change(&client_id, |client| client.enabled = true).await?;
-                output.show(&views::client(&client, output));
+                let change = clients.set_enabled(&client_id, true).await?;
+                changes::show_switched(&change, "enabled", views::client, None, output);
                 Ok(())
             }
             Self::Delete { client_id, yes } => {
+                let client = clients.find(&client_id).await?;
+                clients.announce().await;
                 confirm(&format!("Delete client {client_id}? Its refresh tokens end with it."), yes)?;
                 clients.delete(&client_id).await?;
-                output.show(&json!({ "client_id": client_id, "deleted": true }));
+                let consequences = Consequences::of_refused_client(&client, clients.clock().now(), output);
+                consequences.show_with(json!({ "client_id": client_id, "deleted": true }), output);
                 Ok(())
             }
             Self::Export(command) => command.run(&clients).await,
@@ -392,16 +394,18 @@ async fn update(
     }
     let before = clients.find(client_id).await?;
     let mut client = before.clone();
-    settings.apply(&mut client);
+    settings.apply(&mut client)?;
     changes.apply(&mut client)?;
     if client != before {
         clients.ensure_valid(&client)?;
+        clients.announce().await;
         for warning in clients.warnings(&client, Some(&before)).await {
             output.warn(&warning);
         }
         clients.save(&mut client).await?;
     }
-    changes::show(client_id, [&before, &client], views::client, None, output);
+    let effect = Effect::of_client_update(clients.clock().now(), output);
+    changes::show(client_id, [&before, &client], views::client, None, &effect, output);
     Ok(())
 }
 
@@ -413,10 +417,11 @@ async fn create(
     output: &Output,
 ) -> Outcome {
     let mut client = clients.draft(client_id);
-    settings.apply(&mut client);
+    settings.apply(&mut client)?;
     clients.ensure_valid(&client)?;
-    let secret = NewSecret::make(clients, secret_stdin)?;
+    let secret = NewSecret::make(clients, secret_stdin, output)?;
     client.secrets.push(secret.stored().clone());
+    clients.announce().await;
     for warning in clients.warnings(&client, None).await {
         output.warn(&warning);
     }

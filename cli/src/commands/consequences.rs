@@ -1,16 +1,62 @@
 //! The consequences of disabling, deleting and logging out: when they take effect, and which tokens
-//! live on. docs/design.md has the reasons under "DynamoDB outages" and "Refresh tokens".
+//! live on; and when a changed record is used. docs/design.md has the reasons under "DynamoDB outages" and "Refresh tokens".
 
 use std::time::Duration;
 
 use countersign_issuer::keys::format_duration;
 use countersign_issuer::records::Client;
-use countersign_issuer::store::FRESHNESS;
+use countersign_issuer::store::{FRESHNESS, FRESHNESS_BEFORE_REFUSING};
 use countersign_verify::Timestamp;
 use serde_json::Value;
 
 use crate::output::{Output, line};
 use crate::records::PrincipalKind;
+
+/// The reason why a record is used until some time after it was changed.
+fn old_copies() -> String {
+    format!(
+        "a warm function may use its copy of the record for {}, and for MaxStale more (15 min by default) while \
+         DynamoDB is out of reach",
+        format_duration(FRESHNESS)
+    )
+}
+
+/// The time from which on a function that refuses a new secret has read it. Before that, one that has
+/// just read the client's record refuses it.
+pub(super) fn new_secret_usable_from(now: Timestamp) -> Timestamp {
+    now.plus(FRESHNESS_BEFORE_REFUSING)
+}
+
+/// The time by which every function uses an updated record.
+pub(super) struct Effect {
+    pub(super) by: Timestamp,
+    pub(super) sentence: String,
+}
+
+impl Effect {
+    pub(super) fn of_client_update(now: Timestamp, output: &Output) -> Self {
+        let by = now.plus(FRESHNESS);
+        Self { by, sentence: format!("In effect by {}: {}.", output.time(by), old_copies()) }
+    }
+
+    /// Logins and refreshes read the record itself, and clients that act for an operator a copy.
+    pub(super) fn of_principal_update(kind: PrincipalKind, now: Timestamp, output: &Output) -> Self {
+        match kind {
+            PrincipalKind::User => {
+                Self { by: now, sentence: "In effect from the next login or refresh on.".into() }
+            }
+            PrincipalKind::Operator => {
+                let by = now.plus(FRESHNESS);
+                let sentence = format!(
+                    "In effect from the next login or refresh on, and by {} for clients that act for the operator: {}.",
+                    output.time(by),
+                    old_copies()
+                );
+                Self { by, sentence }
+            }
+        }
+    }
+}
 
 /// The consequences of a change for requests and tokens.
 pub(super) struct Consequences {
@@ -43,12 +89,7 @@ impl Consequences {
         let effective_by = now.plus(FRESHNESS);
         let tokens_valid_until = effective_by.plus(ttl);
         let sentences = vec![
-            format!(
-                "{requests} are refused by {}: a warm function may use its copy of the record for {}, and for MaxStale \
-                 more (15 min by default) while DynamoDB is out of reach.",
-                output.time(effective_by),
-                format_duration(FRESHNESS)
-            ),
+            format!("{requests} are refused by {}: {}.", output.time(effective_by), old_copies()),
             format!(
                 "Access tokens that were issued live on until they expire, {} after they were issued, the last one at \
                  {}. {refresh_tokens}",
@@ -79,10 +120,9 @@ impl Consequences {
         }];
         if acts_through_clients {
             sentences.push(format!(
-                "Clients can act for the operator until {}: a warm function may use its copy of the record for {}, and \
-                 for MaxStale more (15 min by default) while DynamoDB is out of reach.",
+                "Clients can act for the operator until {}: {}.",
                 output.time(effective_by),
-                format_duration(FRESHNESS)
+                old_copies()
             ));
         }
         sentences.push(format!(

@@ -7,9 +7,10 @@ use countersign_issuer::records::{Client, Principal};
 use jiff::tz::TimeZone;
 
 use super::arguments::Typ;
+use super::lists::{replacement, usernames};
 use crate::context::Context;
 use crate::import::{AcceptedValues, Mapping, PrincipalRows, SpringClients, convert_client, import, open};
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, usage_error};
 use crate::records::PrincipalKind;
 
 /// The end of every `import --help`.
@@ -119,30 +120,27 @@ impl ForeignTable {
 
     fn into_mapping(self) -> Outcome<Mapping> {
         let mut mapping = self.mapping.as_deref().map(Mapping::read).transpose()?.unwrap_or_default();
-        mapping.default.brands = self.brands.or(mapping.default.brands);
-        mapping.default.roles = self.roles.or(mapping.default.roles);
+        let list =
+            |option, items: Option<Vec<String>>| items.map(|items| replacement(option, items)).transpose();
+        mapping.default.brands = list("brand", self.brands)?.or(mapping.default.brands);
+        mapping.default.roles = list("role", self.roles)?.or(mapping.default.roles);
         Ok(mapping)
     }
 }
 
 impl ClientImport {
-    /// Returns true unless this is a dry run.
-    pub(super) fn writes(&self) -> bool {
-        match (&self.from, &self.files) {
-            (Some(From::Spring(spring)), _) => !spring.options.dry_run,
-            (None, files) => !files.as_ref().is_some_and(|files| files.dry_run),
-        }
-    }
-
     pub(super) async fn run(self, context: &Context, json: bool) -> Outcome {
         match (self.from, self.files) {
             (Some(From::Spring(spring)), _) => spring.run(context, json).await,
             (None, Some(Files { files, dry_run })) => {
                 let rules = context.client_rules();
                 let files = open::<Client>(&files)?;
+                if !dry_run {
+                    context.announcement.show().await;
+                }
                 import(&files, |row| convert_client(&row, rules), Vec::new, context, dry_run, json).await
             }
-            (None, None) => Err("name a file".into()),
+            (None, None) => Err(usage_error("name a file")),
         }
     }
 }
@@ -151,13 +149,18 @@ impl Spring {
     async fn run(self, context: &Context, json: bool) -> Outcome {
         let (dry_run, accepted) = (self.options.dry_run, self.options.accepted());
         let mut mapping = self.options.into_mapping()?;
-        mapping.default.operators = self.operators.or(mapping.default.operators);
-        mapping.default.audiences = self.audiences.or(mapping.default.audiences);
+        let operators = self.operators.map(|items| replacement("operator", items)).transpose()?;
+        mapping.default.operators = operators.map(usernames).or(mapping.default.operators);
+        let audiences = self.audiences.map(|items| replacement("audience", items)).transpose()?;
+        mapping.default.audiences = audiences.or(mapping.default.audiences);
         let typ = self.typ.map(Typ::into).unwrap_or_default();
         let (rules, now) = (context.client_rules().clone(), context.clock.now());
         let files = open::<Client>(&self.files)?;
         let clients = SpringClients { mapping, rules, typ, accepted, zone: self.time_zone, now };
         let unmatched = || clients.mapping.unmatched(true);
+        if !dry_run {
+            context.announcement.show().await;
+        }
         import(&files, |row| clients.convert_row(row), unmatched, context, dry_run, json).await
     }
 }
@@ -179,11 +182,6 @@ pub(super) struct PrincipalImport {
 }
 
 impl PrincipalImport {
-    /// Returns true unless this is a dry run.
-    pub(super) fn writes(&self) -> bool {
-        !self.options.dry_run
-    }
-
     pub(super) async fn run(self, kind: PrincipalKind, context: &Context, json: bool) -> Outcome {
         let (dry_run, accepted) = (self.options.dry_run, self.options.accepted());
         let principals = PrincipalRows {
@@ -198,6 +196,9 @@ impl PrincipalImport {
             principals.check(file)?;
         }
         let unmatched = || principals.mapping.unmatched(false);
+        if !dry_run {
+            context.announcement.show().await;
+        }
         import(&files, |row| principals.convert_row(row), unmatched, context, dry_run, json).await
     }
 }

@@ -10,6 +10,7 @@ use countersign_verify::{Clock, Timestamp};
 use serde_json::{Value, json};
 
 use super::target::{self, Lookup};
+use crate::announcement::Announcement;
 use crate::logging::log_to_stderr;
 use crate::outcome::{AnyError, Outcome, with_remedy, with_remedy_if_unanswered};
 use crate::output::{Output, line};
@@ -59,11 +60,6 @@ docs/keys.md for both kinds and for the remedies. The command may be repeated.")
 }
 
 impl KeyCommand {
-    /// Returns true for a command that writes keys.
-    pub(super) fn changes_keys(&self) -> bool {
-        !matches!(self, Self::List)
-    }
-
     pub(super) async fn run(self, lookup: &Lookup, output: &Output) -> Outcome {
         // The rotator logs who changed the ring and which items it cannot read.
         log_to_stderr(output.is_json());
@@ -79,6 +75,7 @@ impl KeyCommand {
             }
             Self::Rotate => {
                 let rotator = target::rotator(lookup)?;
+                target::announcement(lookup, output.is_json())?.show().await;
                 let ring = rotator.ring().await?;
                 let now = clock.now();
                 // Complete the ring first; only a complete ring has a successor that may take over.
@@ -94,7 +91,9 @@ impl KeyCommand {
                 Ok(())
             }
             Self::Withdraw { kid, force, yes } => {
-                withdraw(&target::rotator(lookup)?, &kid, force, yes, &clock, output).await
+                let (rotator, announcement) =
+                    (target::rotator(lookup)?, target::announcement(lookup, output.is_json())?);
+                withdraw(&rotator, &announcement, &kid, force, yes, &clock, output).await
             }
         }
     }
@@ -102,6 +101,7 @@ impl KeyCommand {
 
 async fn withdraw(
     rotator: &Rotator,
+    announcement: &Announcement,
     kid: &str,
     force: bool,
     yes: bool,
@@ -114,6 +114,7 @@ async fn withdraw(
         let kids = before.lifecycles().iter().map(|lifecycle| lifecycle.key.jwk.kid());
         return Err(with_remedy(ChangeRefused::NoSuchKey, did_you_mean(kid, kids)));
     };
+    announcement.show().await;
     confirm(&format!("Withdraw key {kid}? Every token that it signed becomes invalid."), yes)?;
     let change = rotator.withdraw(kid, force).await.map_err(|refused| {
         let remedy = "If DynamoDB did not answer, the key may be withdrawn all the same: repeat the command.";

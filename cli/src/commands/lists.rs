@@ -2,13 +2,40 @@
 
 use std::fmt::Display;
 
-use crate::outcome::{AnyError, Invalid, with_remedy};
+use countersign_issuer::records::Username;
+
+use crate::outcome::{Invalid, Outcome, usage_error, with_remedy};
 use crate::suggestions::did_you_mean;
 
-/// A list from the command line, without blank items: `--role ''` empties a list.
-pub(super) fn without_blank(items: Vec<String>) -> Vec<String> {
-    let trimmed = items.into_iter().map(|item| item.trim().to_owned());
-    trimmed.filter(|item| !item.is_empty()).collect()
+/// The items of an option that replaces a list. A single `''` empties the list. Any other empty
+/// item is most likely that of an unset variable.
+pub(super) fn replacement(option: &str, items: Vec<String>) -> Outcome<Vec<String>> {
+    let items: Vec<String> = items.iter().map(|item| item.trim().to_owned()).collect();
+    if items == [""] {
+        return Ok(Vec::new());
+    }
+    if items.contains(&String::new()) {
+        return Err(usage_error(format!(
+            "--{option}: an item is empty; leave it out, or give '' alone for an empty list"
+        )));
+    }
+    Ok(items)
+}
+
+/// Parses an item of a list that is added or removed.
+pub(super) fn parse_item(item: &str) -> Result<String, String> {
+    let item = item.trim();
+    if item.is_empty() { Err("an item is empty".into()) } else { Ok(item.to_owned()) }
+}
+
+/// Prepares usernames as they are stored, because they are typed in upper or lower case. One that is
+/// none stays as it is, for the error of the record's rules.
+pub(super) fn usernames(items: Vec<String>) -> Vec<String> {
+    let prepare =
+        |typed: &str| Username::parse(typed).map_or_else(|_| typed.to_owned(), Username::into_string);
+    let prepare_all =
+        |item: &str| item.split(',').map(|one| prepare(one.trim())).collect::<Vec<_>>().join(",");
+    items.iter().map(|item| prepare_all(item)).collect()
 }
 
 /// Adds items to the end of a list, and leaves those where they are that it has.
@@ -25,18 +52,13 @@ pub(super) fn add<T: PartialEq>(list: &mut Vec<T>, items: Vec<T>) {
 ///
 /// An item with commas is several ones, unless the list has it as it is: an item that was stored by
 /// mistake can be removed.
-pub(super) fn remove<T: PartialEq + Display>(
-    list: &mut Vec<T>,
-    option: &str,
-    items: Vec<String>,
-) -> Result<(), AnyError> {
+pub(super) fn remove<T: PartialEq + Display>(list: &mut Vec<T>, option: &str, items: Vec<String>) -> Outcome {
     let known: Vec<String> = list.iter().map(ToString::to_string).collect();
     let split = items.into_iter().flat_map(|item| {
-        let parts =
-            if known.contains(&item) { vec![item] } else { item.split(',').map(str::to_owned).collect() };
-        without_blank(parts)
+        if known.contains(&item) { vec![item] } else { item.split(',').map(str::to_owned).collect() }
     });
     for item in split {
+        let item = parse_item(&item).map_err(|error| usage_error(format!("--remove-{option}: {error}")))?;
         if !known.contains(&item) {
             let has = if known.is_empty() {
                 "the list is empty".into()
@@ -65,7 +87,7 @@ mod tests {
         add(&mut list, texts(&["d", "a:read", "d"]));
         assert_eq!(list, ["a:read", "b,c", "d"]);
         remove(&mut list, "scope", texts(&["b,c"])).unwrap();
-        remove(&mut list, "scope", texts(&["a:read, d,"])).unwrap();
+        remove(&mut list, "scope", texts(&["a:read, d"])).unwrap();
         assert_eq!(list, texts(&[]));
 
         let mut list = texts(&["bills:read", "bills:write"]);

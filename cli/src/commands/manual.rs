@@ -1,6 +1,6 @@
 //! `countersign completions` and `countersign man`, both made from the definitions of the commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Command};
 use clap_complete::Shell;
@@ -18,6 +18,7 @@ Examples:
   countersign completions fish \\
       > ~/.config/fish/completions/countersign.fish
   countersign completions powershell >> $PROFILE
+  countersign completions elvish >> ~/.config/elvish/rc.elv
 
 Start a new shell afterwards.")]
 pub(super) struct CompletionsCommand {
@@ -47,14 +48,28 @@ pub(super) struct ManCommand {
 
 impl ManCommand {
     pub(super) fn run(self, commands: Command) -> Outcome {
+        let mut commands = commands.disable_help_subcommand(true);
+        commands.build();
         let Some(folder) = self.folder else {
-            let mut page = Vec::new();
-            Man::new(commands).render(&mut page)?;
-            streams::print(&String::from_utf8(page)?);
+            streams::print(&page(&Man::new(commands))?);
             return Ok(());
         };
-        let failed = |error| format!("{}: {error}", folder.display());
-        std::fs::create_dir_all(&folder).map_err(failed)?;
-        Ok(clap_mangen::generate_to(commands, &folder).map_err(failed)?)
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        write_pages(&commands, &folder)
     }
+}
+
+/// Writes the page of a command and those of its subcommands.
+fn write_pages(command: &Command, folder: &Path) -> Outcome {
+    let man = Man::new(command.clone());
+    let path = folder.join(man.get_filename());
+    std::fs::write(&path, page(&man)?).map_err(|error| format!("{}: {error}", path.display()))?;
+    command.get_subcommands().try_for_each(|subcommand| write_pages(subcommand, folder))
+}
+
+/// Renders a page. The generator calls the section with the examples EXTRA.
+fn page(man: &Man) -> Outcome<String> {
+    let mut page = Vec::new();
+    man.render(&mut page)?;
+    Ok(String::from_utf8(page)?.replace(".SH EXTRA\n", ".SH EXAMPLES\n"))
 }

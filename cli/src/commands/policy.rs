@@ -1,6 +1,5 @@
 //! `countersign policy`: checks a policy file, and explains its decision on a request.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
@@ -8,8 +7,9 @@ use countersign_verify::policy::{Policy, PolicyError, Problem, Refusal, Rule};
 use countersign_verify::{Claims, jws};
 use serde_json::{Map, Value, json};
 
-use crate::outcome::Outcome;
+use crate::outcome::{Invalid, Outcome};
 use crate::output::{BAD, GOOD, Output, line, line_with, show};
+use crate::text_input::read_file;
 use crate::token_input::{read_token, token_from};
 
 pub(super) const EXAMPLES: &str = "\
@@ -75,7 +75,7 @@ impl PolicyCommand {
     pub(super) fn run(self, output: &Output) -> Outcome {
         let json = output.is_json();
         match self {
-            Self::Check { file } => match Policy::from_toml(&read(&file)?) {
+            Self::Check { file } => match Policy::from_toml(&read_file(&file)?) {
                 Ok(policy) => {
                     let rules = policy.rules().len();
                     let noun = if rules == 1 { "rule" } else { "rules" };
@@ -93,15 +93,18 @@ impl PolicyCommand {
                         let problems: Vec<Value> = error.problems().iter().map(problem).collect();
                         show(&json!({ "valid": false, "problems": problems }), true);
                     }
-                    Err(located(&file, &error).into())
+                    Err(Invalid(located(&file, &error)).into())
                 }
             },
             Self::Explain { file, method, path, token } => {
-                let policy = Policy::from_toml(&read(&file)?).map_err(|error| located(&file, &error))?;
+                let policy =
+                    Policy::from_toml(&read_file(&file)?).map_err(|error| Invalid(located(&file, &error)))?;
                 let token = if token == "-" { read_token()? } else { token_from(&token)? };
-                let (_, claims) = jws::decode_unverified(&token)?;
-                let claims: Claims = serde_json::from_value(claims)
-                    .map_err(|error| format!("these are not the claims of an access token: {error}"))?;
+                let (_, claims) = jws::decode_unverified(&token)
+                    .map_err(|error| Invalid(format!("this is no JWT: {error}")))?;
+                let claims: Claims = serde_json::from_value(claims).map_err(|error| {
+                    Invalid(format!("these are not the claims of an access token: {error}"))
+                })?;
                 let decision = policy.decide(&method, &path, &claims);
                 if json {
                     show(&record(&method, &path, &claims, &decision), true);
@@ -113,10 +116,6 @@ impl PolicyCommand {
             }
         }
     }
-}
-
-fn read(file: &Path) -> Outcome<String> {
-    Ok(fs::read_to_string(file).map_err(|error| format!("{}: {error}", file.display()))?)
 }
 
 /// The problems with file and line, in the form that editors understand.

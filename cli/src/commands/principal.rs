@@ -1,20 +1,21 @@
 //! `countersign user` and `countersign operator`.
 
 use clap::{Args, Subcommand};
-use countersign_issuer::records::{Principal, PrincipalKey, Username};
+use countersign_issuer::records::{PrincipalKey, Username};
+use countersign_verify::Timestamp;
 use serde_json::{Value, json};
 
 use super::changes;
-use super::consequences::Consequences;
+use super::consequences::{Consequences, Effect};
 use super::export::PrincipalExport;
 use super::import::PrincipalImport;
-use super::lists::{self, without_blank};
+use super::lists::{self, parse_item, replacement};
 use super::views;
 use crate::context::Context;
-use crate::outcome::{Outcome, usage_error};
+use crate::outcome::{Invalid, Outcome, usage_error};
 use crate::output::Output;
 use crate::prompt::{confirm, read_secret};
-use crate::records::{PrincipalKind, Principals};
+use crate::records::{Change, PrincipalKind, Principals};
 
 pub(super) const USER_EXAMPLES: &str = "\
 Examples:
@@ -153,16 +154,16 @@ pub(super) struct Settings {
     #[arg(long = "role", value_name = "ROLE", value_delimiter = ',')]
     roles: Option<Vec<String>>,
     /// Add a role in the tokens (repeatable, or a,b)
-    #[arg(long, value_name = "ROLE", value_delimiter = ',', conflicts_with = "roles")]
+    #[arg(long, value_name = "ROLE", value_delimiter = ',', value_parser = parse_item, conflicts_with = "roles")]
     add_role: Vec<String>,
     /// Remove a role in the tokens (repeatable, or a,b)
-    #[arg(long, value_name = "ROLE", conflicts_with = "roles")]
+    #[arg(long, value_name = "ROLE", value_parser = parse_item, conflicts_with = "roles")]
     remove_role: Vec<String>,
     /// Add a brand that an operator serves (repeatable, or a,b)
-    #[arg(long, value_name = "BRAND", value_delimiter = ',')]
+    #[arg(long, value_name = "BRAND", value_delimiter = ',', value_parser = parse_item)]
     add_brand: Vec<String>,
     /// Remove a brand that an operator serves (repeatable, or a,b)
-    #[arg(long, value_name = "BRAND")]
+    #[arg(long, value_name = "BRAND", value_parser = parse_item)]
     remove_brand: Vec<String>,
     /// Ask for a new password
     #[arg(long, conflicts_with = "password_stdin")]
@@ -186,38 +187,39 @@ impl Name {
     /// The key of an existing record, for commands that do not set an operator's brands.
     fn existing_key(&self, kind: PrincipalKind) -> Outcome<PrincipalKey> {
         if kind == PrincipalKind::Operator && !self.brands.is_empty() {
-            return Err("an operator is named by the username alone: leave out --brand".into());
+            return Err(usage_error("an operator is named by the username alone: leave out --brand"));
         }
         self.key(kind)
     }
 
     fn key(&self, kind: PrincipalKind) -> Outcome<PrincipalKey> {
-        let username = Username::parse(&self.username)?.into_string();
+        let username = Username::parse(&self.username).map_err(|error| Invalid(error.to_string()))?;
+        let username = username.into_string();
         match (kind, self.brands.as_slice()) {
             (PrincipalKind::Operator, _) => Ok(PrincipalKey::Operator { username }),
-            (PrincipalKind::User, [brand]) => Ok(PrincipalKey::User { brand: brand.clone(), username }),
-            (PrincipalKind::User, _) => Err("a user belongs to one brand: name it with --brand".into()),
+            (PrincipalKind::User, [brand]) if !brand.trim().is_empty() => {
+                Ok(PrincipalKey::User { brand: brand.trim().to_owned(), username })
+            }
+            (PrincipalKind::User, _) => {
+                Err(usage_error("a user belongs to one brand: name it with --brand BRAND"))
+            }
         }
     }
 }
 
 impl PrincipalCommand {
-    /// Returns true for a command that writes records.
-    pub(super) fn changes_records(&self) -> bool {
-        match self {
-            Self::List { .. } | Self::Show { .. } | Self::Export(_) => false,
-            Self::Import(import) => import.writes(),
-            _ => true,
-        }
-    }
-
     pub(super) async fn run(self, kind: PrincipalKind, context: &Context, output: &Output) -> Outcome {
         let principals = Principals::new(context, kind);
         let principal = match self {
             Self::Create { name, roles, password_stdin } => {
                 let key = name.key(kind)?;
+                let roles = replacement("role", roles)?;
+                let brands = replacement("brand", name.brands)?;
+                if !password_stdin {
+                    principals.announce().await;
+                }
                 let password = read_secret("Password", password_stdin)?;
-                principals.create(&key, &password, without_blank(roles), name.brands).await?
+                principals.create(&key, &password, roles, brands).await?
             }
             Self::List { brand } => {
                 let mut listing = principals.list().await?;
@@ -232,23 +234,34 @@ impl PrincipalCommand {
                 return update(&principals, kind, name, *settings, output).await;
             }
             Self::Disable { name } => {
-                let principal = principals.disable(&name.existing_key(kind)?).await?;
-                show_ended(&principals, kind, &principal, true, output);
+                let change = principals.disable(&name.existing_key(kind)?).await?;
+                // One that was disabled before has been so since its last change at the latest.
+                let since = change.after.updated;
+                let consequences = ended_sessions(&principals, kind, true, since, output);
+                changes::show_switched(&change, "disabled", views::principal, Some(consequences), output);
                 return Ok(());
             }
-            Self::Enable { name } => principals.enable(&name.existing_key(kind)?).await?,
+            Self::Enable { name } => {
+                let change = principals.enable(&name.existing_key(kind)?).await?;
+                changes::show_switched(&change, "enabled", views::principal, None, output);
+                return Ok(());
+            }
             Self::Logout { name } => {
-                let principal = principals.end_sessions(&name.existing_key(kind)?).await?;
-                show_ended(&principals, kind, &principal, false, output);
+                let Change { after, .. } = principals.end_sessions(&name.existing_key(kind)?).await?;
+                let consequences = ended_sessions(&principals, kind, false, after.updated, output);
+                consequences.show_with(views::principal(&after, output), output);
                 return Ok(());
             }
             Self::Export(command) => return command.run(&principals).await,
             Self::Import(command) => return command.run(kind, context, output.is_json()).await,
             Self::Delete { name, yes } => {
                 let key = name.existing_key(kind)?;
+                principals.find(&key).await?;
+                principals.announce().await;
                 confirm(&format!("Delete {}? Its refresh tokens end with it.", key.username()), yes)?;
                 principals.delete(&key).await?;
-                output.show(&json!({ "username": key.username(), "deleted": true }));
+                let consequences = ended_sessions(&principals, kind, true, principals.clock().now(), output);
+                consequences.show_with(json!({ "username": key.username(), "deleted": true }), output);
                 return Ok(());
             }
         };
@@ -286,17 +299,20 @@ async fn update(
     let before = principals.find(&key).await?;
     let mut principal = before.clone();
     if let Some(roles) = settings.roles {
-        principal.roles = without_blank(roles);
+        principal.roles = replacement("role", roles)?;
     }
     if !brands.is_empty() {
-        principal.brands = without_blank(brands);
+        principal.brands = replacement("brand", brands)?;
     }
     lists::remove(&mut principal.roles, "role", settings.remove_role)?;
-    lists::add(&mut principal.roles, without_blank(settings.add_role));
+    lists::add(&mut principal.roles, settings.add_role);
     lists::remove(&mut principal.brands, "brand", settings.remove_brand)?;
-    lists::add(&mut principal.brands, without_blank(settings.add_brand));
+    lists::add(&mut principal.brands, settings.add_brand);
     let sets_password = settings.password || settings.password_stdin;
     if sets_password {
+        if settings.password {
+            principals.announce().await;
+        }
         let password = read_secret("New password", settings.password_stdin)?;
         principals.set_password(&mut principal, &password)?;
     }
@@ -304,19 +320,18 @@ async fn update(
         principals.save_valid(&mut principal).await?;
     }
     let secret_change = sets_password.then_some("The password is new, and all sessions have ended.");
-    changes::show(key.username(), [&before, &principal], views::principal, secret_change, output);
+    let effect = Effect::of_principal_update(kind, principals.clock().now(), output);
+    changes::show(key.username(), [&before, &principal], views::principal, secret_change, &effect, output);
     Ok(())
 }
 
-/// Shows a principal whose sessions have ended, with the consequences.
-fn show_ended(
+/// The consequences for a principal whose sessions ended at `since`.
+fn ended_sessions(
     principals: &Principals<'_>,
     kind: PrincipalKind,
-    principal: &Principal,
     is_refused: bool,
+    since: Timestamp,
     output: &Output,
-) {
-    let (now, longest) = (principals.clock().now(), principals.longest_access());
-    let consequences = Consequences::of_ended_sessions(kind, is_refused, longest, now, output);
-    consequences.show_with(views::principal(principal, output), output);
+) -> Consequences {
+    Consequences::of_ended_sessions(kind, is_refused, principals.longest_access(), since, output)
 }

@@ -13,12 +13,12 @@ use countersign_verify::Timestamp;
 use serde_json::Value;
 
 use super::arguments::parse_duration;
-use super::consequences::Consequences;
+use super::consequences::{Consequences, new_secret_usable_from};
 use super::views;
-use crate::outcome::{NotFound, Outcome, with_remedy, with_remedy_if_unanswered};
+use crate::outcome::{Invalid, NotFound, Outcome, with_remedy, with_remedy_if_unanswered};
 use crate::output::{Output, line};
 use crate::prompt::{confirm, read_secret};
-use crate::records::Clients;
+use crate::records::{Change, Clients};
 use crate::suggestions::did_you_mean;
 
 /// A secret that was used within this time counts as in use.
@@ -51,7 +51,7 @@ pub(super) enum SecretCommand {
         #[arg(long)]
         secret_stdin: bool,
         /// Let the client's other secrets expire after this time, such as 7d, 12h or 90s
-        #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+        #[arg(long, value_name = "DURATION", value_parser = parse_duration, allow_hyphen_values = true)]
         expire_others: Option<Duration>,
     },
     /// List the secrets with age, expiry and, from the audit logs, last use
@@ -80,6 +80,21 @@ pub(super) enum SecretCommand {
     },
 }
 
+/// Warns of a chosen secret that clients are likely to send differently. docs/clients.md has the
+/// encodings under "HTTP Basic".
+fn chosen_secret_warning(secret: &str) -> Option<&'static str> {
+    if !secret.is_ascii() {
+        Some(
+            "the secret has characters outside of ASCII, which clients encode in different ways: a client may be refused \
+             with the right secret",
+        )
+    } else if secret.trim() != secret {
+        Some("the secret begins or ends with a space, which is part of it: clients and forms may drop it")
+    } else {
+        None
+    }
+}
+
 /// A new secret, and its hash to store.
 pub(super) enum NewSecret {
     /// To be shown, this once.
@@ -90,10 +105,13 @@ pub(super) enum NewSecret {
 
 impl NewSecret {
     /// Reads a secret from standard input, or generates one.
-    pub(super) fn make(clients: &Clients<'_>, from_stdin: bool) -> Outcome<Self> {
+    pub(super) fn make(clients: &Clients<'_>, from_stdin: bool, output: &Output) -> Outcome<Self> {
         let secret = if from_stdin { read_secret("Secret", true)? } else { clients.generate_secret()? };
         if secret.expose().is_empty() {
-            return Err("the secret on standard input is empty".into());
+            return Err(Invalid("the secret on standard input is empty".into()).into());
+        }
+        if from_stdin && let Some(warning) = chosen_secret_warning(secret.expose()) {
+            output.warn(warning);
         }
         let stored = clients.hash_secret(&secret)?;
         Ok(if from_stdin { Self::Chosen(secret, stored) } else { Self::Generated(secret, stored) })
@@ -124,11 +142,6 @@ impl NewSecret {
 }
 
 impl SecretCommand {
-    /// Returns true for a command that writes records.
-    pub(super) fn changes_records(&self) -> bool {
-        !matches!(self, Self::List { .. })
-    }
-
     pub(super) async fn run(self, clients: &Clients<'_>, output: &Output) -> Outcome {
         match self {
             Self::Add { client_id, secret_stdin, expire_others } => {
@@ -175,7 +188,7 @@ async fn add(
     // An expired secret only takes the place of a new one.
     client.secrets.retain(|secret| secret.is_live(now));
     if client.secrets.len() >= MAX_SECRETS {
-        return Err(too_many_secrets(&client, output).into());
+        return Err(Invalid(too_many_secrets(&client, output)).into());
     }
     if let Some(time) = expire_others {
         let end = now.plus(time);
@@ -183,7 +196,7 @@ async fn add(
             secret.expires = Some(secret.expires.map_or(end, |known| known.min(end)));
         }
     }
-    let secret = NewSecret::make(clients, secret_stdin)?;
+    let secret = NewSecret::make(clients, secret_stdin, output)?;
     let stored = secret.stored();
     client.secrets.push(stored.clone());
     clients.save(&mut client).await.map_err(|error| {
@@ -193,7 +206,13 @@ async fn add(
         );
         with_remedy_if_unanswered(error, remedy)
     })?;
-    secret.show_with(views::secret(stored, output), output);
+    let usable_from = output.time(new_secret_usable_from(clients.clock().now()));
+    let mut view = views::secret(stored, output);
+    view["usable_from"] = usable_from.into();
+    secret.show_with(view, output);
+    if !output.is_json() {
+        line("Before it is usable, a function that has just read the client's record refuses it.");
+    }
     for endless in client.secrets.iter().filter(|one| one.id != stored.id && one.expires.is_none()) {
         output.warn(&format!(
             "secret {} does not expire; revoke it once the new one is in use, or give --expire-others",
@@ -218,6 +237,7 @@ async fn revoke(
         return Err(with_remedy(error, did_you_mean(secret_id, ids)));
     }
     let warnings = warnings(&client, secret_id, audit_logs, clients.clock().now(), output)?;
+    clients.announce().await;
     if yes {
         for warning in &warnings {
             output.warn(warning);
@@ -225,7 +245,7 @@ async fn revoke(
     }
     let question = format!("Revoke secret {secret_id} of {client_id}?");
     confirm(&warnings.into_iter().chain([question]).collect::<Vec<_>>().join(" "), yes)?;
-    let changed =
+    let Change { after: changed, .. } =
         clients.change(client_id, |client| client.secrets.retain(|one| one.id != secret_id)).await?;
     let consequences = Consequences::of_revoked_secret(&changed, clients.clock().now(), output);
     consequences.show_with(views::client(&changed, output), output);

@@ -3,27 +3,22 @@
 
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::time::Duration;
 
 use aws_config::BehaviorVersion;
 use aws_config::Region;
-use aws_sdk_dynamodb::config::retry::RetryConfig;
-use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
-use aws_sdk_dynamodb::config::{Credentials, ProvideCredentials};
-use clap::Args;
+use aws_sdk_dynamodb::config::ProvideCredentials;
+use clap::{Arg, Args, Command};
 use countersign_issuer::audit::AuditLog;
 use countersign_issuer::config::{DEFAULT_TABLE_PREFIX, StoreConfig, Variables};
 use countersign_issuer::keys::{KeyTable, Ring, Rotator};
 use countersign_issuer::random::Random;
-use countersign_issuer::store::{AwsConfig, HttpsClient, StoreError, dynamodb, table_shapes};
+use countersign_issuer::store::{HttpsClient, StoreError, dynamodb, table_shapes};
 use countersign_issuer::tokens::IssuerUrl;
 use countersign_verify::{Clock, with_causes};
 
+use crate::announcement::Announcement;
 use crate::context::Context;
 use crate::outcome::{AnyError, Outcome, WithRemedy, store_error};
-
-/// The account is shown for a person's information: no command waits for it for long.
-const IDENTITY_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// The flags that choose an issuer.
 #[derive(Debug, Clone, Args)]
@@ -38,6 +33,12 @@ pub(super) struct Target {
     /// Prefix of the table names [default: COUNTERSIGN_TABLE_PREFIX, or countersign-]
     #[arg(long, global = true)]
     prefix: Option<String>,
+}
+
+/// The flags for a command that uses no issuer: accepted, because they are global, and hidden.
+pub(super) fn hidden_flags() -> Vec<Arg> {
+    let flags = Target::augment_args(Command::new("flags"));
+    flags.get_arguments().map(|flag| flag.clone().hide(true)).collect()
 }
 
 /// Returns a variable's value by its name.
@@ -112,11 +113,11 @@ impl Target {
 }
 
 /// The records' store. Needs no access to the key that encrypts signing keys.
-pub(super) fn context(lookup: &Lookup) -> Outcome<Context> {
+pub(super) fn context(lookup: &Lookup, json: bool) -> Outcome<Context> {
     let issuer = Variables::read(&**lookup, |variables| {
         Some(variables.optional("COUNTERSIGN_ISSUER", IssuerUrl::from_str))
     })?;
-    Ok(Context::new(store_config(lookup)?, issuer))
+    Ok(Context::new(&store_config(lookup)?, issuer, announcement(lookup, json)?))
 }
 
 /// Reads the signing keys' public halves. Needs no access to the key that encrypts signing keys.
@@ -135,41 +136,11 @@ pub(super) fn rotator(lookup: &Lookup) -> Outcome<Rotator> {
     Ok(Rotator::new(&db, &config.table_prefix, config.schedule, envelope, clock, random, audit))
 }
 
-/// Describes what a command is about to change: the tables, the account and the region. Returns
-/// nothing if the configuration is incomplete, which the command itself reports.
-pub(super) async fn describe(lookup: &Lookup) -> Option<String> {
-    let config = store_config(lookup).ok()?;
-    let StoreConfig { aws, table_prefix, .. } = &config;
-    let own_sts = lookup("AWS_ENDPOINT_URL_STS").filter(|endpoint| !endpoint.is_empty());
-    let mut place = Vec::new();
-    if aws.endpoint.is_none() || own_sts.is_some() {
-        place.push(match account(aws, own_sts.as_deref()).await {
-            Ok(account) => format!("account {account}"),
-            Err(error) => format!("an account that STS does not name ({error})"),
-        });
-    }
-    place.push(format!("region {}", aws.region));
-    place.extend(aws.endpoint.as_ref().map(|endpoint| format!("at {endpoint}")));
-    Some(format!("This changes the tables {table_prefix}* in {}.", place.join(", ")))
-}
-
-/// Asks AWS whose credentials these are. That needs no permission.
-async fn account(aws: &AwsConfig, endpoint: Option<&str>) -> Result<String, String> {
-    let session = aws.session_token.clone();
-    let credentials =
-        Credentials::new(&aws.access_key_id, &aws.secret_access_key, session, None, "environment");
-    let mut config = aws_sdk_sts::Config::builder()
-        .behavior_version(aws_sdk_sts::config::BehaviorVersion::latest())
-        .region(Region::new(aws.region.clone()))
-        .credentials_provider(credentials)
-        .retry_config(RetryConfig::disabled())
-        .timeout_config(TimeoutConfig::builder().operation_timeout(IDENTITY_TIMEOUT).build())
-        .http_client(aws.https.clone());
-    config.set_endpoint_url(endpoint.filter(|endpoint| !endpoint.is_empty()).map(Into::into));
-    let asked = aws_sdk_sts::Client::from_conf(config.build()).get_caller_identity().send().await;
-    let identity = asked.map_err(|error| with_causes(&error))?;
-    let (account, arn) = (identity.account.unwrap_or_default(), identity.arn.unwrap_or_default());
-    Ok(format!("{account} ({arn})"))
+/// The announcement of what a command changes.
+pub(super) fn announcement(lookup: &Lookup, json: bool) -> Outcome<Announcement> {
+    let StoreConfig { aws, table_prefix, .. } = store_config(lookup)?;
+    let sts_endpoint = lookup("AWS_ENDPOINT_URL_STS").filter(|endpoint| !endpoint.is_empty());
+    Ok(Announcement::new(aws, table_prefix, sts_endpoint, json))
 }
 
 /// Reads the store's configuration.

@@ -134,8 +134,38 @@ async fn an_error_has_a_code_and_its_remedy() {
     let create = "client create demo-app --grant client_credentials --audience https://api.example.com";
     assert_eq!(failed(create, &[])["code"], "exists");
     assert_eq!(failed("client create y --grant client_credentials", &[])["code"], "invalid");
-    let usage = failed("client update demo-app", &[]);
-    assert_eq!(usage["code"], "usage");
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let (policy, no_toml) = (file("policy.toml", "[[rule]]\npath = \"x\"\n"), file("no.toml", "rule = ["));
+    let (no_json, empty) = (file("b.json", "not JSON"), file("empty.json", ""));
+    for line in [
+        format!("policy check {policy}"),
+        format!("policy check {no_toml}"),
+        format!("policy explain {policy} GET / --token -"),
+        format!("client import {no_json}"),
+        format!("operator import {empty}"),
+        "user create bob --brand acme --password-stdin".to_owned(),
+        "operator update alice.ops --password-stdin".to_owned(),
+        "client secret add demo-app --secret-stdin".to_owned(),
+        "operator show a/\u{7}".to_owned(),
+    ] {
+        assert_eq!(failed(&line, &[])["code"], "invalid", "{line}");
+    }
+    for line in [
+        "client update demo-app",
+        "user show nope",
+        "user delete nope --brand acme,globex --yes",
+        "user show nope --brand ",
+        "operator show alice.ops --brand acme",
+        "operator create bob --brand acme",
+    ] {
+        let output = shell.run(&format!("--json {line}"), "");
+        assert_eq!((output.status.code(), &error_of(&output)["code"]), (Some(2), &json!("usage")), "{line}");
+    }
     let nowhere = [("AWS_ENDPOINT_URL_DYNAMODB", "http://127.0.0.1:1")];
     let outage = failed("client list", &nowhere);
     assert_eq!(outage["code"], "unavailable");
@@ -146,7 +176,7 @@ async fn an_error_has_a_code_and_its_remedy() {
 async fn a_warning_is_json_too() {
     let issuer = TestIssuer::start().await;
     let shell = Shell { issuer: &issuer };
-    let line = "--json client create x --grant client_credentials --audience a --operator nobody.ops";
+    let line = "--json client create x --grant client_credentials --audience urn:a --operator nobody.ops";
     let output = shell.run(line, "");
     assert!(output.status.success());
     let warning: Value = serde_json::from_slice(&output.stderr).unwrap();

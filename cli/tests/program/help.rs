@@ -82,6 +82,7 @@ fn completions_of_each_shell_know_every_command_and_option() {
         ("zsh", "#compdef countersign"),
         ("fish", "# Print an optspec"),
         ("powershell", "using namespace"),
+        ("elvish", "use builtin;"),
     ] {
         let script = stdout(run(&["completions", shell]));
         assert!(script.contains(start), "{shell}: {}", &script[..200]);
@@ -92,6 +93,78 @@ fn completions_of_each_shell_know_every_command_and_option() {
         assert_eq!(script.contains("expire-others"), shell != "fish", "{shell}");
     }
     assert_eq!(run(&["completions", "tcsh"]).status.code(), Some(2));
+    let help = stdout(run(&["completions", "--help"]));
+    assert!(help.contains("countersign completions elvish"), "{help}");
+}
+
+#[test]
+fn bash_completes_the_grant_types() {
+    let script = stdout(run(&["completions", "bash"]));
+    for option in ["--grant", "--add-grant"] {
+        let (_, after) = script.split_once(&format!("                {option})\n")).unwrap();
+        let (completed, _) = after.split_once(";;").unwrap();
+        assert!(
+            completed.contains("\"client_credentials password operator_password refresh_token\""),
+            "{option}: {completed}"
+        );
+    }
+}
+
+#[test]
+fn the_help_of_a_command_without_an_issuer_has_no_flags_for_one() {
+    for command in
+        ["token verify", "token inspect", "policy check", "policy explain", "dev", "completions", "man"]
+    {
+        let help = stdout(run(&command.split(' ').chain(["--help"]).collect::<Vec<_>>()));
+        for flag in ["--region", "--profile", "--prefix", "Issuer:"] {
+            assert!(!help.contains(flag), "{flag} in the help of {command}");
+        }
+    }
+    for command in ["client show", "key list", "doctor"] {
+        let help = stdout(run(&command.split(' ').chain(["--help"]).collect::<Vec<_>>()));
+        assert!(help.contains("--region") && help.contains("--prefix"), "{command}");
+    }
+    // They are accepted everywhere all the same, before and after the command.
+    for line in ["--region x completions bash", "completions bash --prefix y"] {
+        assert!(run(&line.split(' ').collect::<Vec<_>>()).status.success(), "{line}");
+    }
+}
+
+#[test]
+fn the_help_of_a_creation_marks_what_is_required() {
+    let help = stdout(run(&["client", "create", "--help"])).split_whitespace().collect::<Vec<_>>().join(" ");
+    let of = |option: &str| {
+        help.split(&format!(" {option} <")).nth(1).unwrap().split(" --").next().unwrap().to_owned()
+    };
+    for option in ["--grant", "--audience"] {
+        assert!(of(option).contains("[required]"), "{}", of(option));
+    }
+    assert!(!of("--scope").contains("[required]"));
+    assert!(!stdout(run(&["client", "update", "--help"])).contains("[required]"));
+}
+
+#[test]
+fn help_is_text_beside_json_too() {
+    let plain = stdout(run(&["help", "client"]));
+    assert!(plain.contains("Commands:"));
+    for line in ["help client --json", "help --json client"] {
+        assert_eq!(stdout(run(&line.split(' ').collect::<Vec<_>>())), plain, "{line}");
+    }
+}
+
+#[test]
+fn help_that_is_not_printed_is_a_failure() {
+    let Ok(full) = std::fs::File::options().write(true).open("/dev/full") else { return };
+    for line in [&["--help"][..], &["client", "create", "--help"], &["--version"]] {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_countersign"))
+            .args(line)
+            .stdout(full.try_clone().unwrap())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1), "{line:?}");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert!(error.starts_with("error: standard output: "), "{error}");
+    }
 }
 
 #[test]
@@ -124,6 +197,10 @@ fn there_is_a_man_page_for_each_command() {
         let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).expect(&name);
         assert!(page.contains(".SH DESCRIPTION"), "{name}");
     });
+    let create = std::fs::read_to_string(pages.join("countersign-client-create.1")).unwrap();
+    for page in [&page, &create] {
+        assert!(page.contains(".SH EXAMPLES\n") && !page.contains("EXTRA"), "{page}");
+    }
     let unwritable = run(&["man", "/dev/null/man1"]);
     assert_eq!(unwritable.status.code(), Some(1));
     assert!(String::from_utf8(unwritable.stderr).unwrap().contains("/dev/null/man1"));

@@ -33,6 +33,10 @@ async fn an_unknown_record_is_answered_with_the_one_that_was_meant() {
         ("user disable jane@example.com --brand globex", "A user of that name has the brand acme."),
         ("user delete jan@example.com --brand acme --yes", "Did you mean jane@example.com?"),
         ("operator logout alice.op", "Did you mean alice.ops?"),
+        // Before the question, which needs a terminal.
+        ("client delete demo-servce", "Did you mean demo-service?"),
+        ("operator delete alise.ops", "Did you mean alice.ops?"),
+        ("user delete jan@example.com --brand acme", "Did you mean jane@example.com?"),
         (&format!("client secret revoke demo-voice {cut_secret} --yes"), &format!("Did you mean {secret}?")),
         (&format!("key withdraw {cut_kid} --yes"), &format!("Did you mean {kid}?")),
     ] {
@@ -161,7 +165,7 @@ async fn a_change_says_first_which_account_region_and_tables_it_changes() {
         let shown = told(&with_sts, line);
         assert!(shown.starts_with(&format!("{account}, {place}\n")), "before all else, {line}: {shown}");
     }
-    let local = told(&[], "client enable demo-app");
+    let local = told(&[], "client disable demo-app");
     assert_eq!(
         local,
         format!("This changes the tables countersign-* in {place}\n"),
@@ -173,8 +177,24 @@ async fn a_change_says_first_which_account_region_and_tables_it_changes() {
         unknown.starts_with("This changes the tables countersign-* in an account that STS does not name ("),
         "{unknown}"
     );
-    for line in ["client update demo-app --name y --json", "client list", "client show demo-app", "key list"]
-    {
+    for line in [
+        "client update demo-app --name y --json",
+        "client list",
+        "client show demo-app",
+        "key list",
+        // Refused, or nothing to do.
+        "client update demo-app --name y",
+        "client enable demo-app",
+        "client create usr_x --grant password",
+        "operator create dave --brand acme,",
+        "client update demo-app --access-ttl 2d",
+        "client delete nosuch",
+        "operator delete nosuch",
+        "user delete nosuch --brand acme",
+        "client secret revoke demo-app nosuch",
+        "key withdraw nosuch",
+        "client import missing.json",
+    ] {
         assert!(!told(&with_sts, line).contains("This changes"), "{line}");
     }
 }

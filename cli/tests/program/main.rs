@@ -11,9 +11,11 @@
 
 mod administration;
 mod answered;
+mod arguments;
 mod closed_pipe;
 mod dev;
 mod doctor;
+mod effects;
 mod failures;
 mod help;
 mod hints;

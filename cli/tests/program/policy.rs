@@ -103,6 +103,26 @@ fn every_problem_of_a_file_is_reported_with_file_and_line() {
 }
 
 #[test]
+fn a_policy_of_a_windows_shell_is_read() {
+    let policy = std::fs::read_to_string(DEMO).unwrap();
+    let folder = tempfile::TempDir::new().unwrap();
+    let file = folder.path().join("policy.toml");
+    let units: Vec<u8> = policy.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    for bytes in
+        [[&[0xff, 0xfe][..], &units].concat(), units.clone(), [b"\xef\xbb\xbf", policy.as_bytes()].concat()]
+    {
+        std::fs::write(&file, bytes).unwrap();
+        let file = file.to_str().unwrap();
+        let output = run(&["check", file], "");
+        assert_eq!(stdout(&output), format!("{file}: 7 rules, no problems\n"), "{}", stderr(&output));
+        let output = run(&["explain", file, "GET", "/api/whoami", "--token", &token("a", &[])], "");
+        assert!(output.status.success(), "{}", stderr(&output));
+    }
+    std::fs::write(&file, b"[[rule]]\xe9").unwrap();
+    assert!(stderr(&run(&["check", file.to_str().unwrap()], "")).contains("the file is not text"));
+}
+
+#[test]
 fn a_decision_is_explained() {
     let token = token("reports:read", &["reporting"]);
     let explain = |method: &str, path: &str| run(&["explain", DEMO, method, path, "--token", &token], "");

@@ -119,6 +119,21 @@ async fn a_person_reads_the_local_time_with_its_distance_and_a_program_utc() {
     }
 }
 
+#[test]
+fn a_time_zone_that_does_not_exist_is_warned_of() {
+    let warned = |zone: &str, more: &[&str]| {
+        let arguments = [&["policy", "check", "missing.toml"], more].concat();
+        let output = crate::pipe::run(arguments, [("TZ", zone)], "");
+        String::from_utf8(output.stderr).unwrap().contains("names no time zone")
+    };
+    for zone in ["Nonsense/Zone", "Europe/Berlinn"] {
+        assert!(warned(zone, &[]) && !warned(zone, &["--json"]), "{zone}");
+    }
+    for zone in ["Europe/Berlin", "UTC", "IST-5:30", ""] {
+        assert!(!warned(zone, &[]), "{zone}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_person_sees_the_secrets_of_a_client_as_a_table() {
     let issuer = TestIssuer::start().await;

@@ -76,11 +76,16 @@ async fn a_change_is_shown_before_and_after() {
     let shell = Shell { issuer: &issuer };
     shell.ok(CREATE, "");
     let shown = text(shell.run("client update billing --scope bills:read --access-ttl 20min", "").stdout);
+    let (change, effect) = shown.split_once("In effect by ").unwrap();
     assert_eq!(
-        shown,
+        change,
         "billing updated\n\
          scopes\n  before  bills:read bills:write\n  after   bills:read\n\
          access_ttl\n  before  1 h\n  after   20 min\n"
+    );
+    assert!(
+        effect.contains(" (in 1 min): a warm function may use its copy of the record for 1 min"),
+        "{effect}"
     );
     let version = shell.ok("client show billing", "")["version"].clone();
     let shown = text(shell.run("client update billing --add-scope bills:read --access-ttl 1200", "").stdout);
@@ -91,7 +96,12 @@ async fn a_change_is_shown_before_and_after() {
         shell.run("user update jane@example.com --brand acme --password-stdin", "another passphrase").stdout,
     );
     assert!(shown.starts_with("jane@example.com updated\n") && !shown.contains("passphrase"), "{shown}");
-    assert!(shown.ends_with("The password is new, and all sessions have ended.\n"), "{shown}");
+    assert!(
+        shown.ends_with(
+            "The password is new, and all sessions have ended.\nIn effect from the next login or refresh on.\n"
+        ),
+        "{shown}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -173,12 +183,34 @@ async fn durations_have_units_or_count_seconds() {
     }
     let secret = shell.ok("client secret add demo-voice --expire-others 3600", "");
     assert!(secret["client_secret"].is_string());
-    for wrong in ["1.5s", "soon", "-1h", ""] {
+    for wrong in ["1.5s", "soon", "-1h", "-5", "1y", "1mo", "1H", ""] {
         let output = shell.run(&format!("client update demo-app --access-ttl {wrong}"), "");
         assert_eq!(output.status.code(), Some(2), "{wrong}");
+        let error = text(output.stderr);
+        assert!(!error.contains("tip:"), "{error}");
+        assert!(
+            error.contains("expected whole seconds") || error.contains("the units are w, d, h, min and s"),
+            "{error}"
+        );
     }
     let output = shell.run("client update demo-app --refresh-ttl soon", "");
     assert!(
-        text(output.stderr).contains("expected a duration such as 7d, 12h or 90s, or a number of seconds")
+        text(output.stderr)
+            .contains("expected a duration such as 7d, 12h or 90s, or a number of seconds; the units are")
     );
+    for (line, range) in [
+        ("client update demo-app --access-ttl 1w", "access-ttl: between 1 and 86400 seconds (1 d)"),
+        ("client update demo-app --refresh-ttl 400d", "refresh-ttl: between 1 and 31536000 seconds (365 d)"),
+    ] {
+        let refused = shell.refused(line, "");
+        assert!(refused.contains(range), "{refused}");
+    }
+    for wrong in ["-1", "many", "-x"] {
+        let output = shell.run(&format!("client update demo-app --max-login-failures {wrong}"), "");
+        let error = text(output.stderr);
+        assert!(
+            error.contains("expected a whole number from 0 on, or default") && !error.contains("tip:"),
+            "{error}"
+        );
+    }
 }

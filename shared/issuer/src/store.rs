@@ -7,6 +7,6 @@ mod https;
 pub(crate) mod table;
 
 pub use aws::{AwsConfig, dynamodb};
-pub use cache::FRESHNESS;
+pub use cache::{FRESHNESS, FRESHNESS_BEFORE_REFUSING};
 pub use https::HttpsClient;
 pub use table::{IndexShape, Record, StoreError, Table, TableShape, WriteError, table_shapes};

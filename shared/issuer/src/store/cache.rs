@@ -19,7 +19,7 @@ pub const FRESHNESS: Duration = Duration::from_secs(60);
 /// have been created or given a new secret, and the key of a token may just have been made. The
 /// limit is the same for known and unknown names, because otherwise the time of a refusal would
 /// tell them apart.
-pub(crate) const FRESHNESS_BEFORE_REFUSING: Duration = Duration::from_secs(2);
+pub const FRESHNESS_BEFORE_REFUSING: Duration = Duration::from_secs(2);
 
 /// A record takes less than 1 KiB, and 80 KiB with every list at its limit.
 const MAX_RECORDS: NonZeroUsize = NonZeroUsize::new(1000).unwrap();
