@@ -11,7 +11,7 @@ use countersign_issuer::store::{Record, StoreError, Table, WriteError};
 use countersign_verify::Clock;
 
 use crate::context::Context;
-use crate::outcome::{AnyError, Invalid, NotFound, Outcome, RecordError, with_remedy};
+use crate::outcome::{AnyError, Invalid, NotFound, Outcome, RecordError, store_error, with_remedy};
 use crate::suggestions::did_you_mean;
 
 /// The most records that are read for a hint on a misspelt name. A table may have millions, and a
@@ -60,6 +60,15 @@ impl<R: Record> Listing<R> {
 pub(crate) struct Change<R> {
     pub(crate) before: R,
     pub(crate) after: R,
+}
+
+/// Returns a record that is about to be deleted, or none if it is there and cannot be read: deleting it
+/// must work all the same.
+pub(crate) fn if_readable<R>(found: Outcome<R>) -> Outcome<Option<R>> {
+    match found {
+        Err(error) if matches!(store_error(&*error), Some(StoreError::Corrupt { .. })) => Ok(None),
+        found => found.map(Some),
+    }
 }
 
 /// Describes a problem; a lifetime also in the largest units.

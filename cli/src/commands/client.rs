@@ -20,7 +20,7 @@ use crate::outcome::{
 };
 use crate::output::Output;
 use crate::prompt::confirm;
-use crate::records::Clients;
+use crate::records::{Clients, if_readable};
 
 pub(super) const EXAMPLES: &str = "\
 Examples:
@@ -364,12 +364,18 @@ impl ClientCommand {
                 Ok(())
             }
             Self::Delete { client_id, yes } => {
-                let client = clients.find(&client_id).await?;
+                let client = if_readable(clients.find(&client_id).await)?;
                 clients.announce().await;
                 confirm(&format!("Delete client {client_id}? Its refresh tokens end with it."), yes)?;
                 clients.delete(&client_id).await?;
-                let consequences = Consequences::of_refused_client(&client, clients.clock().now(), output);
-                consequences.show_with(json!({ "client_id": client_id, "deleted": true }), output);
+                let deleted = json!({ "client_id": client_id, "deleted": true });
+                match client {
+                    Some(client) => {
+                        let now = clients.clock().now();
+                        Consequences::of_refused_client(&client, now, output).show_with(deleted, output);
+                    }
+                    None => output.show(&deleted),
+                }
                 Ok(())
             }
             Self::Export(command) => command.run(&clients).await,

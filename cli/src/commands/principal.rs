@@ -15,7 +15,7 @@ use crate::context::Context;
 use crate::outcome::{Invalid, Outcome, usage_error};
 use crate::output::Output;
 use crate::prompt::{confirm, read_secret};
-use crate::records::{Change, PrincipalKind, Principals};
+use crate::records::{Change, PrincipalKind, Principals, if_readable};
 
 pub(super) const USER_EXAMPLES: &str = "\
 Examples:
@@ -256,7 +256,7 @@ impl PrincipalCommand {
             Self::Import(command) => return command.run(kind, context, output.is_json()).await,
             Self::Delete { name, yes } => {
                 let key = name.existing_key(kind)?;
-                principals.find(&key).await?;
+                if_readable(principals.find(&key).await)?;
                 principals.announce().await;
                 confirm(&format!("Delete {}? Its refresh tokens end with it.", key.username()), yes)?;
                 principals.delete(&key).await?;

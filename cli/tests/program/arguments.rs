@@ -120,9 +120,9 @@ async fn a_chosen_secret_that_clients_send_differently_is_warned_of() {
     let create =
         |id: &str| format!("client create {id} --grant client_credentials --audience urn:a --secret-stdin");
     assert!(warned(&create("one"), "pässwörd-eins").unwrap().contains("outside of ASCII"));
-    assert!(warned(&create("two"), "ends with a space ").unwrap().contains("space"));
+    assert!(warned(&create("two"), "trailing blank ").unwrap().contains("space"));
     assert_eq!(warned(&create("three"), "a good secret\n"), None);
-    assert!(warned("client secret add three --secret-stdin", " starts with one").unwrap().contains("space"));
+    assert!(warned("client secret add three --secret-stdin", " leading blank").unwrap().contains("space"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

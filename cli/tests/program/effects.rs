@@ -57,7 +57,7 @@ async fn a_new_secret_is_accepted_from_the_time_that_is_shown() {
     let issuer = TestIssuer::start_at(Clock::system().now()).await;
     let shell = Shell { issuer: &issuer };
     // The issuer's copy of the client's record is a moment old.
-    issuer.token("demo-service", CLIENT_CREDENTIALS, &[]).await.ok();
+    issuer.token("demo-service", CLIENT_CREDENTIALS, &[("brandKey", "acme")]).await.ok();
     let before = now();
     let output = shell.run("--json client secret add demo-service", "");
     let added: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -69,6 +69,7 @@ async fn a_new_secret_is_accepted_from_the_time_that_is_shown() {
             ("client_id", "demo-service"),
             ("client_secret", secret),
             ("grant_type", "client_credentials"),
+            ("brandKey", "acme"),
         ])
     };
     issuer.send("/oauth/token", &[], request()).await.assert_error(401, "invalid_client");

@@ -155,8 +155,9 @@ async fn commas_separate_the_items_of_every_list() {
         (&operator["brands"], &operator["roles"]),
         (&json!(["acme", "globex"]), &json!(["care-agent", "billing"]))
     );
-    let two = shell.refused("user show jane@example.com --brand acme,globex", "");
-    assert!(two.contains("a user belongs to one brand"), "{two}");
+    let two = shell.run("user show jane@example.com --brand acme,globex", "");
+    assert_eq!(two.status.code(), Some(2));
+    assert!(text(two.stderr).contains("a user belongs to one brand"));
 
     // A scope that was stored as one, by an earlier version, can be removed.
     issuer.change_client("app", |client| client.scopes.push("x,y".into())).await;
@@ -200,7 +201,7 @@ async fn durations_have_units_or_count_seconds() {
     );
     for (line, range) in [
         ("client update demo-app --access-ttl 1w", "access-ttl: between 1 and 86400 seconds (1 d)"),
-        ("client update demo-app --refresh-ttl 400d", "refresh-ttl: between 1 and 31536000 seconds (365 d)"),
+        ("client update demo-app --refresh-ttl 400d", "refresh-ttl: between 1 and 7776000 seconds (90 d)"),
     ] {
         let refused = shell.refused(line, "");
         assert!(refused.contains(range), "{refused}");
