@@ -95,7 +95,8 @@ pub(super) enum ClientCommand {
         /// Client id
         client_id: String,
     },
-    /// Delete a client; its refresh tokens end with it
+    /// Delete a client; its requests are refused within a minute, its refresh tokens end with it, and
+    /// its access tokens live on until they expire
     #[command(after_help = "Example:\n  countersign client delete billing")]
     Delete {
         /// Client id

@@ -10,7 +10,7 @@ use crate::suggestions::did_you_mean;
 /// The items of an option that replaces a list. A single `''` empties the list. Any other empty
 /// item is most likely that of an unset variable.
 pub(super) fn replacement(option: &str, items: Vec<String>) -> Outcome<Vec<String>> {
-    let items: Vec<String> = items.iter().map(|item| item.trim().to_owned()).collect();
+    let items: Vec<String> = items.into_iter().map(|item| item.trim().to_owned()).collect();
     if items == [""] {
         return Ok(Vec::new());
     }
@@ -35,7 +35,7 @@ pub(super) fn usernames(items: Vec<String>) -> Vec<String> {
         |typed: &str| Username::parse(typed).map_or_else(|_| typed.to_owned(), Username::into_string);
     let prepare_all =
         |item: &str| item.split(',').map(|one| prepare(one.trim())).collect::<Vec<_>>().join(",");
-    items.iter().map(|item| prepare_all(item)).collect()
+    items.into_iter().map(|item| prepare_all(&item)).collect()
 }
 
 /// Adds items to the end of a list, and leaves those where they are that it has.

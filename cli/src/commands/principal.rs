@@ -136,7 +136,8 @@ pub(super) enum PrincipalCommand {
     Export(PrincipalExport),
     /// Import records from an export, from CSV or from JSON
     Import(PrincipalImport),
-    /// Delete a user or an operator; the refresh tokens end with the record
+    /// Delete a user or an operator; the refresh tokens end with the record, and access tokens live on
+    /// until they expire
     #[command(after_help = DELETE_EXAMPLES)]
     Delete {
         #[command(flatten)]
