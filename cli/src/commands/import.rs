@@ -194,9 +194,7 @@ impl PrincipalImport {
             random: context.random.clone(),
         };
         let files = open::<Principal>(&self.files)?;
-        for file in &files {
-            principals.check(file)?;
-        }
+        principals.check(&files)?;
         let unmatched = || principals.mapping.unmatched(false);
         import(&files, |row| principals.convert_row(row), unmatched, context, dry_run, json).await
     }

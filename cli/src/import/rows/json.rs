@@ -94,8 +94,7 @@ pub(super) fn names(object: &str) -> Vec<String> {
     members.iter().map(|(name, _)| canonical_name(name)).collect()
 }
 
-/// Reads an object: its members by their canonical names, without those that are null. A repeated
-/// name is an error.
+/// Reads an object: its members by their canonical names. A repeated name is an error.
 pub(super) fn columns(object: &str) -> Result<Map<String, Value>, String> {
     if !object.trim_start().starts_with('{') {
         return Err("not a JSON object".into());
@@ -112,7 +111,6 @@ pub(super) fn columns(object: &str) -> Result<Map<String, Value>, String> {
         }
         columns.insert(name, value);
     }
-    columns.retain(|_, value| !value.is_null());
     Ok(columns)
 }
 
