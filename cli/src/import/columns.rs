@@ -55,8 +55,13 @@ pub(super) fn canonical_name(name: &str) -> String {
         name.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase())
     }
     let name = name.trim();
+    // Some tools write the table before it: `oauth_client_details.client_id`.
+    let last = name.rsplit('.').next().unwrap_or(name);
     let names = KNOWN.iter().map(|known| (*known, *known)).chain(PROPERTIES);
-    match names.into_iter().find(|(known, _)| letters(known).eq(letters(name))) {
+    match names
+        .into_iter()
+        .find(|(known, _)| letters(known).eq(letters(name)) || letters(known).eq(letters(last)))
+    {
         Some((_, known)) => known.to_owned(),
         None => name.to_ascii_lowercase(),
     }
@@ -183,7 +188,9 @@ mod tests {
 
     #[test]
     fn a_column_is_known_in_other_spellings() {
-        for name in ["client_id", "CLIENT_ID", "clientId", " Client ID", "clientid", "client-id"] {
+        for name in
+            ["client_id", "CLIENT_ID", "clientId", " Client ID", "clientid", "client-id", "t.client_id"]
+        {
             assert_eq!(canonical_name(name), "client_id", "{name}");
         }
         assert_eq!(canonical_name("clientSecretExpiresAt"), "client_secret_expires_at");

@@ -108,6 +108,10 @@ impl TableFile {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
+        // Old programs for the Mac end lines with CR alone.
+        if !text.contains('\n') {
+            text = text.replace('\r', "\n");
+        }
         let is_json = text.trim_start().starts_with(['[', '{']);
         // A name in JSON may look like a part of such a text.
         if !is_json || text.trim_start().starts_with("[options=") {
@@ -139,6 +143,10 @@ impl TableFile {
         let is_json = matches!(self.form, Form::Json(_));
         if self.has_column(keys) || (is_json && self.len() == 0) {
             return Ok(());
+        }
+        if let Form::Json(places) = &self.form {
+            let first = places.first().map(|(_, place)| &self.text[place.clone()]).unwrap_or_default();
+            no_table::check_object(first)?;
         }
         let all = keys.join(" or ");
         if is_json || self.has_column(KNOWN) {

@@ -77,6 +77,16 @@ impl Table {
             || self.dropped.iter().any(|(name, _)| *name == column)
     }
 
+    /// The column that is missing if it is the one that has another name in the row.
+    fn wanted(&self, row: &Row, name: &str) -> Option<&'static str> {
+        let wanted = match name {
+            "scope" | "scopes" => self.scopes,
+            "grant_types" | "granttypes" | "grants" => self.grants,
+            _ => return None,
+        };
+        (!row.columns.contains_key(wanted) && !row.nulls.iter().any(|null| null == wanted)).then_some(wanted)
+    }
+
     /// Tells the tables apart by the column of the grant types: it has another name in each. The
     /// other columns count only in a row without it, because people add columns to a table.
     fn from_columns(row: &Row) -> Result<&'static Self, String> {
@@ -239,6 +249,10 @@ impl SpringClients {
                     }
                     _ => conversion.losses.push(format!("{ADDITIONAL}: not a JSON object")),
                 }
+            } else if let Some(wanted) = table.wanted(row, name).filter(|_| !self.mapping.reads(&[name])) {
+                conversion.reasons.push(format!(
+                    "{name}: in this table it is {wanted}; name it so in the query: {name} AS {wanted}"
+                ));
             } else if !table.has(name) && !COMMON.contains(&name) && !self.mapping.reads(&[name]) {
                 conversion.drop_value(name, "not a column of Spring, and no mapping reads it");
             }

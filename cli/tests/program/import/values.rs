@@ -68,6 +68,15 @@ impl<'a> Fixture<'a> {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {error}"))
     }
 
+    /// Imports a file that is refused as a whole, and returns the error.
+    pub(super) fn error(&self, file: &Path) -> String {
+        let output = self.shell.run(&format!("client import spring {} --audience a", file.display()), "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.contains("Nothing was imported."), "{error}");
+        error
+    }
+
     pub(super) fn show(&self, member: &str) -> Value {
         self.shell.ok("client show c", "")[member].clone()
     }
