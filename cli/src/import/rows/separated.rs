@@ -202,7 +202,7 @@ pub(super) fn without_footer(mut text: &str) -> &str {
         let content = text.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{1a}');
         let start = content.rfind('\n').map_or(0, |end| end + 1);
         if start == 0 || !is_footer(content[start..].trim()) {
-            return if text.ends_with('\u{1a}') { &text[..text.len() - 1] } else { text };
+            return text.strip_suffix('\u{1a}').unwrap_or(text);
         }
         text = &text[..start];
     }
@@ -220,10 +220,9 @@ fn is_footer(line: &str) -> bool {
         return true;
     }
     let inner = line.strip_prefix('(').and_then(|line| line.strip_suffix(')'));
-    if let Some((count, unit)) = inner.and_then(|inner| inner.split_once(' ')) {
-        if is_number(count) && unit.chars().all(char::is_alphabetic) {
-            return true;
-        }
+    let counted = inner.and_then(|inner| inner.split_once(' '));
+    if counted.is_some_and(|(count, unit)| is_number(count) && unit.chars().all(char::is_alphabetic)) {
+        return true;
     }
     let mut words = line.trim_start_matches('(').trim_end_matches(['.', ')']).split([' ', ',']);
     let has_number = words.next().is_some_and(|word| word == "no" || is_number(word));

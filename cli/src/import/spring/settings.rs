@@ -202,7 +202,7 @@ fn object(row: &Row, column: &str) -> Result<Map<String, Value>, String> {
 /// at the start, and people write `accessTokenTimeToLive`.
 fn renamed((name, value): (String, Value)) -> (String, Value) {
     fn letters(name: &str) -> impl Iterator<Item = char> {
-        name.chars().filter(|c| c.is_ascii_alphanumeric()).map(|c| c.to_ascii_lowercase())
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase())
     }
     let today = name.strip_prefix("setting.").map_or_else(|| name.clone(), |rest| format!("settings.{rest}"));
     let mut known = READ.into_iter().chain(DROPPED.map(|(dropped, _)| dropped));

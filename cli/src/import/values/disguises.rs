@@ -48,7 +48,7 @@ fn is_encoded(text: &str) -> bool {
 fn from_hex(digits: &str) -> Option<Vec<u8>> {
     let digit = |byte: &u8| char::from(*byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
     let digits: Vec<u8> = digits.as_bytes().iter().map(digit).collect::<Option<_>>()?;
-    let is_whole = !digits.is_empty() && digits.len() % 2 == 0;
+    let is_whole = !digits.is_empty() && digits.len().is_multiple_of(2);
     is_whole.then(|| digits.chunks(2).map(|pair| pair[0] << 4 | pair[1]).collect())
 }
 
