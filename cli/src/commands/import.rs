@@ -192,9 +192,7 @@ impl PrincipalImport {
             random: context.random.clone(),
         };
         let files = open::<Principal>(&self.files)?;
-        for file in &files {
-            principals.check(file)?;
-        }
+        principals.check(&files)?;
         let unmatched = || principals.mapping.unmatched(false);
         if !dry_run {
             context.announcement.show().await;

@@ -193,7 +193,12 @@ impl Mapping {
     /// Returns true if the mapping, or an option, has roles for principals whose table has none. An
     /// empty list counts.
     pub(crate) fn gives_roles(&self) -> bool {
-        self.default.roles.is_some() || self.from.contains_key(&Field::Roles)
+        self.default.roles.is_some() || self.has_place(Field::Roles)
+    }
+
+    /// Returns true if the mapping names the place of a field.
+    pub(crate) fn has_place(&self, field: Field) -> bool {
+        self.from.contains_key(&field)
     }
 
     /// The value at the place that the mapping names.

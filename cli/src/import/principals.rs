@@ -5,8 +5,9 @@ use std::collections::HashMap;
 use countersign_issuer::random::Random;
 use countersign_issuer::records::{Principal, PrincipalKey, Username};
 use countersign_verify::Timestamp;
+use serde_json::{Map, Value};
 
-use super::columns::{AcceptedValues, losses, misplaced_hash, required};
+use super::columns::{AcceptedValues, key, losses, misplaced_hash};
 use super::conversion::{Conversion, Credential, NewRecord};
 use super::exported;
 use super::mapping::{Field, Mapping};
@@ -27,21 +28,21 @@ pub(crate) struct PrincipalRows {
 const ROLES: [&str; 4] = ["roles", "authorities", "authority", "role"];
 const BRANDS: [&str; 2] = ["brands", "brand"];
 
-/// The columns that say that a user may not log in, each with the value that says so. Without any,
-/// the user may.
+/// The columns that say that a user may not log in, by their letters, each with the value that says
+/// so. Without any, the user may.
 const FLAGS: [(&str, bool); 12] = [
     ("enabled", false),
     ("active", false),
-    ("is_enabled", false),
-    ("is_active", false),
     ("disabled", true),
-    ("account_non_locked", false),
+    ("nonlocked", false),
+    ("accountnonlocked", false),
     ("locked", true),
-    ("account_locked", true),
-    ("account_non_expired", false),
-    ("account_expired", true),
-    ("credentials_non_expired", false),
-    ("credentials_expired", true),
+    ("accountlocked", true),
+    ("accountnonexpired", false),
+    ("accountexpired", true),
+    ("expired", true),
+    ("credentialsnonexpired", false),
+    ("credentialsexpired", true),
 ];
 
 /// Returns true for the columns that an import reads.
@@ -54,47 +55,71 @@ fn is_read(column: &str) -> bool {
 }
 
 fn is_flag(column: &str) -> bool {
-    FLAGS.iter().any(|(flag, _)| *flag == column)
+    locking_value(column).is_some()
+}
+
+/// The value of a flag that locks a user out. Its column may be spelled in every way:
+/// `account_locked`, `accountLocked`, `is_locked`.
+fn locking_value(column: &str) -> Option<bool> {
+    let letters = column.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    let name = letters.strip_prefix("is").unwrap_or(&letters);
+    FLAGS.iter().find(|(flag, _)| *flag == name).map(|(_, value)| *value)
+}
+
+fn differ_in_roles_alone(one: &Map<String, Value>, other: &Map<String, Value>) -> bool {
+    let without_roles = |columns: &Map<String, Value>| {
+        let mut columns = columns.clone();
+        columns.retain(|name, _| !ROLES.contains(&name.as_str()));
+        columns
+    };
+    one != other && without_roles(one) == without_roles(other)
 }
 
 impl PrincipalRows {
-    /// Refuses a file from which users would lose roles: one without a column of roles, and one with
+    /// Refuses files from which users would lose roles: one without a column of roles, and those with
     /// a row for each role.
-    pub(crate) fn check(&self, file: &TableFile) -> Outcome {
+    pub(crate) fn check(&self, files: &[TableFile]) -> Outcome {
         const QUERY: &str = "docs/migrate-from-spring.md has the query that joins Spring's tables.";
-        let mut rows: HashMap<String, (u64, Row)> = HashMap::new();
-        let refused = |problem: String| {
+        let refused = |file: &TableFile, problem: String| {
             Err(ExitError::new(4, format!("{}: {problem}\n{QUERY}", file.path().display())).into())
         };
-        let has_roles = file.has_column(&ROLES) || file.has_column(&["principal"]);
-        if self.needs_roles() && !has_roles {
-            return refused(
-                "it has no column of roles or authorities, and Spring lets no user in without an authority\n\
-                 Add the column, give roles with --role, or accept users without roles in a mapping file: [default] roles = []"
-                    .into(),
-            );
-        }
-        let is_same = |one: &Row, other: &Row| {
-            let columns = |row: &Row| {
-                let mut columns = row.columns.clone();
-                columns.retain(|name, _| !ROLES.contains(&name.as_str()));
-                columns
-            };
-            columns(one) == columns(other) && one.columns != other.columns
-        };
-        for row in file.rows().flatten() {
-            let Some(name) = row.columns.get("username").and_then(|name| name.as_str()) else { continue };
-            match rows.get(name) {
-                Some((line, first)) if is_same(first, &row) => {
-                    return refused(format!(
-                        "it has a row for each authority: lines {line} and {} are about the same user\n\
-                         Join them to one row, in SQL with string_agg(authority, ',') or group_concat(authority).",
-                        row.line
-                    ));
-                }
-                Some(_) => {}
-                None => {
-                    rows.insert(name.to_owned(), (row.line, row));
+        let mut users: HashMap<String, (&TableFile, u64, Map<String, Value>)> = HashMap::new();
+        for file in files {
+            let has_roles = file.has_column(&ROLES) || file.has_column(&["principal"]);
+            if self.needs_roles() && !has_roles {
+                return refused(
+                    file,
+                    "it has no column of roles or authorities, and Spring lets no user in without an authority\n\
+                     Add the column, give roles with --role, or accept users without roles in a mapping file: [default] roles = \
+                     []"
+                        .into(),
+                );
+            }
+            for mut row in file.rows().flatten() {
+                row.drop_nulls();
+                let Ok(name) = key("username", row.columns.get("username")) else { continue };
+                let name = Username::parse(&name).map_or(name, Username::into_string);
+                let mut columns = row.columns;
+                columns.retain(|column, _| column != "username" && is_read(column));
+                match users.get(&name) {
+                    Some((first_file, line, first)) if differ_in_roles_alone(first, &columns) => {
+                        let lines = if first_file.path() == file.path() {
+                            format!("lines {line} and {}", row.line)
+                        } else {
+                            format!("line {line} of {} and line {}", first_file.path().display(), row.line)
+                        };
+                        return refused(
+                            file,
+                            format!(
+                                "it has a row for each authority: {lines} are about the same user\n\
+                                 Join them to one row, in SQL with string_agg(authority, ',') or group_concat(authority)."
+                            ),
+                        );
+                    }
+                    Some(_) => {}
+                    None => {
+                        users.insert(name, (file, row.line, columns));
+                    }
                 }
             }
         }
@@ -116,13 +141,33 @@ impl PrincipalRows {
         if let Some(reason) = misplaced_hash(row, "password", has_no_hash) {
             return Conversion::refused(reason);
         }
-        let name = required("username", row.columns.get("username"));
+        let name = key("username", row.columns.get("username"));
         let mut conversion = Conversion::new(name.as_deref().unwrap_or_default());
-        match name.and_then(|name| self.read(name, row, &mut conversion)) {
+        match name.and_then(|name| self.read(&name, row, &mut conversion)) {
             Ok(record) => conversion.record = Some(record),
             Err(reason) => conversion.reasons.push(reason),
         }
         conversion
+    }
+
+    /// The column of a list that tables name in several ways. Two of them may mean different things.
+    fn only_column(
+        &self,
+        field: Field,
+        names: &[&'static str],
+        row: &Row,
+    ) -> Result<Option<&'static str>, String> {
+        let mut columns = names.iter().copied().filter(|name| row.columns.contains_key(*name));
+        let Some(first) = columns.next() else { return Ok(None) };
+        match columns.find(|other| row.columns[*other] != row.columns[first]) {
+            None => Ok(Some(first)),
+            Some(_) if self.mapping.has_place(field) => Ok(None),
+            Some(other) => Err(format!(
+                "{first}, {other}: two columns with different values; leave one out, join them, or name one in the mapping \
+                 file: [from] {} = \"/{other}\"",
+                names[0]
+            )),
+        }
     }
 
     fn read(
@@ -136,11 +181,11 @@ impl PrincipalRows {
                 conversion.drop_value(column, "an unknown column, and no mapping reads it");
             }
         }
-        let column =
-            |names: &[&'static str]| names.iter().find(|name| row.columns.contains_key(**name)).copied();
-        let list = |field, column| self.mapping.principal_list(field, name, row, column);
-        let brands = list(Field::Brands, column(&BRANDS))?;
-        let roles = list(Field::Roles, column(&ROLES))?;
+        let list = |field, columns| {
+            self.mapping.principal_list(field, name, row, self.only_column(field, columns, row)?)
+        };
+        let brands = list(Field::Brands, &BRANDS)?;
+        let roles = list(Field::Roles, &ROLES)?;
         let username =
             Username::parse(name).map(Username::into_string).map_err(|error| format!("username: {error}"))?;
         let key = match brands.as_slice() {
@@ -152,14 +197,20 @@ impl PrincipalRows {
         conversion.losses.extend(losses("password", &value));
         let record = Principal::without_password(&key, roles, brands, self.now, &self.random);
         let mut record = record.map_err(|error| error.to_string())?;
-        for (flag, locks_out) in FLAGS {
-            let Some(value) = row.columns.get(flag) else { continue };
+        for (flag, value) in &row.columns {
+            let Some(locks_out) = locking_value(flag) else { continue };
             if parse_bool(value).ok_or_else(|| format!("{flag}: neither true nor false"))? == locks_out {
                 record.enabled = false;
                 if flag != "enabled" {
                     conversion.losses.push(format!("{flag} is {locks_out}: imported, but disabled"));
                 }
             }
+        }
+        for flag in row.nulls.iter().filter(|column| locking_value(column) == Some(false)) {
+            record.enabled = false;
+            conversion
+                .losses
+                .push(format!("{flag} is NULL, which JDBC reads as false: imported, but disabled"));
         }
         if self.needs_roles() && record.roles.is_empty() {
             conversion.losses.push(

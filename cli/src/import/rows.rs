@@ -15,8 +15,11 @@ use serde_json::{Map, Value};
 
 use self::dialect::Dialect;
 use super::columns::{KNOWN, canonical_name};
-use super::values::is_null;
+use super::values::{is_null, is_word};
 use crate::outcome::{ExitError, Outcome};
+
+/// The columns that name a record.
+const NAMES: [&str; 2] = ["client_id", "username"];
 
 /// The largest file. A million clients have a third of it.
 const MAX_FILE_BYTES: u64 = 1 << 30;
@@ -27,15 +30,33 @@ pub(crate) struct Row {
     /// The line where it starts, counted from 1.
     pub(crate) line: u64,
     pub(crate) columns: Map<String, Value>,
+    /// The columns that are null.
+    pub(crate) nulls: Vec<String>,
+    is_json: bool,
     /// True for the last row of a table without a line end: its last value may be cut off.
     pub(crate) may_be_cut: bool,
 }
 
 impl Row {
+    fn new(line: u64, mut columns: Map<String, Value>) -> Self {
+        let nulls =
+            columns.iter().filter(|(_, value)| value.is_null()).map(|(name, _)| name.clone()).collect();
+        columns.retain(|_, value| !value.is_null());
+        Self { line, columns, nulls, is_json: false, may_be_cut: false }
+    }
+
     /// Removes the texts that are spellings of NULL. An export of Countersign keeps them, because
-    /// there they are values.
+    /// there they are values. JSON has a null, so a name there may be `nan` or `nil`.
     pub(crate) fn drop_nulls(&mut self) {
-        self.columns.retain(|_, value| !value.as_str().is_some_and(is_null));
+        let (is_json, nulls) = (self.is_json, &mut self.nulls);
+        self.columns.retain(|column, value| {
+            let is_name = |text: &str| is_json && NAMES.contains(&column.as_str()) && is_word(text);
+            let is_null = value.as_str().is_some_and(|text| is_null(text) && !is_name(text));
+            if is_null {
+                nulls.push(column.clone());
+            }
+            !is_null
+        });
     }
 }
 
@@ -87,7 +108,15 @@ impl TableFile {
         if text.starts_with('\u{feff}') {
             text.drain(..'\u{feff}'.len_utf8());
         }
-        no_table::check_text(&text)?;
+        // Old programs for the Mac end lines with CR alone.
+        if !text.contains('\n') {
+            text = text.replace('\r', "\n");
+        }
+        let is_json = text.trim_start().starts_with(['[', '{']);
+        // A name in JSON may look like a part of such a text.
+        if !is_json || text.trim_start().starts_with("[options=") {
+            no_table::check_text(&text)?;
+        }
         let form = match text.trim_start().bytes().next() {
             None => return Err("the file is empty".into()),
             Some(b'[' | b'{') => Form::Json(json::places(&text)?),
@@ -114,6 +143,10 @@ impl TableFile {
         let is_json = matches!(self.form, Form::Json(_));
         if self.has_column(keys) || (is_json && self.len() == 0) {
             return Ok(());
+        }
+        if let Form::Json(places) = &self.form {
+            let first = places.first().map(|(_, place)| &self.text[place.clone()]).unwrap_or_default();
+            no_table::check_object(first)?;
         }
         let all = keys.join(" or ");
         if is_json || self.has_column(KNOWN) {
@@ -143,7 +176,7 @@ impl TableFile {
             Form::Separated(dialect) => Box::new(separated::rows(&self.text, dialect)),
             Form::Json(places) => Box::new(places.iter().map(|(line, place)| {
                 json::columns(&self.text[place.clone()])
-                    .map(|columns| Row { line: *line, columns, may_be_cut: false })
+                    .map(|columns| Row { is_json: true, ..Row::new(*line, columns) })
                     .map_err(|problem| BrokenRow { line: *line, problem })
             })),
         }

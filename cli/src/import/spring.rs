@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use self::reasons::{NO_AUTHORIZATION_ENDPOINT, NO_MAPPING};
 use self::settings::Settings;
-use super::columns::{AcceptedValues, losses, misplaced_hash, required};
+use super::columns::{AcceptedValues, key, losses, misplaced_hash};
 use super::conversion::{Conversion, Credential, NewRecord};
 use super::mapping::{Field, Mapping};
 use super::rows::Row;
@@ -53,13 +53,7 @@ const CLIENT_DETAILS: Table = Table {
 const REGISTERED_CLIENT: Table = Table {
     scopes: "scopes",
     grants: "authorization_grant_types",
-    others: &[
-        "client_secret_expires_at",
-        "client_name",
-        "client_authentication_methods",
-        settings::CLIENT,
-        settings::TOKEN,
-    ],
+    others: &["client_secret_expires_at", "client_name", METHODS, settings::CLIENT, settings::TOKEN],
     dropped: &[
         ("id", "clients are identified by client_id"),
         ("client_id_issued_at", "a record has its own time of creation"),
@@ -69,6 +63,9 @@ const REGISTERED_CLIENT: Table = Table {
 };
 
 const ADDITIONAL: &str = "additional_information";
+const METHODS: &str = "client_authentication_methods";
+/// The method of a public client, and in other columns a spelling of NULL.
+const PUBLIC: &str = "none";
 /// The columns that both tables have.
 const COMMON: [&str; 2] = ["client_id", "client_secret"];
 
@@ -78,6 +75,16 @@ impl Table {
             || column == self.grants
             || self.others.contains(&column)
             || self.dropped.iter().any(|(name, _)| *name == column)
+    }
+
+    /// The column that is missing if it is the one that has another name in the row.
+    fn wanted(&self, row: &Row, name: &str) -> Option<&'static str> {
+        let wanted = match name {
+            "scope" | "scopes" => self.scopes,
+            "grant_types" | "granttypes" | "grants" => self.grants,
+            _ => return None,
+        };
+        (!row.columns.contains_key(wanted) && !row.nulls.iter().any(|null| null == wanted)).then_some(wanted)
     }
 
     /// Tells the tables apart by the column of the grant types: it has another name in each. The
@@ -105,7 +112,13 @@ impl Table {
 
 impl SpringClients {
     pub(crate) fn convert_row(&self, mut row: Row) -> Conversion<Client> {
+        let is_none =
+            |method: &Value| method.as_str().is_some_and(|text| text.trim().eq_ignore_ascii_case(PUBLIC));
+        let is_public = row.columns.get(METHODS).is_some_and(is_none);
         row.drop_nulls();
+        if is_public {
+            row.columns.insert(METHODS.into(), PUBLIC.into());
+        }
         let row = &row;
         let has_no_hash = |column: &str| {
             column == "client_id" || CLIENT_DETAILS.has(column) || REGISTERED_CLIENT.has(column)
@@ -113,10 +126,10 @@ impl SpringClients {
         if let Some(reason) = misplaced_hash(row, "client_secret", has_no_hash) {
             return Conversion::refused(reason);
         }
-        let client_id = required("client_id", row.columns.get("client_id"));
+        let client_id = key("client_id", row.columns.get("client_id"));
         let mut conversion = Conversion::new(client_id.as_deref().unwrap_or_default());
         match (client_id, Table::from_columns(row)) {
-            (Ok(client_id), Ok(table)) => self.read(table, row, client_id, &mut conversion),
+            (Ok(client_id), Ok(table)) => self.read(table, row, &client_id, &mut conversion),
             (client_id, table) => conversion.reasons.extend(client_id.err().into_iter().chain(table.err())),
         }
         conversion
@@ -141,8 +154,8 @@ impl SpringClients {
         let grant_types = self.grants(table, row, conversion);
         let has_refresh = grant_types.contains(&GrantType::RefreshToken);
         if is_registered {
-            let methods = "client_authentication_methods";
-            let methods = list(methods, row.columns.get(methods), |_| false).map(Option::unwrap_or_default);
+            let methods = list(METHODS, row.columns.get(METHODS), |name| name == PUBLIC);
+            let methods = methods.map(Option::unwrap_or_default);
             check_methods(&take(methods), conversion);
         }
         match &settings {
@@ -152,9 +165,12 @@ impl SpringClients {
         let settings = settings.unwrap_or_default();
         let name = match self.mapping.pointed(Field::Name, row) {
             Ok(Some(Value::String(name))) => Some(name),
-            // Spring's default for the name is the row's id, a UUID.
-            Ok(None) if is_registered && row.columns.get("client_name") != row.columns.get("id") => {
-                row.columns.get("client_name").and_then(Value::as_str).map(str::to_owned)
+            Ok(None) if is_registered => {
+                let text = |column: &str| row.columns.get(column).and_then(Value::as_str);
+                // Spring's default for the name is the row's id, a UUID.
+                let is_id =
+                    |name: &str| is_uuid(name) || text("id").is_some_and(|id| id.eq_ignore_ascii_case(name));
+                text("client_name").filter(|name| !is_id(name)).map(str::to_owned)
             }
             Ok(None) => None,
             Ok(Some(_)) => {
@@ -189,7 +205,10 @@ impl SpringClients {
         conversion.reasons.append(&mut list_reasons);
         conversion.reasons.extend(self.rules.problems(&record).iter().map(with_remedy));
         conversion.losses.extend(self.rules.large_token(&record).map(large_token_warning));
-        if !is_registered && record.scopes.is_empty() && !row.columns.contains_key(table.scopes) {
+        // A list without a name, such as `[]` or `,`, is empty in Spring too.
+        let has_scopes = list(table.scopes, row.columns.get(table.scopes), |_| true)
+            .is_ok_and(|scopes| scopes.is_some_and(|scopes| !scopes.is_empty()));
+        if !is_registered && record.scopes.is_empty() && !has_scopes {
             conversion.losses.push(format!(
                 "scope: without any, spring-security-oauth let the client request every scope; here it gets none. Give it \
                  scopes in the mapping file: [client.{client_id}] scopes = [\"…\"]"
@@ -230,6 +249,10 @@ impl SpringClients {
                     }
                     _ => conversion.losses.push(format!("{ADDITIONAL}: not a JSON object")),
                 }
+            } else if let Some(wanted) = table.wanted(row, name).filter(|_| !self.mapping.reads(&[name])) {
+                conversion.reasons.push(format!(
+                    "{name}: in this table it is {wanted}; name it so in the query: {name} AS {wanted}"
+                ));
             } else if !table.has(name) && !COMMON.contains(&name) && !self.mapping.reads(&[name]) {
                 conversion.drop_value(name, "not a column of Spring, and no mapping reads it");
             }
@@ -267,6 +290,12 @@ impl SpringClients {
         }
         grants
     }
+}
+
+/// Returns true for the text form of a UUID (RFC 9562 section 4).
+fn is_uuid(text: &str) -> bool {
+    let is_hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    text.split('-').all(is_hex) && text.split('-').map(str::len).eq([8, 4, 4, 4, 12])
 }
 
 /// Replaces line ends, tabs and other white space by one space each.

@@ -1,15 +1,17 @@
 //! The values of foreign tables, in the spellings that databases and tools give them.
 
 mod booleans;
+mod disguises;
 mod durations;
 mod lists;
 mod nulls;
 mod times;
 
 pub(super) use self::booleans::parse_bool;
-pub(super) use self::durations::parse_seconds;
+pub(super) use self::disguises::disguise;
+pub(super) use self::durations::{parse_seconds, parse_whole_seconds};
 pub(super) use self::lists::list;
-pub(super) use self::nulls::is_null;
+pub(super) use self::nulls::{is_null, is_word};
 pub(super) use self::times::{NOT_A_TIME, Time, parse_time};
 
 use serde_json::Value;
@@ -40,10 +42,13 @@ pub(super) fn parse_json(value: &Value) -> Value {
 }
 
 /// A number as text without an exponent: digits, with a sign and a fraction at most. Excel and
-/// pandas write whole numbers with a fraction, and Excel rounds those with an exponent.
+/// pandas write whole numbers with a fraction, and Excel rounds those with an exponent. `3.600` is no
+/// number, because in much of the world its point separates thousands.
 fn plain_number(text: &str) -> Option<f64> {
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
     let is_number = digits.starts_with(|c: char| c.is_ascii_digit())
         && digits.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
-    if is_number { text.parse().ok() } else { None }
+    let has_thousands =
+        digits.split_once('.').is_some_and(|(whole, rest)| whole.len() <= 3 && rest.len() == 3);
+    if is_number && !has_thousands { text.parse().ok() } else { None }
 }

@@ -3,9 +3,11 @@
 
 mod dialects;
 mod exports;
+mod lists;
 mod rows;
 mod runs;
 mod secrets;
+mod settings;
 mod tables;
 mod users;
 mod values;

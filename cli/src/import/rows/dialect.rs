@@ -2,7 +2,7 @@
 //! written inside a value. No file says so; its content does.
 
 use super::json::is_json;
-use super::separated::{Record, records, unescape};
+use super::separated::{Record, records, unescape, without_footer};
 use super::unique_names;
 
 /// The way in which a value contains the character that separates values, or a line end.
@@ -54,12 +54,18 @@ pub(super) fn recognise(text: &str) -> Result<Dialect, String> {
         let is_backslash = backslash.faults < doubled.faults
             || (backslash.faults == doubled.faults && backslash.has_null && is_quoted(text, delimiter));
         let quoted = if is_backslash { backslash } else { doubled };
-        let bare = quoted.badly_quoted.is_some().then(|| read(bare(text, delimiter)));
+        let bare =
+            quoted.badly_quoted.is_some().then(|| read(bare(text, delimiter).unwrap_or(Quoting::Plain)));
         let bare =
             bare.filter(|bare| bare.faults == 0 && has_values_with_quotes(text, delimiter, bare.quoting));
         bare.unwrap_or(quoted)
     } else {
-        read(bare(text, delimiter))
+        let Some(quoting) = bare(text, delimiter) else {
+            return Err("its backslashes may escape, as COPY writes them, or stand for themselves, as psql -A writes them; the two \
+                        cannot be told apart\nExport the table as a CSV."
+                .into());
+        };
+        read(quoting)
     };
     if let Some(line) = reading.badly_quoted {
         return Err(format!(
@@ -150,35 +156,51 @@ fn is_quoted(text: &str, delimiter: u8) -> bool {
 }
 
 /// Tells files with backslash escapes from files without, where no value is in quotation marks.
-fn bare(text: &str, delimiter: u8) -> Quoting {
+/// Returns nothing if both have such backslashes.
+fn bare(text: &str, delimiter: u8) -> Option<Quoting> {
     let mut rest = text;
-    let mut is_escaped = false;
+    let (mut is_escaped, mut is_doubtful) = (false, false);
     while let Some(at) = rest.find('\\') {
         let mut after = rest[at + 1..].chars();
         let next = after.next();
+        // COPY's end of the data, on a line of its own.
+        let is_end = next == Some('.')
+            && matches!(rest[..at].chars().next_back(), None | Some('\n'))
+            && matches!(after.clone().next(), None | Some('\r' | '\n'));
         is_escaped |= match next {
+            _ if is_end => true,
+            // ClickHouse escapes it too.
+            Some('\'') if delimiter == b'\t' => false,
             Some('N') => {
                 let is_end =
                     |c: Option<char>| c.is_none_or(|c| c == char::from(delimiter) || c == '\n' || c == '\r');
                 let is_value = is_end(rest[..at].chars().next_back()) && is_end(after.clone().next());
                 if !is_value {
-                    return Quoting::Plain;
+                    return Some(Quoting::Plain);
                 }
                 true
             }
-            Some('\\' | '0' | 'b' | 'f' | 'n' | 'r' | 't' | 'v') => delimiter == b'\t',
+            Some('\\' | '0' | 'b' | 'f' | 'n' | 'r' | 't' | 'v') => {
+                is_doubtful |= matches!(delimiter, b'|' | b';');
+                delimiter == b'\t'
+            }
             Some('\n') => true,
             Some(c) if c == char::from(delimiter) => true,
             // No tool escapes this character, so the backslash means itself.
-            _ => return Quoting::Plain,
+            _ => return Some(Quoting::Plain),
         };
         rest = after.as_str();
     }
-    if !is_escaped {
-        return Quoting::Plain;
+    // Only tools that do not escape write the count of rows below them.
+    let is_doubtful = is_doubtful && without_footer(text).len() == text.len();
+    if !is_escaped && !is_doubtful {
+        return Some(Quoting::Plain);
     }
     // JSON that is whole as it is, and not after its escapes are replaced, was not escaped.
     let mut raw = records(text, delimiter, Quoting::Plain).flat_map(|record| record.values).flatten();
     let is_raw_json = |value: &str| value.starts_with('{') && is_json(value) && !is_json(&unescape(value));
-    if raw.any(|value| is_raw_json(&value)) { Quoting::Plain } else { Quoting::Escapes }
+    if raw.any(|value| is_raw_json(&value)) {
+        return Some(Quoting::Plain);
+    }
+    is_escaped.then_some(Quoting::Escapes)
 }

@@ -88,14 +88,21 @@ fn wrapped_list(value: &str) -> Option<&str> {
     }
 }
 
+/// The name of the first member that is a list of objects.
+pub(super) fn list_name(object: &str) -> Option<String> {
+    let Members(members) = serde_json::from_str::<Members<&RawValue>>(object).ok()?;
+    let is_list =
+        |list: &RawValue| list.get()[1..].trim_start().starts_with('{') && list.get().starts_with('[');
+    members.into_iter().find(|(_, list)| is_list(list)).map(|(name, _)| name)
+}
+
 /// The canonical names of an object's members, those that are null among them.
 pub(super) fn names(object: &str) -> Vec<String> {
     let Members(members) = serde_json::from_str::<Members<IgnoredAny>>(object).unwrap_or(Members(Vec::new()));
     members.iter().map(|(name, _)| canonical_name(name)).collect()
 }
 
-/// Reads an object: its members by their canonical names, without those that are null. A repeated
-/// name is an error.
+/// Reads an object: its members by their canonical names. A repeated name is an error.
 pub(super) fn columns(object: &str) -> Result<Map<String, Value>, String> {
     if !object.trim_start().starts_with('{') {
         return Err("not a JSON object".into());
@@ -112,7 +119,6 @@ pub(super) fn columns(object: &str) -> Result<Map<String, Value>, String> {
         }
         columns.insert(name, value);
     }
-    columns.retain(|_, value| !value.is_null());
     Ok(columns)
 }
 

@@ -1,7 +1,7 @@
 //! Exports that are no table: each is named, with the command that exports the table.
 
 use super::json;
-use crate::import::columns::KNOWN;
+use crate::import::columns::{KNOWN, canonical_name};
 
 /// What a file is, and how to get the table.
 struct NoTable {
@@ -57,6 +57,31 @@ const SIGNATURES: &[(&[u8], &str, Remedy)] = &[
     (b"ARROW1", "an Arrow file", PANDAS),
     (b"\x80\x04\x95", "a pickle", PANDAS),
     (b"\x80\x05\x95", "a pickle", PANDAS),
+    (b"\x80\x02", "a pickle", PANDAS),
+    (b"\x80\x03", "a pickle", PANDAS),
+    (b"\x89HDF", "an HDF5 file", PANDAS),
+    (b"ORC", "an ORC file", PANDAS),
+    (b"Obj\x01", "an Avro file", Remedy::AnyDatabase),
+    (
+        b"\x04\x22\x4D\x18",
+        "compressed with lz4",
+        Remedy::Advice("Unpack it with unlz4, and import the table inside."),
+    ),
+    (
+        b"\x1F\x9D",
+        "compressed with compress",
+        Remedy::Advice("Unpack it with uncompress, and import the table inside."),
+    ),
+    (b"Rar!\x1A\x07", "a RAR archive", Remedy::Advice("Unpack it, and import the table inside.")),
+    (b"PK\x05\x06", "an empty zip archive", Remedy::AnyDatabase),
+    (
+        b"\0\x01\0\0Standard ",
+        "an Access database",
+        Remedy::Advice("In Access, export the table as a text file with field names, in UTF-8."),
+    ),
+    (b"\xAC\xED\0\x05", "a serialized Java object", Remedy::AnyDatabase),
+    (b"\x89PNG", "a picture", Remedy::AnyDatabase),
+    (b"\xFF\xD8\xFF", "a picture", Remedy::AnyDatabase),
     (b"%PDF", "a PDF", Remedy::AnyDatabase),
 ];
 
@@ -178,7 +203,17 @@ pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), String> {
 
 /// Refuses a text that is no table.
 pub(super) fn check_text(text: &str) -> Result<(), String> {
-    find(text).map_or(Ok(()), |found| Err(found.message(text)))
+    if let Some(found) = find(text) {
+        return Err(found.message(text));
+    }
+    let first = text.lines().position(|line| !line.trim().is_empty());
+    match late_heading(text) {
+        Some(line) if Some(line) != first => Err(format!(
+            "the heading is line {}, below lines that are no part of the table\nDelete those lines: sed -i 1,{line}d FILE",
+            line + 1
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn find(text: &str) -> Option<NoTable> {
@@ -290,10 +325,45 @@ fn is_object_of_objects(start: &str) -> bool {
     (is_number(first) && first.contains("\":{")) || is_number(second)
 }
 
+/// Refuses a first object that is no row.
+pub(super) fn check_object(object: &str) -> Result<(), String> {
+    if let Some(name) = json::list_name(object) {
+        return Err(format!(
+            "its rows are a list in the member {name} of an object\nTake the list out: jq '.[\"{name}\"]' FILE"
+        ));
+    }
+    if let Some(problem) = control_character(object) {
+        return Err(problem.into());
+    }
+    Ok(())
+}
+
+/// The problem of JSON that contains MySQL's `bit(1)` as the byte that it is.
+fn control_character(text: &str) -> Option<&'static str> {
+    let is_control = |c: char| c.is_ascii_control() && !c.is_ascii_whitespace();
+    text.contains(is_control).then_some(
+        "not JSON: it contains a control character, as json_object of MariaDB writes bit(1)\nMake the column a number in the \
+         query, as in: 'enabled', enabled + 0",
+    )
+}
+
+/// Finds a heading that stands below other lines, such as warnings and titles.
+fn late_heading(text: &str) -> Option<usize> {
+    let is_heading = |line: &str| {
+        let names =
+            line.split([',', ';', '\t', '|']).map(|name| canonical_name(name.trim().trim_matches('"')));
+        names.filter(|name| KNOWN.contains(&name.as_str())).count() >= 2
+    };
+    text.lines().take(8).position(is_heading)
+}
+
 /// The problem of a file that is no JSON as a whole.
 pub(super) fn broken_json(text: &str, error: &serde_json::Error) -> String {
     if text.lines().any(json::is_escaped_twice) {
         return escaped_json(text);
+    }
+    if let Some(problem) = control_character(text) {
+        return problem.into();
     }
     let line = text.lines().nth(error.line().saturating_sub(1)).unwrap_or_default();
     if line.trim_end().ends_with('+') {

@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::dialect::{Dialect, Quoting};
 use super::{BrokenRow, Row, RowResult};
+use crate::import::columns::canonical_name;
 
 /// A record: the line where it starts, and its values. A value is absent if it is `\N` where
 /// backslashes escape.
@@ -25,7 +26,7 @@ pub(super) fn records(
     delimiter: u8,
     quoting: Quoting,
 ) -> impl Iterator<Item = Record> + Send + '_ {
-    let text = without_count(text);
+    let text = without_footer(text);
     let mut builder = ReaderBuilder::new();
     builder.has_headers(false).flexible(true).delimiter(delimiter);
     match quoting {
@@ -194,17 +195,47 @@ pub(super) fn unescape(value: &str) -> String {
     plain
 }
 
-/// Removes the last line if it counts the rows: psql's `(7 rows)`, `(7 rows affected)` of
-/// SQL Server, Oracle's `7 rows selected.`
-fn without_count(text: &str) -> &str {
-    let content = text.trim_end();
-    let start = content.rfind('\n').map_or(0, |end| end + 1);
-    let last = content[start..].trim().trim_start_matches('(').trim_end_matches(['.', ')']);
-    let mut words = last.split([' ', ',']);
-    let is_number = words.next().is_some_and(|word| word == "no" || word.parse::<u64>().is_ok());
-    let is_unit = matches!(words.next(), Some("row" | "rows"));
-    let is_known = words.next().is_none_or(|word| matches!(word, "affected" | "selected" | "" | "in"));
-    if start > 0 && is_number && is_unit && is_known { &text[..start] } else { text }
+/// Removes the lines that tools write below a table.
+pub(super) fn without_footer(mut text: &str) -> &str {
+    loop {
+        // Windows may end a text with Ctrl-Z.
+        let content = text.trim_end_matches(|c: char| c.is_whitespace() || c == '\u{1a}');
+        let start = content.rfind('\n').map_or(0, |end| end + 1);
+        if start == 0 || !is_footer(content[start..].trim()) {
+            return text.strip_suffix('\u{1a}').unwrap_or(text);
+        }
+        text = &text[..start];
+    }
+}
+
+/// Returns true for psql's `(7 rows)` in any language, `Time: 0.5 ms` and `COPY 7`, `(7 rows
+/// affected)` of SQL Server, Oracle's `7 rows selected.`, `Elapsed: …` and `SQL> spool off`, and the
+/// end of COPY's data.
+fn is_footer(line: &str) -> bool {
+    let is_number = |word: &str| word.parse::<u64>().is_ok();
+    let is_measured = line.starts_with("Time: ") && line.contains(" ms");
+    let is_command = line.strip_prefix("COPY ").is_some_and(is_number);
+    if line == "\\." || is_measured || is_command || line.starts_with("Elapsed: ") || line.starts_with("SQL>")
+    {
+        return true;
+    }
+    let inner = line.strip_prefix('(').and_then(|line| line.strip_suffix(')'));
+    let counted = inner.and_then(|inner| inner.split_once(' '));
+    if counted.is_some_and(|(count, unit)| is_number(count) && unit.chars().all(char::is_alphabetic)) {
+        return true;
+    }
+    let mut words = line.trim_start_matches('(').trim_end_matches(['.', ')']).split([' ', ',']);
+    let has_number = words.next().is_some_and(|word| word == "no" || is_number(word));
+    let has_unit = matches!(words.next(), Some("row" | "rows"));
+    has_number
+        && has_unit
+        && words.next().is_none_or(|word| matches!(word, "affected" | "selected" | "" | "in"))
+}
+
+/// Returns true if every value is the name of a column, in this order or in another one.
+fn repeats_heading(record: &Record, heading: &[String]) -> bool {
+    let is_name = |value: &str| value.is_empty() || heading.contains(&canonical_name(value));
+    record.values.iter().all(|value| value.as_deref().is_some_and(is_name))
 }
 
 /// Reads the rows below the heading.
@@ -222,9 +253,14 @@ pub(super) fn rows<'a>(text: &'a str, dialect: &'a Dialect) -> impl Iterator<Ite
             let problem = format!("{given} columns where the heading has {expected}{end}");
             return Err(BrokenRow { line: record.line, problem });
         }
+        if repeats_heading(&record, &dialect.heading) {
+            let problem = "it repeats the heading; the file may be two exports, one after the other. Import each from a file of \
+                           its own, or delete this line";
+            return Err(BrokenRow { line: record.line, problem: problem.into() });
+        }
         let columns = dialect.heading.iter().zip(record.values);
         let columns: Map<String, Value> =
-            columns.filter_map(|(name, value)| Some((name.clone(), Value::String(value?)))).collect();
-        Ok(Row { line: record.line, columns, may_be_cut: !record.has_end })
+            columns.map(|(name, value)| (name.clone(), value.map_or(Value::Null, Value::String))).collect();
+        Ok(Row { may_be_cut: !record.has_end, ..Row::new(record.line, columns) })
     })
 }

@@ -10,7 +10,9 @@ use super::reasons::{NO_AUTHORIZATION_ENDPOINT, NO_MAPPING};
 use crate::import::conversion::Conversion;
 use crate::import::mapping::Mapping;
 use crate::import::rows::Row;
-use crate::import::values::{NOT_A_TIME, Time, parse_json, parse_seconds, parse_time, without_class};
+use crate::import::values::{
+    NOT_A_TIME, Time, parse_bool, parse_json, parse_seconds, parse_time, parse_whole_seconds, without_class,
+};
 
 pub(super) const CLIENT: &str = "client_settings";
 pub(super) const TOKEN: &str = "token_settings";
@@ -45,6 +47,8 @@ pub(super) struct Settings {
     access: i64,
     refresh: i64,
     reuses_refresh_tokens: bool,
+    /// True if the row of the newer table has no lifetime of refresh tokens.
+    lacks_refresh: bool,
     pub(super) secret_expires: Option<Timestamp>,
     /// The settings that work differently here, whatever the limits are.
     losses: Vec<&'static str>,
@@ -56,9 +60,8 @@ impl Settings {
     pub(super) fn read_details(row: &Row) -> Result<Self, String> {
         let seconds = |column: &str, default: i64| match row.columns.get(column) {
             None => Ok(default),
-            Some(value) => {
-                parse_seconds(value).ok_or_else(|| format!("{column}: not a number of seconds, such as 3600"))
-            }
+            Some(value) => parse_whole_seconds(value)
+                .ok_or_else(|| format!("{column}: not a number of seconds, such as 3600")),
         };
         Ok(Self {
             access: seconds("access_token_validity", 12 * 3600)?,
@@ -83,22 +86,20 @@ impl Settings {
             },
         };
         let is_true =
-            |name: &str| token.get(name).is_some_and(|value| *without_class(value) == Value::Bool(true));
-        let format = token.get(FORMAT).map(|format| format.get("value").unwrap_or(format));
+            |name: &str| token.get(name).is_some_and(|value| parse_bool(without_class(value)) == Some(true));
+        let format = token.get(FORMAT).map(without_class).map(|format| format.get("value").unwrap_or(format));
+        let is_opaque =
+            format.and_then(Value::as_str).is_some_and(|format| format.eq_ignore_ascii_case("reference"));
         let expires = match row.columns.get("client_secret_expires_at") {
             None => Time::Never,
             Some(value) => parse_time(value, zone.unwrap_or(&TimeZone::UTC))
                 .ok_or_else(|| format!("client_secret_expires_at: {NOT_A_TIME}"))?,
         };
-        let has_unknown_lifetime = !token.contains_key(ACCESS) && token.keys().any(|name| name != CLASS);
         let losses = [
-            (
-                format.and_then(Value::as_str) == Some("reference"),
-                "access-token-format: opaque access tokens become JWTs",
-            ),
+            (is_opaque, "access-token-format: opaque access tokens become JWTs"),
             (is_true(BOUND), "x509-certificate-bound-access-tokens: here access tokens are bearer tokens"),
             (
-                has_unknown_lifetime,
+                !token.contains_key(ACCESS),
                 "token_settings: no access-token-time-to-live under a name that Spring has; its default of 300 s is used",
             ),
             (
@@ -111,6 +112,7 @@ impl Settings {
             access: lifetime(ACCESS, 300)?,
             refresh: lifetime(REFRESH, 3600)?,
             reuses_refresh_tokens: is_true(REUSE),
+            lacks_refresh: !token.contains_key(REFRESH),
             secret_expires: match expires {
                 Time::At(at) | Time::Local(at) => Some(at),
                 Time::Never => None,
@@ -152,6 +154,12 @@ impl Settings {
                     .into(),
             );
         }
+        if has_refresh && self.lacks_refresh {
+            losses.push(
+                "token_settings: no refresh-token-time-to-live under a name that Spring has; its default of 3600 s is used"
+                    .into(),
+            );
+        }
         losses.extend(self.losses.iter().map(|loss| (*loss).to_owned()));
     }
 }
@@ -181,16 +189,23 @@ pub(super) fn drop_settings(mapping: &Mapping, row: &Row, conversion: &mut Conve
 fn object(row: &Row, column: &str) -> Result<Map<String, Value>, String> {
     match row.columns.get(column).map(parse_json) {
         None => Ok(Map::new()),
-        Some(Value::Object(members)) => Ok(members.into_iter().map(renamed).collect()),
+        Some(Value::Object(members)) => Ok(members
+            .into_iter()
+            .filter(|(_, value)| !without_class(value).is_null())
+            .map(renamed)
+            .collect()),
         Some(_) => Err(format!("{column}: not a JSON object; the dump may have cut it off or escaped it")),
     }
 }
 
 /// Gives a setting its name of today. Early versions of Spring Authorization Server wrote `setting.`
-/// at the start.
+/// at the start, and people write `accessTokenTimeToLive`.
 fn renamed((name, value): (String, Value)) -> (String, Value) {
-    let today = name.strip_prefix("setting.").map(|rest| format!("settings.{rest}"));
-    let is_known =
-        |name: &String| READ.contains(&name.as_str()) || DROPPED.iter().any(|(dropped, _)| dropped == name);
-    (today.filter(is_known).unwrap_or(name), value)
+    fn letters(name: &str) -> impl Iterator<Item = char> {
+        name.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase())
+    }
+    let today = name.strip_prefix("setting.").map_or_else(|| name.clone(), |rest| format!("settings.{rest}"));
+    let mut known = READ.into_iter().chain(DROPPED.map(|(dropped, _)| dropped));
+    let known = known.find(|known| letters(known).eq(letters(&today)));
+    (known.map_or(name, str::to_owned), value)
 }

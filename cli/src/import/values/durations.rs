@@ -28,6 +28,19 @@ pub(in crate::import) fn parse_seconds(value: &Value) -> Option<i64> {
     }
 }
 
+/// Parses the whole number of an integer column, which tools may write with a fraction of zeros.
+pub(in crate::import) fn parse_whole_seconds(value: &Value) -> Option<i64> {
+    let rounded = |number: f64| (number.fract() == 0.0).then(|| rounded_up(number));
+    match without_class(value) {
+        Value::Number(number) => number.as_i64().or_else(|| number.as_f64().and_then(rounded)),
+        Value::String(text) => {
+            let text = text.trim();
+            text.parse().ok().or_else(|| plain_number(text).and_then(rounded))
+        }
+        _ => None,
+    }
+}
+
 #[expect(clippy::cast_possible_truncation, reason = "a cast beyond i64 gives the longest duration")]
 fn rounded_up(seconds: f64) -> i64 {
     seconds.ceil() as i64
@@ -38,6 +51,18 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn an_integer_has_no_fraction_but_zeros() {
+        for hour in [json!(3600), json!(3600.0), json!("3600"), json!("3600.0"), json!(" 3600.000000 ")] {
+            assert_eq!(parse_whole_seconds(&hour), Some(3600), "{hour}");
+        }
+        assert_eq!(parse_whole_seconds(&json!("-1")), Some(-1));
+        for nonsense in ["3.600", "43.000", "3600.5", "-0.5", "1h ago", "PT1H", "3,600", ""] {
+            assert_eq!(parse_whole_seconds(&json!(nonsense)), None, "{nonsense}");
+        }
+        assert_eq!(parse_whole_seconds(&json!(3.6)), None);
+    }
 
     #[test]
     fn durations_are_parsed_in_every_form() {
@@ -80,6 +105,7 @@ mod tests {
             json!("P1M"),
             json!("3.6E+03"),
             json!("inf"),
+            json!("3.600"),
         ] {
             assert_eq!(parse_seconds(&nonsense), None, "{nonsense}");
         }

@@ -5,6 +5,9 @@ use serde_json::Value;
 
 use super::{is_class, is_null};
 
+/// Words that may be names, or NULL.
+const NULL_WORDS: [&str; 5] = ["missing", "empty", "nothing", "void", "?"];
+
 /// The lengths, in bytes, at which MySQL and MariaDB cut the result of `group_concat` by default.
 const GROUP_CONCAT_LIMITS: [usize; 2] = [1 << 10, 1 << 20];
 
@@ -26,15 +29,9 @@ pub(in crate::import) fn list(
     let not_a_list = || format!("{name}: neither text nor a list of texts");
     let items: Vec<&str> = match value {
         None => return Ok(None),
-        Some(Value::String(text)) if is_null(text) => return Ok(None),
+        Some(Value::String(text)) if is_null(text) && !is_known(text.trim()) => return Ok(None),
         Some(Value::String(text)) => {
-            if is_cut(text) {
-                return Err(format!(
-                    "{name}: exactly {} bytes long, so group_concat has most likely cut it; SET SESSION group_concat_max_len = \
-                     1000000000 before the query",
-                    text.len()
-                ));
-            }
+            check_length(text).map_err(|problem| format!("{name}: {problem}"))?;
             text.split(',').map(str::trim).filter(|item| !item.is_empty()).collect()
         }
         Some(Value::Array(items)) => {
@@ -54,6 +51,7 @@ pub(in crate::import) fn list(
     let mut once: Vec<String> = Vec::new();
     for item in items {
         if !is_known(item) {
+            check_length(item).map_err(|problem| format!("{name}: {problem}"))?;
             check_item(item).map_err(|problem| format!("{name}: {problem}"))?;
         }
         if !once.iter().any(|known| known == item) {
@@ -61,6 +59,17 @@ pub(in crate::import) fn list(
         }
     }
     Ok(Some(once))
+}
+
+fn check_length(text: &str) -> Result<(), String> {
+    if is_cut(text) {
+        return Err(format!(
+            "exactly {} bytes long, so group_concat has most likely cut it; SET SESSION group_concat_max_len = 1000000000 \
+             before the query",
+            text.len()
+        ));
+    }
+    Ok(())
 }
 
 /// Returns true if the text ends where `group_concat` cuts: in a text with characters of several
@@ -86,10 +95,24 @@ fn check_item(item: &str) -> Result<(), String> {
              group_concat(…) and not with array_agg; {REMEDY}"
         ));
     }
+    if NULL_WORDS.iter().any(|word| word.eq_ignore_ascii_case(item.trim())) {
+        return Err(format!("one of its names is a word that some tools write for NULL; {REMEDY}"));
+    }
+    if item.contains(',') {
+        return Err(format!(
+            "an item of its JSON list contains a comma, and Spring separates names by commas; make each name an item; {REMEDY}"
+        ));
+    }
     if let Some(separator) = item.chars().find(|c| matches!(c, ';' | '|' | '\t' | '\n' | '\r')) {
         return Err(format!(
             "its names are separated by {separator:?}; Spring separates them by commas, so export them with string_agg(…, ',') \
              or group_concat(…); {REMEDY}"
+        ));
+    }
+    if item.matches("ROLE_").count() > 1 || item.matches("://").count() > 1 {
+        return Err(format!(
+            "one of its names contains ROLE_ or :// twice, so its names are most likely not separated by commas, as in \
+             Spring; export them with string_agg(…, ',') or group_concat(…); {REMEDY}"
         ));
     }
     Ok(())
@@ -119,8 +142,15 @@ mod tests {
             "A,null",
             "A,NaN",
             "{\"A\"}",
+            "ROLE_A/ROLE_B",
+            "https://a.example https://b.example",
+            "?",
         ] {
             assert!(list("roles", Some(&json!(text)), |_| false).is_err(), "{text}");
+        }
+        for item in [json!(["A,B"]), json!(["ROLE_A ROLE_B"]), json!(["void"]), json!(["x".repeat(1024)])] {
+            assert!(list("roles", Some(&item), |_| false).is_err(), "{item}");
+            assert!(list("roles", Some(&item), |_| true).is_ok(), "{item}");
         }
         assert!(list("roles", Some(&json!("A;B")), |item| item == "A;B").is_ok());
         for text in ["A,B", " A , B,,", "A"] {

@@ -35,11 +35,18 @@ fn from_text(text: &str, zone: &TimeZone) -> Option<Time> {
     if let Some(number) = plain_number(text) {
         return from_number(number);
     }
-    if text.eq_ignore_ascii_case("infinity") {
+    if text.trim_start_matches('+').eq_ignore_ascii_case("infinity") {
         return Some(Time::Never);
     }
+    // Java's ZonedDateTime names the zone behind the time.
+    if text.ends_with(']') {
+        return timestamp(text.replacen(' ', "T", 1).parse::<jiff::Zoned>().ok()?.timestamp()).map(Time::At);
+    }
     let is_date = text.len() >= 10 && text.as_bytes()[4] == b'-' && text.as_bytes()[7] == b'-';
-    if !is_date {
+    // The basic format of ISO 8601.
+    let is_basic =
+        text.len() >= 15 && text.as_bytes()[8] == b'T' && text.as_bytes()[..8].iter().all(u8::is_ascii_digit);
+    if !is_date && !is_basic {
         return None;
     }
     // jiff knows no time so late.
@@ -51,7 +58,8 @@ fn from_text(text: &str, zone: &TimeZone) -> Option<Time> {
         (whole, None, ..) => whole.to_owned(),
         (date, Some(time), None, _) => format!("{date}T{time}"),
         (date, Some(time), Some("UTC" | "GMT" | "Z"), None) => format!("{date}T{time}Z"),
-        (date, Some(time), Some(offset), None) => format!("{date}T{time}{offset}"),
+        // Go writes the name of the zone behind the offset.
+        (date, Some(time), Some(offset), None | Some("UTC")) => format!("{date}T{time}{offset}"),
         _ => return None,
     };
     if let Ok(at) = text.parse::<jiff::Timestamp>() {
@@ -72,7 +80,7 @@ fn from_number(number: f64) -> Option<Time> {
     const LAST: f64 = 253_402_300_799.0;
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive and below 2^64")]
     let millis = match number {
-        1e9..1e10 => number * 1e3,
+        1e9..1e10 if !is_date_and_hour(number) => number * 1e3,
         1e12..1e13 => number,
         1e15..1e16 => number / 1e3,
         1e18..1e19 => number / 1e6,
@@ -80,6 +88,12 @@ fn from_number(number: f64) -> Option<Time> {
         _ => return None,
     } as u64;
     Some(Time::At(Timestamp::from_millis(millis)))
+}
+
+/// Returns true if ten digits may be year, month, day and hour: `2030010100`.
+fn is_date_and_hour(number: f64) -> bool {
+    let hours = DateTime::strptime("%Y%m%d%H%M", format!("{number:.0}00"));
+    hours.is_ok_and(|at| (2000..2100).contains(&at.year()))
 }
 
 #[cfg(test)]
@@ -110,6 +124,9 @@ mod tests {
             json!("1798761600000.0"),
             json!("1798761600.0"),
             json!(["java.lang.Long", 1_798_761_600_000_u64]),
+            json!("2027-01-01T01:00:00[Europe/Berlin]"),
+            json!("2027-01-01T01:00:00+01:00[Europe/Berlin]"),
+            json!("2027-01-01T00:00:00Z[UTC]"),
         ] {
             assert_eq!(parse(&value, "Asia/Tokyo"), Some(new_year), "{value}");
         }
@@ -147,6 +164,10 @@ mod tests {
             "2030-13-01",
             "5",
             "tomorrow",
+            "2030010100",
+            "2036123123.0",
+            "2027-01-01T00:00:00[Europe/Nowhere]",
+            "2027-01-01T00:00:00+05:00[Europe/Berlin]",
         ] {
             assert_eq!(parse(&json!(nonsense), "UTC"), None, "{nonsense}");
         }

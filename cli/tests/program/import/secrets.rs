@@ -198,3 +198,52 @@ async fn a_secret_in_the_wrong_column_is_not_repeated() {
         format!("client_id,client_secret,access_token_validity,scope,old\nc,{hash},{SECRET},a,{hash}\n");
     assert!(import("client import spring FILE --audience a", row).contains("not a number of seconds"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hash_in_disguise_and_a_mask_are_no_plain_text() {
+    let issuer = TestIssuer::start().await;
+    let shell = Shell { issuer: &issuer };
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("client.json");
+    let hash = "{bcrypt}$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+    let hex: String = hash.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let base64 = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, hash);
+    let import_secret = |secret: &str, options: &str, code: i32| {
+        let row = json!({
+            "client_id": "c", "client_secret": secret, "scope": "a", "authorized_grant_types": "client_credentials",
+        });
+        std::fs::write(&file, row.to_string()).unwrap();
+        let line = format!("client import spring {} --audience a {options}", file.display());
+        import(&shell, &line, code)["clients"][0].clone()
+    };
+    for (secret, why) in [
+        (format!("\"{hash}\""), "a hash in quotation marks"),
+        (format!("b'{hash}'"), "a hash in quotation marks"),
+        (hash.replace('{', "\\{").replace('}', "\\}"), "a hash in quotation marks"),
+        (format!("bcrypt:{}", &hash[8..]), "a hash in quotation marks"),
+        (format!("\\x{hex}"), "hexadecimal"),
+        (format!("0x{}", hex.to_uppercase()), "hexadecimal"),
+        (hex.clone(), "hexadecimal"),
+        (base64.clone(), "base64"),
+        (format!("base64:type15:{base64}"), "base64"),
+        ("********".into(), "a mask"),
+        ("<hidden>".into(), "a mask"),
+        ("oracle.sql.CLOB@1".into(), "a mask"),
+        (" s3cret-text".into(), "white space"),
+    ] {
+        for options in ["--dry-run", "--hash-plain --dry-run"] {
+            let report = import_secret(&secret, options, 4);
+            let reason = report["reasons"][0].as_str().unwrap();
+            assert!(reason.contains(why) && !reason.contains("--hash-plain"), "{secret}: {reason}");
+            assert!(!reason.contains("$2a$") && !reason.contains("s3cret"), "{reason}");
+        }
+    }
+    for secret in [format!(" {hash}"), format!("\t{hash} \n"), hash.to_owned()] {
+        let report = import_secret(&secret, "--hash-plain", 0);
+        assert_eq!(report["verdict"], "ready", "{report}");
+    }
+    // All three were the same hash.
+    assert_eq!(shell.ok("client show c", "")["version"], 1);
+    let report = import_secret("{noop}********", "--hash-plain --dry-run", 0);
+    assert_eq!(report["verdict"], "ready", "{report}");
+}

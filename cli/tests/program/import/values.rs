@@ -10,10 +10,10 @@ use tempfile::TempDir;
 use super::import;
 use crate::shell::Shell;
 
-const HASH: &str = "{bcrypt}$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
+pub(super) const HASH: &str = "{bcrypt}$2a$04$kbLNl3XsDzOL.gTe5zavYOkyKFN1mYEzXZGBUu.9O.sQw5bKu2wMu";
 
 /// A row of `oauth_client_details` with more columns, or with others.
-fn details(more: &Value) -> Value {
+pub(super) fn details(more: &Value) -> Value {
     row(
         json!({ "client_id": "c", "client_secret": HASH, "scope": "a", "authorized_grant_types": "client_credentials" }),
         more,
@@ -21,9 +21,12 @@ fn details(more: &Value) -> Value {
 }
 
 /// A row of `oauth2_registered_client` with more columns, or with others.
-fn registered(more: &Value) -> Value {
+pub(super) fn registered(more: &Value) -> Value {
     row(
-        json!({ "client_id": "c", "client_secret": HASH, "scopes": "a", "authorization_grant_types": "client_credentials" }),
+        json!({
+            "client_id": "c", "client_secret": HASH, "scopes": "a", "authorization_grant_types": "client_credentials",
+            "token_settings": { "settings.token.access-token-time-to-live": 300 },
+        }),
         more,
     )
 }
@@ -35,29 +38,29 @@ fn row(mut row: Value, more: &Value) -> Value {
     row
 }
 
-struct Fixture<'a> {
-    shell: Shell<'a>,
+pub(super) struct Fixture<'a> {
+    pub(super) shell: Shell<'a>,
     folder: TempDir,
 }
 
 impl<'a> Fixture<'a> {
-    fn new(issuer: &'a TestIssuer) -> Self {
+    pub(super) fn new(issuer: &'a TestIssuer) -> Self {
         Self { shell: Shell { issuer }, folder: TempDir::new().unwrap() }
     }
 
-    fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+    pub(super) fn write(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let file = self.folder.path().join(name);
         std::fs::write(&file, content).unwrap();
         file
     }
 
     /// Imports one row, and returns it in the report.
-    fn convert(&self, row: &Value, options: &str) -> Value {
+    pub(super) fn convert(&self, row: &Value, options: &str) -> Value {
         let file = self.write("row.json", row.to_string());
         self.run(&file, options)["clients"][0].clone()
     }
 
-    fn run(&self, file: &Path, options: &str) -> Value {
+    pub(super) fn run(&self, file: &Path, options: &str) -> Value {
         let line = format!("--json client import spring {} {options}", file.display());
         let output = self.shell.run(line.trim_end(), "");
         let error = String::from_utf8_lossy(&output.stderr);
@@ -65,7 +68,16 @@ impl<'a> Fixture<'a> {
         serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{line}: {error}"))
     }
 
-    fn show(&self, member: &str) -> Value {
+    /// Imports a file that is refused as a whole, and returns the error.
+    pub(super) fn error(&self, file: &Path) -> String {
+        let output = self.shell.run(&format!("client import spring {} --audience a", file.display()), "");
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(4), "{error}");
+        assert!(error.contains("Nothing was imported."), "{error}");
+        error
+    }
+
+    pub(super) fn show(&self, member: &str) -> Value {
         self.shell.ok("client show c", "")[member].clone()
     }
 }
