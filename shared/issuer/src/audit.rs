@@ -2,7 +2,7 @@
 //!
 //! A record never holds a secret, a password or a token. Of what a caller sent it holds only names that are
 //! on record: a name that is not may be a secret in the wrong place. The exception is what an authenticated
-//! client asked for and did not get: a scope, a brand, an API, as far as [`requested`] lets it through.
+//! client asked for and did not get: a scope, a brand, an API, without what may be a secret.
 
 use std::fmt;
 use std::sync::Arc;
