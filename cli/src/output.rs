@@ -38,7 +38,7 @@ impl Output {
         Self { json, clock, zone }
     }
 
-    /// The same output for which the time stands still.
+    /// Returns this output with a clock that stands still.
     pub(crate) fn at_one_moment(&self) -> Self {
         let now = self.clock.now();
         Self { json: self.json, clock: Clock::new(move || now), zone: self.zone.clone() }

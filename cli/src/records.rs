@@ -288,16 +288,19 @@ async fn operator_warnings(
     usernames: &[&String],
     principals: &Table<Principal>,
 ) -> Result<Vec<String>, StoreError> {
-    let mut warnings = Vec::new();
+    let (mut warnings, mut known) = (Vec::new(), None);
     for username in usernames {
         let key = PrincipalKey::Operator { username: (*username).clone() };
         match principals.get(&key.to_string()).await? {
             Some(operator) if operator.enabled => {}
             Some(_) => warnings.push(format!("the operator {username} is disabled")),
             None => {
-                let known = principals.list_some(MAX_READ_FOR_HINT).await?;
-                let names = usernames_of(&known, PrincipalKind::Operator, None);
-                let meant = did_you_mean(username, names.iter().map(String::as_str)).unwrap_or_default();
+                if known.is_none() {
+                    let read = principals.list_some(MAX_READ_FOR_HINT).await?;
+                    known = Some(usernames_of(&read, PrincipalKind::Operator, None));
+                }
+                let names = known.iter().flatten();
+                let meant = did_you_mean(username, names.map(String::as_str)).unwrap_or_default();
                 warnings.push(format!("there is no operator {username}. {meant}").trim().to_owned());
             }
         }

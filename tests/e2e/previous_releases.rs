@@ -28,7 +28,7 @@ fn releases() -> Vec<PathBuf> {
     releases
 }
 
-/// What a release left, and an issuer of this version that serves it. A minute has passed since.
+/// The records and tokens that a release left, and an issuer of this version that serves it. A minute has passed since.
 struct Left {
     folder: PathBuf,
     release: Value,

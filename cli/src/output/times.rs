@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use countersign_issuer::keys::format_duration;
 use countersign_verify::Timestamp;
 use jiff::tz::TimeZone;
 
@@ -44,15 +45,12 @@ fn distance(at: Timestamp, now: Timestamp) -> String {
 /// A duration in its two largest units.
 fn round(duration: Duration) -> String {
     let seconds = duration.as_secs();
-    let parts = [
-        (seconds / 86_400, "d"),
-        (seconds / 3600 % 24, "h"),
-        (seconds / 60 % 60, "min"),
-        (seconds % 60, "s"),
-    ];
-    let largest = parts.iter().skip_while(|(count, _)| *count == 0).take(2);
-    let shown = largest.filter(|(count, _)| *count > 0).map(|(count, unit)| format!("{count} {unit}"));
-    shown.collect::<Vec<_>>().join(" ")
+    let unit = match seconds {
+        86_400.. => 3600,
+        3600.. => 60,
+        _ => 1,
+    };
+    format_duration(Duration::from_secs(seconds / unit * unit))
 }
 
 #[cfg(test)]

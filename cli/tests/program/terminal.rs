@@ -21,7 +21,7 @@ fn terminal() -> (File, File) {
     (screen.into(), File::options().read(true).write(true).open(path).unwrap())
 }
 
-/// What the terminal shows of standard error, control sequences included.
+/// Returns standard error as a terminal shows it, control sequences included.
 fn shown_at_terminal(arguments: &[&str], variables: &[(&str, &str)]) -> String {
     let (mut screen, terminal) = terminal();
     let mut command = Command::new(env!("CARGO_BIN_EXE_countersign"));

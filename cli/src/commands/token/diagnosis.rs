@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::output::{Output, text};
 
-/// What a token should have.
+/// The expectations of a token.
 pub(super) struct Expected<'a> {
     pub(super) issuer: &'a str,
     pub(super) audience: Option<&'a str>,

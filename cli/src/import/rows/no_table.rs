@@ -3,7 +3,7 @@
 use super::json;
 use crate::import::columns::{KNOWN, canonical_name};
 
-/// What a file is, and how to get the table.
+/// A file that is no table, and the way to the table.
 struct NoTable {
     what: &'static str,
     remedy: Remedy,
@@ -17,10 +17,13 @@ enum Remedy {
     H2,
     /// The command depends on the database, which the file does not tell.
     AnyDatabase,
-    /// What to do, in full.
+    /// The program that unpacks the file.
+    UnpackWith(&'static str),
+    /// The whole advice.
     Advice(&'static str),
 }
 
+const UNPACK: Remedy = Remedy::Advice("Unpack it, and import the table inside.");
 const SAVE_AS_CSV: Remedy = Remedy::Advice("Save the sheet as \"CSV UTF-8\".");
 const PHP_MY_ADMIN: Remedy =
     Remedy::Advice("In phpMyAdmin, export the table as CSV, with \"Put columns names in the first row\".");
@@ -31,23 +34,11 @@ const PANDAS: Remedy =
 
 /// How a file starts that is no text.
 const SIGNATURES: &[(&[u8], &str, Remedy)] = &[
-    (
-        b"\x1F\x8B",
-        "compressed with gzip",
-        Remedy::Advice("Unpack it with gunzip, and import the table inside."),
-    ),
-    (b"BZh", "compressed with bzip2", Remedy::Advice("Unpack it with bunzip2, and import the table inside.")),
-    (
-        b"\xFD7zXZ\0",
-        "compressed with xz",
-        Remedy::Advice("Unpack it with unxz, and import the table inside."),
-    ),
-    (
-        b"\x28\xB5\x2F\xFD",
-        "compressed with zstd",
-        Remedy::Advice("Unpack it with unzstd, and import the table inside."),
-    ),
-    (b"7z\xBC\xAF\x27\x1C", "a 7z archive", Remedy::Advice("Unpack it, and import the table inside.")),
+    (b"\x1F\x8B", "compressed with gzip", Remedy::UnpackWith("gunzip")),
+    (b"BZh", "compressed with bzip2", Remedy::UnpackWith("bunzip2")),
+    (b"\xFD7zXZ\0", "compressed with xz", Remedy::UnpackWith("unxz")),
+    (b"\x28\xB5\x2F\xFD", "compressed with zstd", Remedy::UnpackWith("unzstd")),
+    (b"7z\xBC\xAF\x27\x1C", "a 7z archive", UNPACK),
     (b"PGDMP", "an archive by pg_dump", Remedy::PostgreSql),
     (b"PGCOPY\n\xFF\r\n\0", "COPY's binary format", Remedy::PostgreSql),
     (b"SQLite format 3\0", "an SQLite database", Remedy::Sqlite),
@@ -62,17 +53,9 @@ const SIGNATURES: &[(&[u8], &str, Remedy)] = &[
     (b"\x89HDF", "an HDF5 file", PANDAS),
     (b"ORC", "an ORC file", PANDAS),
     (b"Obj\x01", "an Avro file", Remedy::AnyDatabase),
-    (
-        b"\x04\x22\x4D\x18",
-        "compressed with lz4",
-        Remedy::Advice("Unpack it with unlz4, and import the table inside."),
-    ),
-    (
-        b"\x1F\x9D",
-        "compressed with compress",
-        Remedy::Advice("Unpack it with uncompress, and import the table inside."),
-    ),
-    (b"Rar!\x1A\x07", "a RAR archive", Remedy::Advice("Unpack it, and import the table inside.")),
+    (b"\x04\x22\x4D\x18", "compressed with lz4", Remedy::UnpackWith("unlz4")),
+    (b"\x1F\x9D", "compressed with compress", Remedy::UnpackWith("uncompress")),
+    (b"Rar!\x1A\x07", "a RAR archive", UNPACK),
     (b"PK\x05\x06", "an empty zip archive", Remedy::AnyDatabase),
     (
         b"\0\x01\0\0Standard ",
@@ -180,14 +163,14 @@ pub(super) fn check_bytes(bytes: &[u8]) -> Result<(), String> {
         } else if has(b"opendocument") {
             ("an OpenDocument file", SAVE_AS_CSV)
         } else {
-            ("a zip archive", Remedy::Advice("Unpack it, and import the table inside."))
+            ("a zip archive", UNPACK)
         };
         Some(NoTable { what, remedy })
     } else if bytes.get(257..262) == Some(b"ustar") {
         let (what, remedy) = if bytes.starts_with(b"toc.dat") {
             ("an archive by pg_dump", Remedy::PostgreSql)
         } else {
-            ("a tar archive", Remedy::Advice("Unpack it, and import the table inside."))
+            ("a tar archive", UNPACK)
         };
         Some(NoTable { what, remedy })
     } else if let Some((_, what, remedy)) = SIGNATURES.iter().find(|(start, ..)| bytes.starts_with(start)) {
@@ -219,11 +202,9 @@ pub(super) fn check_text(text: &str) -> Result<(), String> {
 fn find(text: &str) -> Option<NoTable> {
     let start = beginning(text).trim_start().to_lowercase();
     let is_sql = STATEMENTS.iter().any(|word| start.starts_with(word));
-    let mark = MARKS.iter().find(|(mark, ..)| start.contains(mark));
-    let named = STARTS.iter().find(|(word, ..)| start.starts_with(word));
-    if let (true, Some((_, what, remedy))) = (is_sql || start.starts_with('<'), mark) {
-        return Some(NoTable { what, remedy: *remedy });
-    }
+    let has_marks = is_sql || start.starts_with('<');
+    let mark = MARKS.iter().find(|(mark, ..)| has_marks && start.contains(mark));
+    let named = mark.or_else(|| STARTS.iter().find(|(word, ..)| start.starts_with(word)));
     if let Some((_, what, remedy)) = named {
         return Some(NoTable { what, remedy: *remedy });
     }
@@ -270,10 +251,16 @@ fn is_ruler(line: &str) -> bool {
     dashes >= 3 && line.chars().all(is_drawn) && !line.starts_with("-,")
 }
 
+/// Returns true for the name of a column of Spring's tables.
+fn is_known(name: &str) -> bool {
+    KNOWN.contains(&name.to_ascii_lowercase().as_str())
+}
+
 /// Returns true if the values are padded to columns, as H2's shell and pandas write them.
 fn is_padded(first: &str, second: &str) -> bool {
-    let is_known = |name: &&str| KNOWN.contains(&name.to_ascii_lowercase().as_str());
-    if !first.contains([',', ';', '\t', '|']) && first.split_whitespace().filter(is_known).count() >= 2 {
+    if !first.contains([',', ';', '\t', '|'])
+        && first.split_whitespace().filter(|name| is_known(name)).count() >= 2
+    {
         return true;
     }
     let bars = |line: &str| line.match_indices(" | ").map(|(at, _)| at).collect::<Vec<_>>();
@@ -284,7 +271,6 @@ fn is_padded(first: &str, second: &str) -> bool {
 fn is_name_and_value(line: &str) -> bool {
     let name = line.trim_start().split(['|', '=', ':', ',', '\t', ' ']).next().unwrap_or_default();
     let rest = line.trim_start()[name.len()..].trim_start();
-    let is_known = |name: &str| KNOWN.contains(&name.to_ascii_lowercase().as_str());
     let value = rest.trim_start_matches(['|', '=', ':', ',']).trim();
     let is_one_value =
         !value.split(['|', '\t', ',', ';']).any(|part| is_known(part.trim().trim_matches('"')));
@@ -409,6 +395,7 @@ impl Remedy {
                     "Export the table with a heading:\n  PostgreSQL: {psql}\n  MySQL: {mysql}\n  SQLite: {sqlite}\n  H2: {h2}"
                 )
             }
+            Self::UnpackWith(program) => format!("Unpack it with {program}, and import the table inside."),
             Self::Advice(advice) => advice.to_owned(),
         }
     }
